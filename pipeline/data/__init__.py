@@ -1,0 +1,1 @@
+"""Episodes, recordings and datasets: what the arm did, and how it is stored."""

@@ -1,0 +1,122 @@
+"""One demonstration: arrays over time and where they came from. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+
+Array = NDArray[np.float64]
+
+
+class EpisodeError(PipelineError):
+    """Arrays of an episode do not fit together."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where an episode came from and what was done to it."""
+
+    source: str
+    """Recording, as the user named it."""
+    sha256: str
+    """Hash of the recording's bytes."""
+    storage: str
+    """mcap, sqlite3, npz."""
+    topic: str
+    message: int
+    """Index of the message among those of its topic, from 0."""
+    segment: int
+    """Index of the trajectory inside the message, from 0."""
+    log_time_ns: int
+    joint_names: tuple[str, ...]
+    """Joints as the recording names them, in its order."""
+    derived: tuple[str, ...] = ()
+    """What was computed instead of read: "velocity differentiated", "pose by FK"."""
+    salvaged: bool = False
+    """Whether it comes from a recording that was cut off."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON form."""
+        return {
+            "source": self.source,
+            "sha256": self.sha256,
+            "storage": self.storage,
+            "topic": self.topic,
+            "message": self.message,
+            "segment": self.segment,
+            "log_time_ns": self.log_time_ns,
+            "joint_names": list(self.joint_names),
+            "derived": list(self.derived),
+            "salvaged": self.salvaged,
+        }
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A demonstration at its recorded sampling.
+
+    T is the number of samples, J the number of joints. `joint_command` is what the servo was told
+    at each time: the plan itself where only a plan was recorded, so then equal to `joint_pos`.
+    """
+
+    t: Array
+    """Times from 0, strictly increasing, s. Shape (T,)."""
+    joint_pos: Array
+    """Joint positions, rad. Shape (T, J)."""
+    joint_vel: Array
+    """Joint velocities, rad/s. Shape (T, J)."""
+    joint_command: Array
+    """Commanded joint positions, rad. Shape (T, J)."""
+    ee_pose: Array
+    """TCP in the base frame: m, quaternion xyzw, continuous. Shape (T, 7)."""
+    object_pos: Array
+    """Centre of the object, m, base frame. Shape (3,)."""
+    object_axis: Array
+    """Unit axis of the object, base frame. Shape (3,)."""
+    provenance: Provenance = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the shapes.
+
+        Raises:
+            EpisodeError: shapes disagree, times do not increase, or a number is not finite.
+        """
+        steps, joints = len(self.t), self.joint_pos.shape[-1]
+        expected = {
+            "t": (steps,),
+            "joint_pos": (steps, joints),
+            "joint_vel": (steps, joints),
+            "joint_command": (steps, joints),
+            "ee_pose": (steps, 7),
+            "object_pos": (3,),
+            "object_axis": (3,),
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise EpisodeError(f"episode: {name} has shape {array.shape}, expected {shape}")
+            if not np.isfinite(array).all():
+                raise EpisodeError(f"episode: {name} holds a number that is not finite")
+        if steps < 2 or self.t[0] != 0 or np.any(np.diff(self.t) <= 0):
+            raise EpisodeError(
+                f"episode: times must rise from 0 over two samples or more: {self.t}"
+            )
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the first to the last sample."""
+        return float(self.t[-1])
+
+    @property
+    def content_hash(self) -> str:
+        """Hash of times, positions and object, rounded to 1e-6: equal demonstrations, equal hash."""
+        digest = hashlib.sha256()
+        for array in (self.t, self.joint_pos, self.object_pos, self.object_axis):
+            digest.update(np.round(array * 1e6).astype("<i8").tobytes())
+        return digest.hexdigest()

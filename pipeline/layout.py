@@ -1,0 +1,238 @@
+"""The observation and action layout: names, slices, units, fingerprint.
+
+Everything that packs or unpacks a state vector does it here. Pure; imports without torch.
+
+State, default arm:  joint_pos[6] rad | joint_vel[6] rad/s | ee_pose[7] m, xyzw | pen_pos[3] m | pen_axis[3]
+Action:              joint_pos[6] rad, absolute
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.params import Params
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+class LayoutError(PipelineError):
+    """Two artefacts, or an array and a layout, do not agree about what the numbers mean."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One named run of numbers in a vector."""
+
+    kind: str
+    """Generic name, independent of the object: joint_pos, object_pos, …"""
+    name: str
+    """Name for people: pen_pos for kind object_pos where the object is a pen."""
+    start: int
+    size: int
+    unit: str
+
+    @property
+    def slice(self) -> slice:
+        """Where the field stands in the vector."""
+        return slice(self.start, self.start + self.size)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What each number of a state and of an action means.
+
+    Two layouts with the same fingerprint mean the same; artefacts carry it and refuse another.
+    """
+
+    joints: tuple[str, ...]
+    object: str
+    state: tuple[Field, ...]
+    action: tuple[Field, ...]
+
+    @classmethod
+    def build(cls, joints: tuple[str, ...], object_name: str, kinds: tuple[str, ...]) -> Layout:
+        """The layout of an arm and a task.
+
+        Args:
+            joints: names of the actuated joints, in order.
+            object_name: name of the grasped object, for instance "pen".
+            kinds: state fields in order, from joint_pos, joint_vel, ee_pose, object_pos, object_axis.
+
+        Raises:
+            LayoutError: a field is unknown or named twice.
+        """
+        number = len(joints)
+        known = {
+            "joint_pos": ("joint_pos", number, "rad"),
+            "joint_vel": ("joint_vel", number, "rad/s"),
+            "ee_pose": ("ee_pose", 7, "m, quaternion xyzw"),
+            "object_pos": (f"{object_name}_pos", 3, "m"),
+            "object_axis": (f"{object_name}_axis", 3, "unit vector"),
+        }
+        fields: list[Field] = []
+        start = 0
+        for kind in kinds:
+            if kind not in known:
+                raise LayoutError(f"state field {kind!r} is unknown; known: {', '.join(known)}")
+            name, size, unit = known[kind]
+            fields.append(Field(kind, name, start, size, unit))
+            start += size
+        if len(set(kinds)) != len(kinds):
+            raise LayoutError(f"a state field is named twice: {', '.join(kinds)}")
+        action = (Field("joint_pos", "joint_pos", 0, number, "rad"),)
+        return cls(tuple(joints), object_name, tuple(fields), action)
+
+    @classmethod
+    def from_params(cls, params: Params) -> Layout:
+        """The layout that params.yaml describes."""
+        return cls.build(params.robot.joints, params.task.object, params.task.state_fields)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Layout:
+        """The layout that an artefact carries (see `to_dict`).
+
+        Raises:
+            LayoutError: keys are missing, or the fingerprint does not fit the fields.
+        """
+        try:
+            kinds = tuple(str(field["kind"]) for field in data["state"])
+            layout = cls.build(tuple(data["joints"]), str(data["object"]), kinds)
+            fingerprint = data["fingerprint"]
+        except (KeyError, TypeError) as error:
+            raise LayoutError(f"no layout in {dict(data)!r}: {error!r} is missing") from error
+        if layout.fingerprint != fingerprint:
+            raise LayoutError(
+                f"layout says fingerprint {fingerprint}, but its fields give {layout.fingerprint}; "
+                "it was written by another version of the pipeline: make the artefact again"
+            )
+        return layout
+
+    @property
+    def state_dim(self) -> int:
+        """Length of a state vector."""
+        return sum(field.size for field in self.state)
+
+    @property
+    def action_dim(self) -> int:
+        """Length of an action vector."""
+        return sum(field.size for field in self.action)
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits over names, sizes, units and joint names."""
+        text = json.dumps(self._content(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def field(self, kind: str) -> Field:
+        """The state field of this kind.
+
+        Raises:
+            LayoutError: the layout has no such field.
+        """
+        for field in self.state:
+            if field.kind == kind:
+                return field
+        kinds = ", ".join(field.kind for field in self.state)
+        raise LayoutError(f"the state has no field {kind!r}; it has {kinds}")
+
+    def has(self, kind: str) -> bool:
+        """Whether the state has a field of this kind."""
+        return any(field.kind == kind for field in self.state)
+
+    def pack(self, values: Mapping[str, FloatArray]) -> NDArray[np.float32]:
+        """Join fields to state vectors.
+
+        Args:
+            values: by kind, arrays of shape (..., size) that broadcast over the leading axes.
+
+        Returns:
+            States, shape (..., state_dim), float32.
+
+        Raises:
+            LayoutError: a field is missing or has another size.
+        """
+        parts = []
+        for field in self.state:
+            if field.kind not in values:
+                raise LayoutError(f"field {field.kind!r} is missing; given: {', '.join(values)}")
+            part = np.asarray(values[field.kind], dtype=np.float32)
+            if part.shape[-1:] != (field.size,):
+                raise LayoutError(
+                    f"{field.name} has shape {part.shape}, expected (..., {field.size})"
+                )
+            parts.append(part)
+        leading = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        parts = [np.broadcast_to(part, (*leading, part.shape[-1])) for part in parts]
+        return np.concatenate(parts, axis=-1)
+
+    def unpack(self, state: FloatArray, kind: str) -> FloatArray:
+        """One field of state vectors.
+
+        Args:
+            state: shape (..., state_dim).
+            kind: the field, for instance "joint_pos".
+
+        Returns:
+            A view, shape (..., size).
+
+        Raises:
+            LayoutError: the last axis is not state_dim long, or there is no such field.
+        """
+        if state.shape[-1:] != (self.state_dim,):
+            raise LayoutError(f"state has shape {state.shape}, expected (..., {self.state_dim})")
+        return state[..., self.field(kind).slice]
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON form, with the fingerprint, for attributes and metadata."""
+        return {**self._content(), "fingerprint": self.fingerprint}
+
+    def require(self, other: Layout, ours: str, theirs: str) -> None:
+        """Refuse another layout.
+
+        Args:
+            other: the layout that ought to be the same.
+            ours: what carries this layout, for the message.
+            theirs: what carries the other.
+
+        Raises:
+            LayoutError: the fingerprints differ; the message names the first difference.
+        """
+        if self.fingerprint == other.fingerprint:
+            return
+        for ours_value, theirs_value in (
+            (list(self.joints), list(other.joints)),
+            (self.object, other.object),
+            (self.describe(), other.describe()),
+        ):
+            if ours_value != theirs_value:
+                raise LayoutError(
+                    f"{ours} has layout {self.fingerprint} ({ours_value}), but {theirs} has "
+                    f"{other.fingerprint} ({theirs_value}); make one of them again from the other"
+                )
+        raise LayoutError(f"{ours} and {theirs} have different layouts")
+
+    def describe(self) -> str:
+        """The state in one line: `joint_pos[6] + joint_vel[6] + …`."""
+        return " + ".join(f"{field.name}[{field.size}]" for field in self.state)
+
+    def _content(self) -> dict[str, Any]:
+        def rows(fields: tuple[Field, ...]) -> list[dict[str, Any]]:
+            return [
+                {"kind": field.kind, "name": field.name, "size": field.size, "unit": field.unit}
+                for field in fields
+            ]
+
+        return {
+            "joints": list(self.joints),
+            "object": self.object,
+            "state": rows(self.state),
+            "action": rows(self.action),
+        }

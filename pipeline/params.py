@@ -1,0 +1,295 @@
+"""Typed, frozen, strict mirror of params.yaml, and the only reader of it.
+
+No parameter has a default here: a number that is not in the file is an error that names it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import PipelineError
+
+StateField = Literal["joint_pos", "joint_vel", "ee_pose", "object_pos", "object_axis"]
+PositiveInt = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Vector3 = tuple[float, float, float]
+
+
+class ParamsError(PipelineError):
+    """params.yaml is missing, unreadable, or holds a value that does not fit."""
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown keys and wrong types are refused, values are frozen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ServoParams(Section):
+    """The simulated position servo, one number a joint."""
+
+    kp: tuple[Positive, ...]
+    damping_ratio: Positive
+    armature_kg_m2: tuple[NonNegative, ...]
+
+
+class RobotParams(Section):
+    """The arm: its description files, joint order, frames and limits."""
+
+    urdf: Path
+    srdf: Path
+    base_link: str
+    joints: tuple[str, ...]
+    tip_link: str
+    tcp_offset_m: float
+    home_rad: tuple[float, ...]
+    acceleration_limits_rad_s2: tuple[Positive, ...]
+    servo: ServoParams
+
+    @model_validator(mode="after")
+    def _one_number_a_joint(self) -> RobotParams:
+        sizes = {
+            "home_rad": len(self.home_rad),
+            "acceleration_limits_rad_s2": len(self.acceleration_limits_rad_s2),
+            "servo.kp": len(self.servo.kp),
+            "servo.armature_kg_m2": len(self.servo.armature_kg_m2),
+        }
+        for name, size in sizes.items():
+            if size != len(self.joints):
+                raise ValueError(f"{name} has {size} numbers for {len(self.joints)} joints")
+        if len(set(self.joints)) != len(self.joints):
+            raise ValueError(f"joints are named twice: {list(self.joints)}")
+        return self
+
+
+class TaskParams(Section):
+    """What is grasped, where it may lie, and what counts as success."""
+
+    object: str
+    state_fields: tuple[StateField, ...]
+    object_length_m: Positive
+    object_radius_m: Positive
+    cap_min_m: Vector3
+    cap_max_m: Vector3
+    tilt_max_deg: Annotated[float, Field(ge=0, le=180)]
+    table_height_m: float
+    team_cap_m: Positive
+    team_axis_m: Positive
+    strict_m: Positive
+    strict_deg: Positive
+    tight_m: Positive
+    tight_deg: Positive
+    settle_steps: PositiveInt
+
+    @model_validator(mode="after")
+    def _box_is_a_box(self) -> TaskParams:
+        if any(low > high for low, high in zip(self.cap_min_m, self.cap_max_m, strict=True)):
+            raise ValueError(f"cap_min_m {self.cap_min_m} exceeds cap_max_m {self.cap_max_m}")
+        return self
+
+
+class CollectParams(Section):
+    """Planning, executing and recording of demonstrations."""
+
+    episodes: PositiveInt
+    seed: Count
+    ik: Literal["nearest", "random"]
+    ik_seeds: PositiveInt
+    collision_resolution: Annotated[float, Field(gt=0, le=1)]
+    planning_time_s: Positive
+    plan_dt_s: Positive
+    joint_state_hz: Positive
+    hold_s: NonNegative
+    storage: Literal["mcap", "sqlite3"]
+    workers: Count
+
+
+class IngestParams(Section):
+    """Which recordings become episodes, and what is left out."""
+
+    source: Path
+    plan_topic: str
+    joint_topic: str
+    object_topic: str
+    state: Literal["planned", "measured"]
+    object_max_age_s: Positive
+    min_points: Annotated[int, Field(ge=2)]
+    min_motion_rad: NonNegative
+    limit_tolerance_rad: NonNegative
+    wrap_jump_rad: Positive
+    execution_tolerance_rad: Positive
+    max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
+
+
+class DatasetParams(Section):
+    """Resampling, labels and splits of the training data."""
+
+    rate_hz: Positive
+    labels: Literal["next_step", "same_step"]
+    hold_steps: Count
+    val_fraction: Fraction
+    test_fraction: Fraction
+    zarr_format: Literal[2, 3]
+    chunk_rows: PositiveInt
+
+    @model_validator(mode="after")
+    def _something_left_to_train_on(self) -> DatasetParams:
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError("val_fraction + test_fraction must leave a share for training")
+        return self
+
+
+class PolicyParams(Section):
+    """Network, what it sees, what it predicts, and its diffusion process."""
+
+    network: Literal["mlp", "unet"]
+    horizon: PositiveInt
+    n_obs_steps: PositiveInt
+    inputs: tuple[StateField, ...]
+    object_in_tcp: bool
+    actions: Literal["relative", "absolute"]
+    mlp_width: PositiveInt
+    mlp_blocks: PositiveInt
+    unet_channels: tuple[PositiveInt, ...]
+    unet_kernel: PositiveInt
+    unet_groups: PositiveInt
+    step_embedding: Annotated[int, Field(ge=4, multiple_of=2)]
+    num_train_steps: Annotated[int, Field(ge=2)]
+    prediction: Literal["sample", "epsilon"]
+    clip: Positive
+    num_inference_steps: PositiveInt
+
+    @model_validator(mode="after")
+    def _steps_fit(self) -> PolicyParams:
+        if self.num_inference_steps > self.num_train_steps:
+            raise ValueError(
+                f"num_inference_steps {self.num_inference_steps} exceeds "
+                f"num_train_steps {self.num_train_steps}"
+            )
+        return self
+
+
+class TrainParams(Section):
+    """Optimisation."""
+
+    seed: Count
+    num_epochs: PositiveInt
+    batch_size: PositiveInt
+    noise_draws: PositiveInt
+    lr: Positive
+    betas: tuple[Fraction, Fraction]
+    weight_decay: NonNegative
+    warmup_steps: Count
+    ema_max_decay: Fraction
+    save_freq: PositiveInt
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+    threads: Count
+
+
+class EvaluateParams(Section):
+    """Open- and closed-loop evaluation."""
+
+    pens: PositiveInt
+    seed: Count
+    rollout_steps: PositiveInt
+    execute_steps: PositiveInt
+    physics_steps: PositiveInt
+    open_loop_windows: Count
+
+
+class ExportParams(Section):
+    """ONNX graph and TensorRT engines."""
+
+    opset: Annotated[int, Field(ge=18)]
+    targets: tuple[Annotated[str, Field(pattern=r"^\d+\.\d$")], ...]
+    batch: tuple[PositiveInt, PositiveInt, PositiveInt]
+    parity_rad: Positive
+
+    @model_validator(mode="after")
+    def _batches_rise(self) -> ExportParams:
+        if not self.batch[0] <= self.batch[1] <= self.batch[2]:
+            raise ValueError(f"batch {list(self.batch)} must rise: least, usual, most")
+        return self
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    robot: RobotParams
+    task: TaskParams
+    collect: CollectParams
+    ingest: IngestParams
+    dataset: DatasetParams
+    policy: PolicyParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    export: ExportParams
+
+    def override(self, section: str, **values: Any) -> Params:
+        """A copy with some values of one section replaced (None leaves one alone), validated anew.
+
+        Args:
+            section: name of the section, for instance "train".
+            values: new values by their key in that section.
+
+        Raises:
+            ParamsError: a value does not fit.
+        """
+        changed = {key: value for key, value in values.items() if value is not None}
+        data = self.model_dump()
+        data[section].update(changed)
+        return _validate(data, Path(f"command line ({section})"))
+
+
+def load_params(path: Path) -> Params:
+    """Read and check params.yaml (YAML 1.2, so that `1e-05` is a number).
+
+    Args:
+        path: the file.
+
+    Raises:
+        ParamsError: the file is missing or no YAML, a key is missing or unknown, a value does not
+            fit; the message names file, key, value and what was expected.
+    """
+    if not path.is_file():
+        raise ParamsError(f"{path}: no such file; expected params.yaml, or name one with --params")
+    try:
+        data = YAML(typ="safe", pure=True).load(path)
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise ParamsError(f"{path}: holds {type(data).__name__}, expected sections such as train:")
+    return _validate(data, path)
+
+
+def _validate(data: dict[str, Any], path: Path) -> Params:
+    try:
+        return Params.model_validate(data)
+    except ValidationError as error:
+        lines = [_describe(problem, data) for problem in error.errors()]
+        raise ParamsError(f"{path}: " + "; ".join(lines)) from error
+
+
+def _describe(problem: Any, data: dict[str, Any]) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(_siblings(problem["loc"]))
+        return f"{where}: unknown key; known here: {known}"
+    if problem["type"] == "missing":
+        return f"{where}: missing; add it (params.yaml in the repository shows every key)"
+    return f"{where}: {problem['msg']} (got {problem['input']!r})"
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    section: Any = Params
+    for part in location[:-1]:
+        section = section.model_fields[part].annotation
+    return sorted(section.model_fields)

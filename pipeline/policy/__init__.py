@@ -1,0 +1,1 @@
+"""The diffusion policy: networks, sampling, files, exports. Knows nothing of robots."""
