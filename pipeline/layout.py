@@ -2,8 +2,8 @@
 
 Everything that packs or unpacks a state vector does it here. Pure; imports without torch.
 
-State, default arm:  joint_pos[6] rad | joint_vel[6] rad/s | ee_pose[7] m, xyzw | pen_pos[3] m | pen_axis[3]
-Action:              joint_pos[6] rad, absolute
+State:   joint_pos[J] rad, joint_vel[J] rad/s, ee_pose[7], object_pos[3] m, object_axis[3]
+Action:  joint_pos[J] rad, absolute
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Layout:
         Args:
             joints: names of the actuated joints, in order.
             object_name: name of the grasped object, for instance "pen".
-            kinds: state fields in order, from joint_pos, joint_vel, ee_pose, object_pos, object_axis.
+            kinds: state fields in order, from joint_pos, joint_vel, ee_pose, object_pos and
+                object_axis.
 
         Raises:
             LayoutError: a field is unknown or named twice.

@@ -1,0 +1,52 @@
+# Thin shortcuts; the stages are in dvc.yaml, the numbers in params.yaml.
+PYTHON ?= python3
+ARGS ?=
+VENV := .venv
+STAMP := $(VENV)/.stamp
+STAGES := collect ingest dataset train evaluate export
+# The stages run whatever `python` stands first on the PATH.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Only `dvc exp run` takes -S; it also records the run for `dvc exp show`.
+DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup repro $(STAGES) show tensorboard lint types test check bench lock clean
+
+help: ## print this help
+	@grep -hE '^[a-z $$()A-Z]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
+	| awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+$(STAMP): requirements.in constraints.txt
+	$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -q -r requirements.in -c constraints.txt
+	touch $@
+
+setup: $(STAMP) ## make the environment in .venv
+
+repro: $(STAMP) ## run the whole chain; only what changed runs again
+	$(DVC) $(ARGS)
+
+$(STAGES): $(STAMP) ## run one stage and what it needs; ARGS="-S train.lr=3e-4" changes a parameter
+	$(DVC) $(ARGS) $@
+
+show: $(STAMP) ## print the metrics of the last run
+	dvc metrics show
+
+tensorboard: $(STAMP) ## watch training on http://localhost:6007
+	tensorboard --logdir artifacts/train --port 6007
+
+lint: $(STAMP) ## check style
+	ruff check . && ruff format --check . && lint-imports
+
+types: $(STAMP) ## check types
+	mypy
+
+test: $(STAMP) ## run the tests
+	python -m pytest -q
+
+check: lint types test ## lint, types and tests
+
+lock: ## pin every version anew into constraints.txt (needs uv)
+	uv pip compile requirements.in --universal --python-version 3.11 --no-annotate --no-header -q -U -o constraints.txt
+
+clean: ## remove the environment and every result; DVC's cache stays
+	rm -rf $(VENV) artifacts .state

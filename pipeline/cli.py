@@ -1,0 +1,158 @@
+"""The command line: one thin command a stage, heavy imports inside it.
+
+Knows the stages' names and options; the work is theirs.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import PipelineError
+
+app = typer.Typer(
+    help="MoveIt2 demonstrations in, a closed-loop diffusion policy as ONNX and TensorRT out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="File with every parameter.")]
+PARAMS = Path("params.yaml")
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Options of every command; `main` reads --debug itself."""
+
+
+@app.command()
+def collect(
+    params: ParamsFile = PARAMS,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/collect"),
+) -> None:
+    """Plan demonstrations, execute them in simulation, record them as a rosbag2."""
+    from pipeline.params import load_params
+    from pipeline.stages import collect as stage
+
+    stage.run(load_params(params), out)
+
+
+@app.command()
+def ingest(
+    params: ParamsFile = PARAMS,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/ingest"),
+    source: Annotated[Path | None, typer.Option(help="Recordings, for ingest.source.")] = None,
+) -> None:
+    """Read recordings into episodes; report what was taken, what was left out and why."""
+    from pipeline.params import load_params
+    from pipeline.stages import ingest as stage
+
+    stage.run(load_params(params), out, source)
+
+
+@app.command()
+def dataset(
+    params: ParamsFile = PARAMS,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/dataset"),
+    source: Annotated[Path | None, typer.Option(help="episodes.zarr of ingest.")] = None,
+) -> None:
+    """Resample episodes, label actions, split; write the training zarr."""
+    from pipeline.params import load_params
+    from pipeline.stages import dataset as stage
+
+    stage.run(load_params(params), out, source)
+
+
+@app.command()
+def train(
+    params: ParamsFile = PARAMS,
+    out: Annotated[
+        Path, typer.Option("--out", "--output-dir", "--output_dir", help="Folder to write.")
+    ] = Path("artifacts/train"),
+    data_path: Annotated[
+        Path | None, typer.Option("--data-path", "--data_path", help="Training zarr.")
+    ] = None,
+    num_epochs: Annotated[
+        int | None, typer.Option("--num-epochs", "--num_epochs", help="For train.num_epochs.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", "--batch_size", help="For train.batch_size.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="For train.lr.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="For policy.horizon.")] = None,
+    n_obs_steps: Annotated[
+        int | None, typer.Option("--n-obs-steps", "--n_obs_steps", help="For policy.n_obs_steps.")
+    ] = None,
+    save_freq: Annotated[
+        int | None, typer.Option("--save-freq", "--save_freq", help="For train.save_freq.")
+    ] = None,
+) -> None:
+    """Train the diffusion policy."""
+    from pipeline.params import load_params
+    from pipeline.stages import train as stage
+
+    chosen = load_params(params).override(
+        "train", num_epochs=num_epochs, batch_size=batch_size, lr=lr, save_freq=save_freq
+    )
+    chosen = chosen.override("policy", horizon=horizon, n_obs_steps=n_obs_steps)
+    stage.run(chosen, out, data_path)
+
+
+@app.command()
+def evaluate(
+    params: ParamsFile = PARAMS,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/evaluate"),
+    model: Annotated[Path | None, typer.Option(help="Checkpoint.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Training zarr with the test split.")] = None,
+) -> None:
+    """Measure the policy: open loop on test episodes, closed loop in simulation."""
+    from pipeline.params import load_params
+    from pipeline.stages import evaluate as stage
+
+    stage.run(load_params(params), out, model, data)
+
+
+@app.command()
+def export(
+    params: ParamsFile = PARAMS,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/export"),
+    model: Annotated[Path | None, typer.Option(help="Checkpoint.")] = None,
+) -> None:
+    """Write policy.onnx, check it against torch, build TensorRT engines."""
+    from pipeline.params import load_params
+    from pipeline.stages import export as stage
+
+    stage.run(load_params(params), out, model)
+
+
+@app.command()
+def info(
+    path: Annotated[Path, typer.Argument(help="Training zarr, checkpoint or recording.")],
+    params: ParamsFile = PARAMS,
+) -> None:
+    """Show what a dataset, a checkpoint or a recording holds."""
+    from pipeline.params import load_params
+    from pipeline.stages import info as stage
+
+    stage.run(path, load_params(params))
+
+
+def main() -> None:
+    """Run the command line; an expected error is one red line and exit status 1."""
+    try:
+        app()
+    except PipelineError as error:
+        if "--debug" in sys.argv:
+            raise
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(stderr=True, soft_wrap=True).print(Text(f"error: {error}", style="bold red"))
+        sys.exit(1)

@@ -1,0 +1,231 @@
+"""Open- and closed-loop metrics. Pure: arrays in, numbers out.
+
+N rollouts or windows, T control steps, H steps of a chunk, J joints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.params import TaskParams
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ReachError:
+    """How far the gripper is from the grasp, for any number of poses."""
+
+    cap_m: Array
+    """Distance of the TCP from the object's cap, m. Shape (...,)."""
+    axis_m: Array
+    """Distance of the TCP from the line through the object's axis, m. Shape (...,)."""
+    angle_deg: Array
+    """Angle between the gripper's z and the object's axis reversed, degrees. Shape (...,)."""
+
+
+def object_cap(object_pos: Array, object_axis: Array, length_m: float) -> Array:
+    """The object's grasped end.
+
+    Args:
+        object_pos: centre, m. Shape (..., 3).
+        object_axis: unit axis. Shape (..., 3).
+        length_m: length of the object, m.
+
+    Returns:
+        Cap, m. Shape (..., 3).
+    """
+    return object_pos + object_axis * (length_m / 2)
+
+
+def pose_z_axis(pose: Array) -> Array:
+    """The z axis of poses.
+
+    Args:
+        pose: xyz in m and unit quaternion xyzw. Shape (..., 7).
+
+    Returns:
+        Unit vectors. Shape (..., 3).
+    """
+    x, y, z, w = np.moveaxis(pose[..., 3:], -1, 0)
+    return np.stack([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)], axis=-1)
+
+
+def reach_error(
+    ee_pose: Array, object_pos: Array, object_axis: Array, length_m: float
+) -> ReachError:
+    """Errors of TCP poses against the grasp: at the cap, z against the object's axis, yaw free.
+
+    Args:
+        ee_pose: TCP, m and quaternion xyzw. Shape (..., 7).
+        object_pos: centre of the object, m. Broadcasts to (..., 3).
+        object_axis: unit axis of the object. Broadcasts to (..., 3).
+        length_m: length of the object, m.
+    """
+    offset = ee_pose[..., :3] - object_cap(object_pos, object_axis, length_m)
+    along = np.sum(offset * object_axis, axis=-1, keepdims=True) * object_axis
+    z_axis = pose_z_axis(ee_pose)
+    sine = np.linalg.norm(np.cross(z_axis, -object_axis), axis=-1)
+    cosine = np.sum(z_axis * -object_axis, axis=-1)
+    return ReachError(
+        cap_m=np.linalg.norm(offset, axis=-1),
+        axis_m=np.linalg.norm(offset - along, axis=-1),
+        angle_deg=np.degrees(np.arctan2(sine, cosine)),
+    )
+
+
+def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Mask]:
+    """Which rollouts succeeded, by three measures.
+
+    A rollout that touched what it must not is no strict or tight success, however well it ended.
+
+    Args:
+        error: errors over time. Shape (N, T).
+        collided: whether a rollout ever collided. Shape (N,).
+        task: thresholds; strict and tight ones must hold in each of the last `settle_steps` steps.
+
+    Returns:
+        Shape (N,) each: `team` (the team's measure, at the last step), `strict`, `tight`.
+    """
+    last = slice(-task.settle_steps, None)
+
+    def held(position_m: float, angle_deg: float) -> Mask:
+        near = error.cap_m[:, last] <= position_m
+        aligned = error.angle_deg[:, last] <= angle_deg
+        return np.asarray((near & aligned).all(axis=1) & ~collided, dtype=np.bool_)
+
+    team = (error.cap_m[:, -1] <= task.team_cap_m) & (error.axis_m[:, -1] <= task.team_axis_m)
+    return {
+        "team": np.asarray(team, dtype=np.bool_),
+        "strict": held(task.strict_m, task.strict_deg),
+        "tight": held(task.tight_m, task.tight_deg),
+    }
+
+
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson score interval of a proportion (Wilson 1927), 95 % by default.
+
+    Args:
+        successes: number of successes.
+        trials: number of tries, at least one.
+        z: quantile of the normal distribution.
+
+    Returns:
+        Lower and upper bound, within [0, 1].
+
+    Raises:
+        ValueError: successes and trials do not fit.
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"{successes} successes of {trials} trials is no proportion")
+    share = successes / trials
+    centre = share + z * z / (2 * trials)
+    spread = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    scale = 1 + z * z / trials
+    # At 0 and n the bound is exactly 0 and 1; rounding would leave it a hair beside.
+    low = 0.0 if successes == 0 else (centre - spread) / scale
+    high = 1.0 if successes == trials else (centre + spread) / scale
+    return low, high
+
+
+def quaternion_angle_deg(first: Array, second: Array) -> Array:
+    """Angle of the rotation between unit quaternions, degrees.
+
+    Args:
+        first: xyzw. Shape (..., 4).
+        second: xyzw. Shape (..., 4).
+
+    Returns:
+        Angles in [0, 180]. Shape (...,).
+    """
+    # atan2 form: arccos loses half the digits near zero.
+    sign = np.where(np.sum(first * second, axis=-1, keepdims=True) < 0, -1.0, 1.0)
+    near, far = first - sign * second, first + sign * second
+    quarter = np.arctan2(np.linalg.norm(near, axis=-1), np.linalg.norm(far, axis=-1))
+    return np.asarray(np.degrees(4 * quarter))
+
+
+def chunk_errors(predicted: Array, expert: Array) -> dict[str, Array]:
+    """Joint errors of predicted chunks.
+
+    Args:
+        predicted: joint positions, rad. Shape (W, H, J).
+        expert: the expert's, rad. Shape (W, H, J).
+
+    Returns:
+        Root mean squares in degrees: `per_joint` (J,), `per_step` (H,), `total` ().
+    """
+    square = np.degrees(predicted - expert) ** 2
+    return {
+        "per_joint": np.sqrt(square.mean(axis=(0, 1))),
+        "per_step": np.sqrt(square.mean(axis=(0, 2))),
+        "total": np.sqrt(square.mean()),
+    }
+
+
+def mean_square_jerk(joint_pos: Array, rate_hz: float) -> float:
+    """Mean square of the third difference: how rough joint curves are.
+
+    Args:
+        joint_pos: rad. Shape (..., T, J), T at least 4.
+        rate_hz: samples a second.
+
+    Returns:
+        (rad/s³)².
+    """
+    return float(np.mean((np.diff(joint_pos, n=3, axis=-2) * rate_hz**3) ** 2))
+
+
+def limit_violations(
+    joint_pos: Array, lower: Array, upper: Array, velocity_limits: Array, rate_hz: float
+) -> dict[str, int]:
+    """How many commands lie outside the limits.
+
+    Args:
+        joint_pos: commands, rad. Shape (..., T, J).
+        lower: lower limits, rad. Shape (J,).
+        upper: upper limits, rad. Shape (J,).
+        velocity_limits: rad/s. Shape (J,).
+        rate_hz: commands a second.
+
+    Returns:
+        `position`: numbers outside their range; `velocity`: differences that are too fast.
+    """
+    outside = (joint_pos < lower) | (joint_pos > upper)
+    fast = np.abs(np.diff(joint_pos, axis=-2)) * rate_hz > velocity_limits
+    return {"position": int(outside.sum()), "velocity": int(fast.sum())}
+
+
+def closed_loop_summary(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Any]:
+    """The headline of a set of rollouts.
+
+    Args:
+        error: errors over time. Shape (N, T).
+        collided: whether a rollout touched what it must not. Shape (N,).
+        task: thresholds.
+
+    Returns:
+        JSON numbers: n, success by each measure, the interval of the strict one, errors at the
+        last step, number of rollouts with a collision.
+    """
+    number = len(error.cap_m)
+    flags = success(error, collided, task)
+    low, high = wilson_interval(int(flags["strict"].sum()), number)
+    final_mm = error.cap_m[:, -1] * 1000
+    return {
+        "n": number,
+        "success_team": float(flags["team"].mean()),
+        "success_strict": float(flags["strict"].mean()),
+        "success_5mm": float(flags["tight"].mean()),
+        "ci95_strict": [low, high],
+        "error_mm_median": float(np.median(final_mm)),
+        "error_mm_p95": float(np.percentile(final_mm, 95)),
+        "error_deg_median": float(np.median(error.angle_deg[:, -1])),
+        "collisions": int(collided.sum()),
+    }

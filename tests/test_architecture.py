@@ -1,0 +1,164 @@
+"""The house's rules: imports run down, stages' deps cover them, every parameter is read."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import grimp
+import pytest
+from pydantic import BaseModel
+from ruamel.yaml import YAML
+
+from pipeline.params import Params
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "pipeline"
+DVC: dict[str, Any] = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")
+STAGES = list(DVC["stages"])
+# Commands that are no stage: they only look.
+TOOLS = {"info"}
+
+
+@pytest.fixture(scope="module")
+def graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pipeline", cache_dir=None)
+
+
+def test_imports_run_down() -> None:
+    result = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def _file(module: str) -> Path:
+    path = REPOSITORY.joinpath(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _closure(graph: grimp.ImportGraph, stage: str) -> set[Path]:
+    module = f"pipeline.stages.{stage}"
+    modules = {module, *graph.find_upstream_modules(module)}
+    return {_file(name).relative_to(REPOSITORY) for name in modules} - {
+        # Docstrings alone: an edit of a package's first line must not retrain a policy.
+        Path("pipeline/__init__.py"),
+        Path("pipeline/stages/__init__.py"),
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_s_deps_are_its_import_closure(graph: grimp.ImportGraph, stage: str) -> None:
+    declared = {Path(dep) for dep in DVC["stages"][stage]["deps"] if dep.startswith("pipeline")}
+    needed = _closure(graph, stage)
+    covered = {path for path in needed if {path, *path.parents} & declared}
+    idle = {dep for dep in declared if not any(dep in {path, *path.parents} for path in needed)}
+    assert sorted(needed - covered) == [], "an edit of these would rerun nothing: add to deps"
+    assert sorted(idle) == [], "an edit of these would rerun the stage for nothing"
+
+
+def test_package_docstring_modules_hold_no_code() -> None:
+    for path in (PACKAGE / "__init__.py", PACKAGE / "stages" / "__init__.py"):
+        body = ast.parse(path.read_text()).body
+        assert len(body) == 1, f"{path} is left out of every stage's deps, so it may hold no code"
+
+
+def _sections_read(graph: grimp.ImportGraph, stage: str) -> set[str]:
+    """Sections that a stage's closure reads: `params.train…`, or a `TrainParams` annotation."""
+    text = "\n".join(
+        (REPOSITORY / path).read_text()
+        for path in _closure(graph, stage)
+        if path.name not in {"params.py", "layout.py"}
+    )
+    return {
+        name
+        for name, field in Params.model_fields.items()
+        if re.search(rf"\bparams\.{name}\b", text) and field.annotation is not None
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_declares_the_sections_it_reads(graph: grimp.ImportGraph, stage: str) -> None:
+    declared = set(DVC["stages"][stage]["params"])
+    assert _sections_read(graph, stage) <= declared
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    keys: set[str] = set()
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            keys |= _keys(annotation)
+        else:
+            keys.add(name)
+    return keys
+
+
+def test_every_parameter_is_read_somewhere() -> None:
+    read: set[str] = set()
+    for path in PACKAGE.rglob("*.py"):
+        if path.name != "params.py":
+            nodes = ast.walk(ast.parse(path.read_text()))
+            read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    assert sorted(_keys(Params) - read) == []
+
+
+def test_only_params_py_reads_the_parameter_file() -> None:
+    readers = [path for path in PACKAGE.rglob("*.py") if "ruamel" in path.read_text()]
+    assert [path.name for path in readers] == ["params.py"]
+
+
+def test_commands_stages_files_tests_and_parameters_share_their_names() -> None:
+    from pipeline.cli import app
+
+    commands = {command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
+    files = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__"}
+    tests = {
+        path.stem.removeprefix("test_") for path in (REPOSITORY / "tests/stages").glob("test_*")
+    }
+    makefile = re.search(r"^STAGES := (.*)$", (REPOSITORY / "Makefile").read_text(), re.M)
+    assert makefile is not None
+    assert commands - TOOLS == files - TOOLS == set(makefile[1].split()) == set(STAGES)
+    assert commands == files <= tests
+    assert set(STAGES) <= set(Params.model_fields)
+
+
+def test_a_stage_writes_one_folder_with_its_name() -> None:
+    for name, stage in DVC["stages"].items():
+        assert stage["cmd"] == f"python -m pipeline {name}"
+        assert stage["outs"] == [f"artifacts/{name}"]
+        assert stage["desc"]
+
+
+def test_every_module_has_its_tests() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.name.startswith("__") or path.stem in {"errors"}:
+            continue
+        relative = path.relative_to(PACKAGE)
+        test = REPOSITORY / "tests" / relative.parent / f"test_{relative.name}"
+        assert test.exists(), f"{relative} has no {test.relative_to(REPOSITORY)}"
+
+
+def test_files_stay_readable() -> None:
+    for path in [*PACKAGE.rglob("*.py"), *(REPOSITORY / "tests").rglob("*.py")]:
+        assert len(path.read_text().splitlines()) <= 350, path
+        assert path.stem not in {"utils", "common", "helpers", "misc"}, path
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = (
+        "import sys; from pipeline import cli; "
+        "print([name for name in ('torch', 'numpy', 'mujoco', 'zarr') if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

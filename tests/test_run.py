@@ -1,0 +1,64 @@
+"""Output folders appear whole or not at all; JSON is never half-written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.run import OutputError, output_folder, sha256_file, track, versions, write_json
+
+
+def test_a_folder_replaces_the_previous_one_when_all_went_well(tmp_path: Path) -> None:
+    out = tmp_path / "stage"
+    for content in ("first", "second"):
+        with output_folder(out) as folder:
+            (folder / content).write_text(content)
+    assert [path.name for path in out.iterdir()] == ["second"]
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_a_failure_leaves_the_previous_folder_untouched(tmp_path: Path) -> None:
+    out = tmp_path / "stage"
+    with output_folder(out) as folder:
+        (folder / "kept").write_text("kept")
+    with pytest.raises(KeyboardInterrupt), output_folder(out) as folder:
+        (folder / "half").write_text("half")
+        raise KeyboardInterrupt
+    assert [path.name for path in out.iterdir()] == ["kept"]
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    (tmp_path / ".stage.partial").mkdir()
+    (tmp_path / ".stage.partial" / "half").write_text("half")
+    with output_folder(tmp_path / "stage") as folder:
+        assert list(folder.iterdir()) == []
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "stage").write_text("a file")
+    with pytest.raises(OutputError, match="stage: is a file"), output_folder(tmp_path / "stage"):
+        pass
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    write_json(path, {"b": 1, "a": [0.5]})
+    assert list(json.loads(path.read_text())) == ["b", "a"]
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(path, {"b": float("nan")})
+    assert json.loads(path.read_text()) == {"b": 1, "a": [0.5]}
+
+
+def test_tracking_passes_every_item_on() -> None:
+    assert list(track(iter("abc"), "Spelling", 3)) == ["a", "b", "c"]
+
+
+def test_hash_and_versions(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    assert sha256_file(tmp_path / "empty").startswith("e3b0c44298fc1c14")
+    found = versions("numpy", "no-such-package")
+    assert found["no-such-package"] == "not installed"
+    assert found["numpy"][0].isdigit()
