@@ -1,0 +1,231 @@
+"""The ROS 2 message types that recordings of MoveIt2 plans hold.
+
+Owns the definitions that rosbags does not ship and the CDR serialisation of the types that the
+pipeline writes. Knows nothing of files or episodes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
+
+FloatArray = NDArray[np.floating[Any]]
+
+DISPLAY_TRAJECTORY = "moveit_msgs/msg/DisplayTrajectory"
+JOINT_STATE = "sensor_msgs/msg/JointState"
+POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
+
+# Fields and their order as in moveit_msgs (branch humble) and object_recognition_msgs (branch
+# ros2): together with the types of common_interfaces these are all that DisplayTrajectory needs.
+DEFINITIONS: dict[str, str] = {
+    "object_recognition_msgs/msg/ObjectType": "string key\nstring db\n",
+    "moveit_msgs/msg/CollisionObject": (
+        "std_msgs/Header header\n"
+        "geometry_msgs/Pose pose\n"
+        "string id\n"
+        "object_recognition_msgs/ObjectType type\n"
+        "shape_msgs/SolidPrimitive[] primitives\n"
+        "geometry_msgs/Pose[] primitive_poses\n"
+        "shape_msgs/Mesh[] meshes\n"
+        "geometry_msgs/Pose[] mesh_poses\n"
+        "shape_msgs/Plane[] planes\n"
+        "geometry_msgs/Pose[] plane_poses\n"
+        "string[] subframe_names\n"
+        "geometry_msgs/Pose[] subframe_poses\n"
+        "byte ADD=0\n"
+        "byte REMOVE=1\n"
+        "byte APPEND=2\n"
+        "byte MOVE=3\n"
+        "byte operation\n"
+    ),
+    "moveit_msgs/msg/AttachedCollisionObject": (
+        "string link_name\n"
+        "moveit_msgs/CollisionObject object\n"
+        "string[] touch_links\n"
+        "trajectory_msgs/JointTrajectory detach_posture\n"
+        "float64 weight\n"
+    ),
+    "moveit_msgs/msg/RobotState": (
+        "sensor_msgs/JointState joint_state\n"
+        "sensor_msgs/MultiDOFJointState multi_dof_joint_state\n"
+        "moveit_msgs/AttachedCollisionObject[] attached_collision_objects\n"
+        "bool is_diff\n"
+    ),
+    "moveit_msgs/msg/RobotTrajectory": (
+        "trajectory_msgs/JointTrajectory joint_trajectory\n"
+        "trajectory_msgs/MultiDOFJointTrajectory multi_dof_joint_trajectory\n"
+    ),
+    DISPLAY_TRAJECTORY: (
+        "string model_id\n"
+        "moveit_msgs/RobotTrajectory[] trajectory\n"
+        "moveit_msgs/RobotState trajectory_start\n"
+    ),
+}
+
+
+def new_typestore() -> Typestore:
+    """Types of ROS 2 Humble and those of MoveIt2's plans, for a reader that may add to them."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    for name, text in DEFINITIONS.items():
+        store.register(get_types_from_msg(text, name))
+    return store
+
+
+@cache
+def typestore() -> Typestore:
+    """The shared store that writing uses; register nothing in it."""
+    return new_typestore()
+
+
+def _header(time_ns: int, frame_id: str) -> Any:
+    types = typestore().types
+    seconds, nanoseconds = divmod(time_ns, 10**9)
+    stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
+
+
+def _doubles(values: FloatArray | Sequence[float]) -> NDArray[np.float64]:
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
+def _joint_state(
+    time_ns: int, names: Sequence[str], joint_pos: FloatArray, joint_vel: FloatArray
+) -> Any:
+    return typestore().types[JOINT_STATE](
+        header=_header(time_ns, ""),
+        name=list(names),
+        position=_doubles(joint_pos),
+        velocity=_doubles(joint_vel),
+        effort=_doubles([]),
+    )
+
+
+def serialize_display_trajectory(
+    model_id: str,
+    frame_id: str,
+    joint_names: Sequence[str],
+    t: FloatArray,
+    joint_pos: FloatArray,
+    joint_vel: FloatArray,
+    joint_acc: FloatArray,
+    start_pos: FloatArray,
+) -> bytes:
+    """One plan of one segment as moveit_msgs/msg/DisplayTrajectory in CDR.
+
+    Args:
+        model_id: name of the robot.
+        frame_id: the model's root frame.
+        joint_names: names of the J joints.
+        t: times from the start, s. Shape (P,).
+        joint_pos: positions, rad. Shape (P, J).
+        joint_vel: velocities, rad/s. Shape (P, J).
+        joint_acc: accelerations, rad/s². Shape (P, J).
+        start_pos: the robot's joints before the plan, rad. Shape (J,).
+    """
+    types = typestore().types
+    points = []
+    for time_s, position, velocity, acceleration in zip(
+        t, joint_pos, joint_vel, joint_acc, strict=True
+    ):
+        seconds, nanoseconds = divmod(round(float(time_s) * 1e9), 10**9)
+        points.append(
+            types["trajectory_msgs/msg/JointTrajectoryPoint"](
+                positions=_doubles(position),
+                velocities=_doubles(velocity),
+                accelerations=_doubles(acceleration),
+                effort=_doubles([]),
+                time_from_start=types["builtin_interfaces/msg/Duration"](
+                    sec=seconds, nanosec=nanoseconds
+                ),
+            )
+        )
+    # MoveIt leaves the stamp of a plan at zero; the recording's log time dates it.
+    header = _header(0, frame_id)
+    segment = types["moveit_msgs/msg/RobotTrajectory"](
+        joint_trajectory=types["trajectory_msgs/msg/JointTrajectory"](
+            header=header, joint_names=list(joint_names), points=points
+        ),
+        multi_dof_joint_trajectory=types["trajectory_msgs/msg/MultiDOFJointTrajectory"](
+            header=_header(0, ""), joint_names=[], points=[]
+        ),
+    )
+    start = types["moveit_msgs/msg/RobotState"](
+        joint_state=_joint_state(0, joint_names, start_pos, _doubles([])),
+        multi_dof_joint_state=types["sensor_msgs/msg/MultiDOFJointState"](
+            header=_header(0, ""), joint_names=[], transforms=[], twist=[], wrench=[]
+        ),
+        attached_collision_objects=[],
+        is_diff=False,
+    )
+    message = types[DISPLAY_TRAJECTORY](
+        model_id=model_id, trajectory=[segment], trajectory_start=start
+    )
+    return bytes(typestore().serialize_cdr(message, DISPLAY_TRAJECTORY, little_endian=True))
+
+
+def serialize_pose(
+    time_ns: int, frame_id: str, position: FloatArray, quaternion_xyzw: FloatArray
+) -> bytes:
+    """A geometry_msgs/msg/PoseStamped in CDR.
+
+    Args:
+        time_ns: stamp, ns.
+        frame_id: frame in which the pose is expressed.
+        position: m. Shape (3,).
+        quaternion_xyzw: unit quaternion. Shape (4,).
+    """
+    types = typestore().types
+    x, y, z, w = (float(value) for value in quaternion_xyzw)
+    pose = types["geometry_msgs/msg/Pose"](
+        position=types["geometry_msgs/msg/Point"](*(float(value) for value in position)),
+        orientation=types["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w),
+    )
+    message = types[POSE_STAMPED](header=_header(time_ns, frame_id), pose=pose)
+    return bytes(typestore().serialize_cdr(message, POSE_STAMPED, little_endian=True))
+
+
+class JointStateSerializer:
+    """Serialises sensor_msgs/msg/JointState of one set of joints, quickly.
+
+    All messages of a set of joints differ in the stamp and in two runs of doubles alone, so one
+    message of the library serves as a form to fill in; the bytes are the library's own.
+    """
+
+    def __init__(self, joint_names: Sequence[str]) -> None:
+        size = len(joint_names)
+        message = _joint_state(0, joint_names, np.zeros(size), np.zeros(size))
+        self._size = size
+        self._form = bytes(typestore().serialize_cdr(message, JOINT_STATE, little_endian=True))
+        # From the end: an empty effort is a length of 4 bytes; each run of doubles has its length
+        # and 4 bytes that align it before it.
+        self._velocity_at = len(self._form) - 4 - 8 * size
+        self._position_at = self._velocity_at - 8 - 8 * size
+
+    def __call__(self, time_ns: int, joint_pos: FloatArray, joint_vel: FloatArray) -> bytes:
+        """The message in CDR.
+
+        Args:
+            time_ns: stamp, ns.
+            joint_pos: rad. Shape (J,).
+            joint_vel: rad/s. Shape (J,).
+
+        Raises:
+            ValueError: an array has another length than the joints have names.
+        """
+        position, velocity = _doubles(joint_pos), _doubles(joint_vel)
+        if position.shape != (self._size,) or velocity.shape != (self._size,):
+            raise ValueError(
+                f"{self._size} joints, but positions {position.shape}, velocities {velocity.shape}"
+            )
+        data = bytearray(self._form)
+        struct.pack_into("<iI", data, 4, *divmod(time_ns, 10**9))
+        data[self._position_at : self._position_at + 8 * self._size] = position.tobytes()
+        data[self._velocity_at : self._velocity_at + 8 * self._size] = velocity.tobytes()
+        return bytes(data)
