@@ -1,0 +1,157 @@
+"""The whole policy as one module: features, normalisation, network, diffusion.
+
+Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers, D noise draws
+of an observation. What trains, samples and is exported is this one module, so that all three agree.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.layout import Layout
+from pipeline.params import PolicyParams
+from pipeline.policy.diffusion import DdimTable, cosine_alphas_cumprod
+from pipeline.policy.features import ObservationFeatures
+from pipeline.policy.networks import build_network
+from pipeline.policy.normalizer import ActionCodec, MinMax
+
+FIT_CHUNK = 16384
+"""Windows that are looked at together when ranges are measured: bounds memory."""
+
+
+class PolicyModel(nn.Module):
+    """From raw observations to absolute joint positions, and the loss that trains it.
+
+    The flow is one line: observation → features → normaliser → network → action codec. The state
+    dictionary holds weights and ranges; the schedule follows from the parameters.
+    """
+
+    signal: Tensor
+    noise: Tensor
+    steps: Tensor
+    table: Tensor
+
+    def __init__(self, params: PolicyParams, layout: Layout) -> None:
+        """Build an untrained policy whose normalisers are the identity.
+
+        Args:
+            params: section policy.
+            layout: the meaning of states and actions.
+
+        Raises:
+            FeatureError: the state does not hold what the policy wants to see.
+            NetworkError: the network cannot have these dimensions.
+        """
+        super().__init__()
+        self.params, self.layout = params, layout
+        self.joints = layout.field("joint_pos").slice
+        self.features = ObservationFeatures(params, layout)
+        self.scale = MinMax((self.features.num_features,))
+        self.codec = ActionCodec(params.horizon, layout.action_dim, params.actions == "relative")
+        self.network = build_network(
+            params, layout.action_dim, params.n_obs_steps * self.features.num_features
+        )
+        alphas = torch.from_numpy(cosine_alphas_cumprod(params.num_train_steps))
+        ddim = DdimTable.build(
+            params.num_train_steps, params.num_inference_steps, params.prediction
+        )
+        self.register_buffer("signal", alphas.sqrt().float(), persistent=False)
+        self.register_buffer("noise", (1 - alphas).sqrt().float(), persistent=False)
+        self.register_buffer("steps", torch.from_numpy(ddim.steps.copy()), persistent=False)
+        self.register_buffer("table", torch.from_numpy(ddim.rows()), persistent=False)
+
+    @torch.no_grad()
+    def fit(self, state: Tensor, action: Tensor, windows: tuple[Tensor, Tensor]) -> None:
+        """Measure the normalisers' ranges on training windows.
+
+        Args:
+            state: shape (N, S).
+            action: shape (N, A), rad.
+            windows: rows of observations (W, T) and of actions (W, H).
+
+        Raises:
+            NormalizerError: a value is not finite.
+        """
+        feature_ranges, action_ranges = [], []
+        pairs = zip(*(torch.split(rows, FIT_CHUNK) for rows in windows), strict=True)
+        for obs_rows, action_rows in pairs:
+            obs = state[obs_rows]
+            features = self.features(obs).flatten(0, 1)
+            offsets = self.codec.offset(action[action_rows], self.current_joints(obs))
+            feature_ranges.append(torch.stack(features.aminmax(dim=0)))
+            action_ranges.append(torch.stack(offsets.aminmax(dim=0)))
+        for normalizer, ranges in ((self.scale, feature_ranges), (self.codec.scale, action_ranges)):
+            together = torch.stack(ranges)
+            normalizer.fit(together[:, 0].amin(dim=0), together[:, 1].amax(dim=0))
+
+    def current_joints(self, obs: Tensor) -> Tensor:
+        """Joints of the newest observation, rad: (B, T, S) to (B, A)."""
+        return obs[:, -1, self.joints]
+
+    def condition(self, obs: Tensor) -> Tensor:
+        """Normalised features of all history steps: (B, T, S) to (B, C)."""
+        return self.scale.normalize(self.features(obs)).flatten(1)
+
+    def loss(self, obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """Mean squared error of the prediction (Ho et al. 2020, Algorithm 1).
+
+        Several noise draws share one observation, whose embedding is computed once. Draw d of
+        observation b stands in row d · B + b.
+
+        Args:
+            obs: raw observations, shape (B, T, S).
+            action: absolute joint positions, rad, shape (B, H, A).
+            noise: standard normal, shape (D · B, H, A).
+            steps: diffusion steps, integers from 0, shape (D · B,).
+
+        Returns:
+            A scalar.
+        """
+        draws = noise.shape[0] // obs.shape[0]
+        clean = self.codec.encode(action, self.current_joints(obs)).repeat(draws, 1, 1)
+        context = self.network.embed_condition(self.condition(obs)).repeat(draws, 1)
+        signal, spread = self.signal[steps, None, None], self.noise[steps, None, None]
+        noisy = signal * clean + spread * noise
+        predicted = self.network.denoise(noisy, self.network.embed_step(steps), context)
+        return F.mse_loss(predicted, clean if self.params.prediction == "sample" else noise)
+
+    def denoise_step(
+        self, noisy: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
+    ) -> Tensor:
+        """One step of DDIM.
+
+        Args:
+            noisy: shape (B, H, A).
+            step_embedding: the network's, shape (1, E).
+            coefficients: a row of `DdimTable`, shape (4,).
+            context: the network's, shape (B, E).
+
+        Returns:
+            The chunk at the step before, shape (B, H, A).
+        """
+        output = self.network.denoise(noisy, step_embedding, context)
+        from_output, from_noisy, keep, blend = coefficients.unbind()
+        if self.params.prediction == "epsilon":
+            output = from_output * output + from_noisy * noisy
+        clean = output.clamp(-self.params.clip, self.params.clip)
+        return keep * noisy + blend * clean
+
+    def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
+        """Sample a chunk of actions; the same noise gives the same chunk.
+
+        Args:
+            obs: raw observations, shape (B, T, S).
+            noise: standard normal, shape (B, H, A).
+
+        Returns:
+            Absolute joint positions, rad, shape (B, H, A); row 0 is the next command.
+        """
+        context = self.network.embed_condition(self.condition(obs))
+        embeddings = self.network.embed_step(self.steps)
+        chunk = noise
+        for index in range(self.params.num_inference_steps):
+            row = embeddings[index : index + 1]
+            chunk = self.denoise_step(chunk, row, self.table[index], context)
+        return self.codec.decode(chunk, self.current_joints(obs))

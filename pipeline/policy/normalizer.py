@@ -1,0 +1,127 @@
+"""Scaling to ±1 with ranges measured on training windows, kept as buffers of the module.
+
+Shapes: B batch, H horizon, A action numbers. Knows nothing of what the numbers mean, but for the
+current joints that relative actions are counted from.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import PipelineError
+
+DEGENERATE = 1e-6
+"""Ranges below this are float32 noise around a constant (rad, m or unit vector)."""
+
+
+class NormalizerError(PipelineError):
+    """Ranges cannot be measured."""
+
+
+class MinMax(nn.Module):
+    """Maps the range seen in training to ±1, each entry by itself.
+
+    An entry that never changed in training carries nothing to learn: it normalises to 0 whatever
+    comes, and denormalises to its constant, instead of being blown up by a division by almost 0.
+    """
+
+    center: Tensor
+    radius: Tensor
+    inverse: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        """Start with the identity.
+
+        Args:
+            shape: of the trailing axes that are scaled entry by entry.
+        """
+        super().__init__()
+        self.register_buffer("center", torch.zeros(shape))
+        self.register_buffer("radius", torch.ones(shape))
+        self.register_buffer("inverse", torch.ones(shape))
+
+    def fit(self, low: Tensor, high: Tensor) -> None:
+        """Take the ranges.
+
+        Args:
+            low: smallest values, of the shape given at construction.
+            high: largest values, same shape.
+
+        Raises:
+            NormalizerError: shapes differ, or a value is not finite.
+        """
+        if low.shape != self.center.shape or high.shape != self.center.shape:
+            raise NormalizerError(
+                f"ranges have shapes {tuple(low.shape)} and {tuple(high.shape)}, "
+                f"expected {tuple(self.center.shape)}"
+            )
+        if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
+            raise NormalizerError("ranges hold a number that is not finite: clean the data set")
+        radius = (high - low) / 2
+        constant = radius < DEGENERATE
+        self.center.copy_((high + low) / 2)
+        self.radius.copy_(torch.where(constant, torch.zeros_like(radius), radius))
+        self.inverse.copy_(torch.where(constant, torch.zeros_like(radius), 1 / radius))
+
+    def normalize(self, value: Tensor) -> Tensor:
+        """To ±1 within the training range. Shape (..., *shape)."""
+        return (value - self.center) * self.inverse
+
+    def denormalize(self, value: Tensor) -> Tensor:
+        """Back to units. Shape (..., *shape)."""
+        return value * self.radius + self.center
+
+
+class ActionCodec(nn.Module):
+    """Actions as the network knows them: relative or absolute, ±1 per horizon step.
+
+    A range per step gives the first commands, which differ from the current joints by a hundredth
+    of what the last ones do, the same weight and resolution as the last.
+    """
+
+    def __init__(self, horizon: int, action_dim: int, relative: bool) -> None:
+        """Choose the form.
+
+        Args:
+            horizon: steps of a chunk, H.
+            action_dim: numbers of an action, A.
+            relative: whether actions are counted from the current joints.
+        """
+        super().__init__()
+        self.relative = relative
+        self.scale = MinMax((horizon, action_dim))
+
+    def offset(self, action: Tensor, current: Tensor) -> Tensor:
+        """The actions that are scaled: minus the current joints, or as they are.
+
+        Args:
+            action: absolute joint positions, rad, shape (B, H, A).
+            current: joints of the newest observation, rad, shape (B, A).
+        """
+        return action - current.unsqueeze(1) if self.relative else action
+
+    def encode(self, action: Tensor, current: Tensor) -> Tensor:
+        """Absolute joint positions to network units.
+
+        Args:
+            action: rad, shape (B, H, A).
+            current: rad, shape (B, A).
+
+        Returns:
+            Shape (B, H, A), within ±1 for training windows.
+        """
+        return self.scale.normalize(self.offset(action, current))
+
+    def decode(self, value: Tensor, current: Tensor) -> Tensor:
+        """Network units to absolute joint positions, the inverse of `encode`.
+
+        Args:
+            value: shape (B, H, A).
+            current: rad, shape (B, A).
+
+        Returns:
+            Rad, shape (B, H, A).
+        """
+        action = self.scale.denormalize(value)
+        return action + current.unsqueeze(1) if self.relative else action
