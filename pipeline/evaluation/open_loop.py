@@ -1,0 +1,101 @@
+"""Open loop: predicted chunks against the expert's on held-out episodes.
+
+W windows, H steps of a chunk, J joints, S state numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import metrics
+from pipeline.data.store import Dataset
+from pipeline.data.windows import window_index
+from pipeline.errors import PipelineError
+from pipeline.evaluation.rollout import Predict
+from pipeline.robot.model import RobotModel
+
+Array = NDArray[np.float64]
+TEST = 2
+
+
+class OpenLoopError(PipelineError):
+    """There is nothing to compare with."""
+
+
+@dataclass(frozen=True)
+class OpenLoop:
+    """Predicted and expert chunks, and what their difference comes to."""
+
+    predicted: Array
+    """Joint positions, rad. Shape (W, H, J)."""
+    expert: Array
+    """The data set's actions, rad. Shape (W, H, J)."""
+    summary: dict[str, Any]
+    """JSON numbers for metrics.json."""
+    per_step_deg: Array
+    """Joint error by step of the chunk, root mean square, degrees. Shape (H,)."""
+    per_joint_deg: Array
+    """Joint error by joint, root mean square, degrees. Shape (J,)."""
+
+
+def compare(
+    predict: Predict,
+    dataset: Dataset,
+    model: RobotModel,
+    horizon: int,
+    n_obs_steps: int,
+    rate_hz: float,
+    most: int,
+    seed: int,
+) -> OpenLoop:
+    """Predict chunks on the test episodes and compare them with the expert's.
+
+    Args:
+        predict: the policy.
+        dataset: with a test split.
+        model: for end-effector errors and limits.
+        horizon: steps of a chunk, H.
+        n_obs_steps: observations the policy sees.
+        rate_hz: control steps a second.
+        most: windows at the most, evenly spaced; 0 takes all.
+        seed: of the policy's noise.
+
+    Raises:
+        OpenLoopError: the data set has no test episode.
+    """
+    episodes = np.flatnonzero(dataset.split == TEST)
+    if len(episodes) == 0:
+        raise OpenLoopError(
+            f"no test episode among {len(dataset.episode_ends)}; expected some for the open loop: "
+            "raise dataset.test_fraction or add episodes"
+        )
+    observed, acted = window_index(dataset.episode_ends, episodes, n_obs_steps, horizon)
+    if 0 < most < len(observed):
+        chosen = np.linspace(0, len(observed) - 1, most).round().astype(np.int64)
+        observed, acted = observed[chosen], acted[chosen]
+    expert = dataset.action[acted].astype(np.float64)
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x09E4]))
+    noise = rng.standard_normal(expert.shape, dtype=np.float32)
+    predicted = predict(dataset.state[observed], noise).astype(np.float64)
+    joint = metrics.chunk_errors(predicted, expert)
+    pose, expert_pose = model.fk(predicted), model.fk(expert)
+    offset = np.linalg.norm(pose[..., :3] - expert_pose[..., :3], axis=-1) * 1000
+    angle = metrics.quaternion_angle_deg(pose[..., 3:], expert_pose[..., 3:])
+    violations = metrics.limit_violations(
+        predicted, model.lower, model.upper, model.velocity_limits, rate_hz
+    )
+    summary = {
+        "episodes": len(episodes),
+        "windows": len(predicted),
+        "joint_rmse_deg": float(joint["total"]),
+        "ee_rmse_mm": float(np.sqrt(np.mean(offset**2))),
+        "ee_rmse_deg": float(np.sqrt(np.mean(angle**2))),
+        "jerk_ratio": metrics.mean_square_jerk(predicted, rate_hz)
+        / metrics.mean_square_jerk(expert, rate_hz),
+        "limit_violations": violations,
+    }
+    return OpenLoop(predicted, expert, summary, joint["per_step"], joint["per_joint"])

@@ -1,0 +1,233 @@
+"""Pictures of an evaluation, as PNG. Every picture says how many tries it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline import metrics
+from pipeline.evaluation.open_loop import OpenLoop
+from pipeline.evaluation.rollout import Rollouts
+from pipeline.evaluation.trials import Trials
+from pipeline.params import TaskParams
+from pipeline.robot.model import RobotModel
+
+Array = NDArray[np.float64]
+# Okabe and Ito's palette: told apart by the colour-blind too.
+GOOD, BAD, EXPERT, OBJECT = "#0072B2", "#D55E00", "#666666", "#009E73"
+STYLE = {
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "figure.dpi": 110,
+    "font.size": 9,
+    "savefig.bbox": "tight",
+}
+
+
+def _save(figure: Figure, path: Path) -> None:
+    # A fixed Software entry: the same data gives the same bytes whatever matplotlib's version.
+    figure.savefig(path, metadata={"Software": None})
+    plt.close(figure)
+
+
+def error_over_time(
+    path: Path, policy: metrics.ReachError, expert: metrics.ReachError, rate_hz: float
+) -> None:
+    """Distance and angle over time: the policy's spread and the expert's median.
+
+    Args:
+        path: PNG to write.
+        policy: errors, shape (N, T).
+        expert: errors of the expert's replay, shape (N, T).
+        rate_hz: control steps a second.
+    """
+    time = np.arange(1, policy.cap_m.shape[1] + 1) / rate_hz
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+        panels = (
+            (axes[0], policy.cap_m * 1000, expert.cap_m * 1000, "distance from the cap, mm"),
+            (axes[1], policy.angle_deg, expert.angle_deg, "angle to the axis, degrees"),
+        )
+        for axis, values, expert_values, label in panels:
+            low, median, high, most = np.percentile(values, [25, 50, 75, 95], axis=0)
+            axis.fill_between(time, low, high, color=GOOD, alpha=0.25, label="policy, quartiles")
+            axis.plot(time, median, color=GOOD, label="policy, median")
+            axis.plot(time, most, color=BAD, lw=1, label="policy, 95th percentile")
+            axis.plot(time, np.median(expert_values, axis=0), "--", color=EXPERT, label="expert")
+            axis.set(xlabel="time, s", ylabel=label, yscale="log")
+        axes[0].legend(frameon=False, fontsize=8)
+        figure.suptitle(f"Closed loop, n = {len(policy.cap_m)}")
+        _save(figure, path)
+
+
+def reach_map(
+    path: Path, trials: Trials, task: TaskParams, passed: NDArray[np.bool_], error_m: Array
+) -> None:
+    """Where the policy reaches: caps from above, from the side, and error against tilt.
+
+    Args:
+        path: PNG to write.
+        trials: N objects.
+        task: length of the object and the strict threshold.
+        passed: strict success, shape (N,).
+        error_m: distance from the cap at the end, m, shape (N,).
+    """
+    cap = metrics.object_cap(trials.object_pos, trials.object_axis, task.object_length_m)
+    tilt = np.degrees(np.arccos(np.clip(trials.object_axis[:, 2], -1, 1)))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 3, figsize=(11, 3.4))
+        for axis, rows, labels in (
+            (axes[0], (cap[:, 0], cap[:, 1]), ("cap x, m", "cap y, m")),
+            (axes[1], (cap[:, 0], cap[:, 2]), ("cap x, m", "cap z, m")),
+            (axes[2], (tilt, error_m * 1000), ("tilt, degrees", "final error, mm")),
+        ):
+            for mask, colour, marker, name in (
+                (passed, GOOD, "o", "reached"),
+                (~passed, BAD, "X", "missed"),
+            ):
+                axis.scatter(
+                    rows[0][mask], rows[1][mask], c=colour, marker=marker, s=18, alpha=0.7,
+                    lw=0, label=f"{name} ({mask.sum()})",
+                )  # fmt: skip
+            axis.set(xlabel=labels[0], ylabel=labels[1])
+        axes[0].set_aspect("equal")
+        axes[1].set_aspect("equal")
+        axes[2].axhline(task.strict_m * 1000, color=EXPERT, lw=1, ls="--")
+        axes[2].set_yscale("log")
+        axes[0].legend(
+            frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.22), ncol=2
+        )
+        figure.suptitle(f"Strict success over the workspace, n = {len(passed)}", y=1.02)
+        _save(figure, path)
+
+
+def open_loop(path: Path, result: OpenLoop, joints: tuple[str, ...]) -> None:
+    """Joint error by joint and by step of the chunk.
+
+    Args:
+        path: PNG to write.
+        result: the comparison.
+        joints: names.
+    """
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, 2, figsize=(9, 3))
+        axes[0].bar(joints, result.per_joint_deg, color=GOOD)
+        axes[0].set_ylabel("error, degrees (RMS)")
+        axes[0].tick_params(axis="x", rotation=30)
+        axes[1].plot(result.per_step_deg, "o-", color=GOOD)
+        axes[1].set(xlabel="step of the chunk", ylabel="error, degrees (RMS)")
+        axes[1].set_ylim(bottom=0)
+        windows, episodes = result.summary["windows"], result.summary["episodes"]
+        figure.suptitle(f"Open loop, {windows} windows of {episodes} test episodes")
+        _save(figure, path)
+
+
+def worst_rollouts(
+    path: Path,
+    model: RobotModel,
+    trials: Trials,
+    task: TaskParams,
+    policy: Rollouts,
+    expert: Rollouts,
+    error_m: Array,
+    frames: int = 6,
+    rows: int = 4,
+) -> None:
+    """Filmstrips of the worst rollouts as stick figures beside the expert's.
+
+    Args:
+        path: PNG to write.
+        model: for the links' positions.
+        trials: N objects.
+        task: length of the object.
+        policy: what the policy did.
+        expert: what the expert's replay did.
+        error_m: distance from the cap at the end, m, shape (N,).
+        frames: pictures of a strip.
+        rows: rollouts to show.
+    """
+    worst = np.argsort(-error_m)[:rows]
+    instants = np.linspace(0, policy.joint_pos.shape[1] - 1, frames).round().astype(int)
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, grid = plt.subplots(
+            len(worst), frames, figsize=(2 * frames, 2.1 * len(worst)), squeeze=False,
+            subplot_kw={"projection": "3d"},
+        )  # fmt: skip
+        for row, trial in enumerate(worst):
+            for column, instant in enumerate(instants):
+                axis = grid[row, column]
+                _stick(axis, model.link_positions(expert.joint_pos[trial, instant]), EXPERT, 1.5)
+                _stick(axis, model.link_positions(policy.joint_pos[trial, instant]), GOOD, 3)
+                half = trials.object_axis[trial] * task.object_length_m / 2
+                ends = trials.object_pos[trial] + np.stack([-half, half])
+                axis.plot(*ends.T, color=OBJECT, lw=4)
+                _frame(axis)
+                if row == 0:
+                    axis.set_title(f"step {instant + 1}")
+            label = f"trial {trial}: {error_m[trial] * 1000:.1f} mm"
+            grid[row, 0].text2D(0.0, 0.98, label, transform=grid[row, 0].transAxes, fontsize=8)
+        figure.suptitle(
+            f"Worst {len(worst)} of n = {len(error_m)}: policy blue, expert grey, object green"
+        )
+        _save(figure, path)
+
+
+def _stick(axis: Any, points: Array, colour: str, width: float) -> None:
+    axis.plot(*points.T, color=colour, lw=width, solid_capstyle="round")
+
+
+def _frame(axis: Any) -> None:
+    axis.set(xlim=(-0.2, 0.7), ylim=(-0.45, 0.45), zlim=(0, 0.9))
+    axis.set_box_aspect((1, 1, 1), zoom=1.5)
+    axis.view_init(elev=18, azim=-60)
+    axis.set_axis_off()
+
+
+def joint_curves(
+    path: Path, policy: Rollouts, expert: Rollouts, joints: tuple[str, ...], trial: int,
+    rate_hz: float,
+) -> None:  # fmt: skip
+    """Joint positions of one rollout against the expert's.
+
+    Args:
+        path: PNG to write.
+        policy: what the policy did.
+        expert: what the expert's replay did.
+        joints: names.
+        trial: which rollout.
+        rate_hz: control steps a second.
+    """
+    time = np.arange(1, policy.joint_pos.shape[1] + 1) / rate_hz
+    with plt.rc_context(STYLE):
+        columns = 3
+        rows = -(-len(joints) // columns)
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(10, 2.2 * rows), sharex=True, squeeze=False
+        )
+        for index, name in enumerate(joints):
+            axis: Axes = grid.flat[index]
+            axis.plot(time, expert.joint_pos[trial, :, index], "--", color=EXPERT, label="expert")
+            axis.plot(time, policy.command[trial, :, index], color=BAD, lw=1, label="commanded")
+            axis.plot(time, policy.joint_pos[trial, :, index], color=GOOD, label="measured")
+            axis.set_title(name)
+            axis.set_ylabel("rad")
+        grid.flat[0].legend(frameon=False, fontsize=8)
+        for axis in grid.flat[len(joints) :]:
+            axis.set_axis_off()
+        for axis in grid[-1]:
+            axis.set_xlabel("time, s")
+        figure.suptitle(f"Rollout of median error, trial {trial}")
+        figure.tight_layout()
+        _save(figure, path)

@@ -1,0 +1,245 @@
+"""Evaluate: open loop on the test episodes, closed loop in MuJoCo on pens never seen."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.table import Table
+
+from pipeline import metrics
+from pipeline.data.store import Dataset, load_dataset
+from pipeline.errors import PipelineError
+from pipeline.evaluation import plots
+from pipeline.evaluation.open_loop import OpenLoop, compare
+from pipeline.evaluation.rollout import Loop, Rollouts, collided
+from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy import DiffusionPolicy
+from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.model import RobotModel
+from pipeline.robot.planner import Planner
+from pipeline.robot.sim import Simulator
+from pipeline.run import console, output_folder, write_json
+
+Array = NDArray[np.float64]
+
+
+class EvaluateError(PipelineError):
+    """Policy, data set and parameters do not fit together."""
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """Rollouts of one driver (policy, expert or stand-still) on all trials."""
+
+    rollouts: Rollouts
+    error: metrics.ReachError
+    collided: NDArray[np.bool_]
+    summary: dict[str, Any]
+
+
+def run(params: Params, out: Path, model: Path | None = None, data: Path | None = None) -> None:
+    """Measure a policy and write metrics.json, tables and pictures.
+
+    Args:
+        params: all parameters.
+        out: folder to write.
+        model: checkpoint; artifacts/train/best_model.pt by default.
+        data: training zarr; that of artifacts/dataset by default.
+
+    Raises:
+        PipelineError: an input is missing, or has another layout or rate.
+    """
+    model = model or Path("artifacts/train/best_model.pt")
+    data = data or Path(f"artifacts/dataset/{params.task.object}_grasp.zarr")
+    started = time.perf_counter()
+    layout = Layout.from_params(params)
+    policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
+    dataset = load_dataset(data, layout)
+    policy.layout.require(layout, str(model), "params.yaml")
+    rate_hz = _rate(policy.rate_hz, model, dataset, data)
+
+    robot = RobotModel.from_params(params.robot)
+    console.print(f"Open loop on {data}")
+    open_loop = compare(
+        policy.predict_array, dataset, robot, policy.horizon, policy.n_obs_steps, rate_hz,
+        params.evaluate.open_loop_windows, params.evaluate.seed,
+    )  # fmt: skip
+    console.print(f"Closed loop on {params.evaluate.pens} {params.task.object}s")
+    planner = Planner(params.robot, params.task, params.collect)
+    trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
+    simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
+    loop = Loop(
+        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.evaluate.execute_steps
+    )
+    results = _drive(loop, policy, trials, params, rate_hz)
+    with output_folder(out) as folder:
+        _write(folder, params, robot, trials, results, open_loop, rate_hz)
+        write_json(folder / "metrics.json", _metrics(trials, results, open_loop, started))
+    _print(results, open_loop)
+
+
+def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) -> float:
+    if policy_hz is None:
+        raise EvaluateError(
+            f"{model}: was trained on data without a rate, so its steps have no duration; expected "
+            "rate_hz in the data set's attributes: build it with `dataset`, or add the attribute"
+        )
+    if dataset.rate_hz is not None and dataset.rate_hz != policy_hz:
+        raise EvaluateError(
+            f"{model}: trained at {policy_hz} Hz, but {data} is sampled at {dataset.rate_hz} Hz; "
+            "expected the same rate: train again on this data set"
+        )
+    return policy_hz
+
+
+def _drive(
+    loop: Loop, policy: DiffusionPolicy, trials: Trials, params: Params, rate_hz: float
+) -> dict[str, ClosedLoop]:
+    """Policy, and the expert's replay and a stand-still policy as its ceiling and floor."""
+    steps = params.evaluate.rollout_steps
+    still = np.tile(loop.model.home, (len(trials), steps, 1))
+    rollouts = {
+        "policy": loop.run(policy.predict_array, trials, steps, params.evaluate.seed),
+        "expert": loop.replay(expert_commands(trials, rate_hz, steps), trials),
+        "stand_still": loop.replay(still, trials),
+    }
+    checker = CollisionChecker(params.robot, params.task)
+    results = {}
+    for name, rollout in rollouts.items():
+        error = metrics.reach_error(
+            rollout.ee_pose, trials.object_pos[:, None], trials.object_axis[:, None],
+            params.task.object_length_m,
+        )  # fmt: skip
+        hit = collided(checker, rollout, trials)
+        summary = metrics.closed_loop_summary(error, hit, params.task)
+        results[name] = ClosedLoop(rollout, error, hit, summary)
+    return results
+
+
+def _metrics(
+    trials: Trials, results: dict[str, ClosedLoop], open_loop: OpenLoop, started: float
+) -> dict[str, Any]:
+    floor = ("n", "success_team", "success_strict", "error_mm_median", "collisions")
+    return {
+        "closed_loop": {**results["policy"].summary, "reachable": len(trials) / trials.drawn},
+        "expert": {key: results["expert"].summary[key] for key in floor},
+        "stand_still": {key: results["stand_still"].summary[key] for key in floor},
+        "open_loop": open_loop.summary,
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def _write(
+    folder: Path,
+    params: Params,
+    robot: RobotModel,
+    trials: Trials,
+    results: dict[str, ClosedLoop],
+    open_loop: OpenLoop,
+    rate_hz: float,
+) -> None:
+    policy, expert = results["policy"], results["expert"]
+    passed = metrics.success(policy.error, policy.collided, params.task)
+    final_m = policy.error.cap_m[:, -1]
+    _write_tables(folder, params, trials, policy, passed, open_loop, rate_hz)
+    pictures = folder / "plots"
+    pictures.mkdir()
+    plots.error_over_time(pictures / "error_over_time.png", policy.error, expert.error, rate_hz)
+    plots.reach_map(pictures / "reach_map.png", trials, params.task, passed["strict"], final_m)
+    plots.open_loop(pictures / "open_loop.png", open_loop, robot.joints)
+    plots.worst_rollouts(
+        pictures / "worst_rollouts.png", robot, trials, params.task,
+        policy.rollouts, expert.rollouts, final_m,
+    )  # fmt: skip
+    median = int(np.argsort(final_m)[len(final_m) // 2])
+    plots.joint_curves(
+        pictures / "joint_curves.png", policy.rollouts, expert.rollouts, robot.joints,
+        median, rate_hz,
+    )  # fmt: skip
+
+
+def _write_tables(
+    folder: Path,
+    params: Params,
+    trials: Trials,
+    policy: ClosedLoop,
+    passed: dict[str, NDArray[np.bool_]],
+    open_loop: OpenLoop,
+    rate_hz: float,
+) -> None:
+    """The pictures' data, for `dvc plots` and for anyone's own analysis."""
+    cap_mm, angle = policy.error.cap_m * 1000, policy.error.angle_deg
+    medians = np.median(cap_mm, axis=0), np.percentile(cap_mm, 95, axis=0), np.median(angle, axis=0)
+    times = np.arange(1, cap_mm.shape[1] + 1) / rate_hz
+    _table(
+        folder / "error_over_time.csv",
+        ["time_s", "median_mm", "p95_mm", "median_deg"],
+        zip(times, *medians, strict=True),
+    )
+    _table(
+        folder / "open_loop_steps.csv",
+        ["horizon_step", "joint_rmse_deg"],
+        enumerate(open_loop.per_step_deg),
+    )
+    _table(
+        folder / "open_loop_joints.csv",
+        ["joint", "joint_rmse_deg"],
+        zip(params.robot.joints, open_loop.per_joint_deg, strict=True),
+    )
+    name = params.task.object
+    columns = [f"{name}_{kind}_{axis}" for kind in ("pos", "axis") for axis in "xyz"]
+    _table(
+        folder / "rollouts.csv",
+        ["trial", *columns, "error_mm", "error_deg", *passed, "collided"],
+        (
+            (
+                trial, *trials.object_pos[trial], *trials.object_axis[trial],
+                cap_mm[trial, -1], angle[trial, -1],
+                *(int(flags[trial]) for flags in passed.values()), int(policy.collided[trial]),
+            )
+            for trial in range(len(trials))
+        ),
+    )  # fmt: skip
+
+
+def _table(path: Path, header: list[str], rows: Any) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row])
+
+
+def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
+    number = results["policy"].summary["n"]
+    table = Table(title=f"Closed loop, n = {number}", title_justify="left")
+    for heading in ("", "team", "strict", "95 % interval", "5 mm", "median mm", "95th mm", "hits"):
+        table.add_column(heading, justify="left" if heading == "" else "right")
+    for name, result in results.items():
+        row = result.summary
+        low, high = row["ci95_strict"]
+        table.add_row(
+            name.replace("_", " "),
+            f"{row['success_team']:.1%}",
+            f"{row['success_strict']:.1%}",
+            f"{low:.1%} – {high:.1%}",
+            f"{row['success_5mm']:.1%}",
+            f"{row['error_mm_median']:.2f}",
+            f"{row['error_mm_p95']:.2f}",
+            str(row["collisions"]),
+        )
+    console.print(table)
+    summary = open_loop.summary
+    console.print(
+        f"Open loop, {summary['windows']} windows of {summary['episodes']} test episodes: joints "
+        f"{summary['joint_rmse_deg']:.2f}°, gripper {summary['ee_rmse_mm']:.1f} mm and "
+        f"{summary['ee_rmse_deg']:.2f}° (root mean squares)"
+    )

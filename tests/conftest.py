@@ -1,0 +1,20 @@
+"""What several rooms' tests share: the repository's parameters, and small ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Params, load_params
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    """The repository's own parameters, with its paths made absolute."""
+    loaded = load_params(REPOSITORY / "params.yaml")
+    return loaded.override(
+        "robot", urdf=REPOSITORY / loaded.robot.urdf, srdf=REPOSITORY / loaded.robot.srdf
+    )
