@@ -23,7 +23,7 @@ from pipeline.data.stats import Stats, column_stats
 from pipeline.data.windows import Index, WindowError, episode_rows, episode_starts
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.params import Params
+from pipeline.params import DatasetParams
 
 
 class StoreError(PipelineError):
@@ -81,17 +81,21 @@ class Dataset:
         )
 
 
-def load_dataset(path: Path, params: Params | None = None) -> Dataset:
+def load_dataset(
+    path: Path, layout: Layout | None = None, fractions: DatasetParams | None = None
+) -> Dataset:
     """Read a data set and check it.
 
     Args:
         path: the zarr folder, of this pipeline or in the team's form.
-        params: what a zarr without layout and split is read by; without it such a zarr is refused.
+        layout: what the numbers must mean; a zarr that does not say is taken to mean this.
+        fractions: shares by which a zarr without splits is split, by the episodes' content.
 
     Raises:
-        StoreError: the folder is missing or no zarr, an array is missing or has a wrong shape;
-            the message names file, value and what was expected.
-        LayoutError: the layout in the zarr does not fit its fields, or not that of `params`.
+        StoreError: the folder is missing or no zarr, an array is missing or has a wrong shape, or
+            layout or split are neither in the zarr nor given; the message names file, value and
+            what was expected.
+        LayoutError: the layout in the zarr does not fit its fields, or is not `layout`.
         StatsError: it has no statistics, and no training rows to take them of.
     """
     group = open_group(path)
@@ -99,12 +103,12 @@ def load_dataset(path: Path, params: Params | None = None) -> Dataset:
     state = read_array(group, "data/state", path).astype(np.float32, copy=False)
     action = read_array(group, "data/action", path).astype(np.float32, copy=False)
     ends = read_array(group, "meta/episode_ends", path).astype(np.int64, copy=False)
-    layout = _layout(path, attributes, state, action, params)
-    _check_shapes(path, state, action, ends, layout)
+    meaning = _layout(path, attributes, state, action, layout)
+    _check_shapes(path, state, action, ends, meaning)
     if "meta/split" in group:
         split = read_array(group, "meta/split", path).astype(np.int8, copy=False)
     else:
-        split = _split(path, state, action, ends, params)
+        split = _split(path, state, action, ends, fractions)
     if split.shape != ends.shape:
         raise StoreError(f"{path}: meta/split has shape {split.shape}, expected {ends.shape}")
     stats = attributes.get("stats") or dataset_stats(state, action, ends, split)
@@ -116,7 +120,7 @@ def load_dataset(path: Path, params: Params | None = None) -> Dataset:
         ends,
         split,
         None if rate is None else float(rate),
-        layout,
+        meaning,
         stats,
         attributes,
     )
@@ -228,9 +232,8 @@ def _layout(
     attributes: Mapping[str, Any],
     state: NDArray[np.float32],
     action: NDArray[np.float32],
-    params: Params | None,
+    expected: Layout | None,
 ) -> Layout:
-    expected = None if params is None else Layout.from_params(params)
     if "layout" in attributes:
         layout = Layout.from_dict(attributes["layout"])
         if expected is not None:
@@ -278,12 +281,12 @@ def _split(
     state: NDArray[np.float32],
     action: NDArray[np.float32],
     ends: NDArray[np.int64],
-    params: Params | None,
+    fractions: DatasetParams | None,
 ) -> NDArray[np.int8]:
-    if params is None:
+    if fractions is None:
         raise StoreError(f"{path}: has no meta/split; run `dataset` to make one")
     hashes = [
         hashlib.sha256(state[start:end].tobytes() + action[start:end].tobytes()).hexdigest()
         for start, end in zip(episode_starts(ends), ends, strict=True)
     ]
-    return split_episodes(hashes, params.dataset.val_fraction, params.dataset.test_fraction)
+    return split_episodes(hashes, fractions.val_fraction, fractions.test_fraction)
