@@ -104,9 +104,11 @@ class CollectParams(Section):
     ik: Literal["nearest", "random"]
     ik_seeds: PositiveInt
     collision_resolution: Annotated[float, Field(gt=0, le=1)]
-    planning_time_s: Positive
+    planning_checks: PositiveInt
     plan_dt_s: Positive
     joint_state_hz: Positive
+    physics_steps: PositiveInt
+    still_joints: tuple[str, ...]
     hold_s: NonNegative
     storage: Literal["mcap", "sqlite3"]
     workers: Count

@@ -1,0 +1,145 @@
+"""Does the arm touch itself, the table or the object? Judged on the URDF's collision shapes.
+
+Knows the scene (table, one long thin object) and the SRDF; knows nothing of planning.
+"""
+
+from __future__ import annotations
+
+import coal
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+from pipeline.params import RobotParams, TaskParams
+from pipeline.robot.model import ModelError, RobotModel, load_urdf
+
+Array = NDArray[np.float64]
+
+TABLE_HALF_WIDTH_M = 5.0
+TABLE_THICKNESS_M = 0.5
+
+
+class CollisionChecker:
+    """Arm, gripper, table and object in one scene, without the pairs that the SRDF leaves out.
+
+    The object stands still in the base frame; every link may touch it, gripper and fingers too.
+    """
+
+    def __init__(self, robot: RobotParams, task: TaskParams):
+        """Build the scene.
+
+        Args:
+            robot: description files and base link.
+            task: size of the object, height of the table.
+
+        Raises:
+            ModelError: URDF or SRDF is missing or unreadable, or the URDF has no collision shapes.
+        """
+        full = load_urdf(robot.urdf)
+        try:
+            shapes = pin.buildGeomFromUrdf(full, str(robot.urdf), pin.GeometryType.COLLISION)
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{robot.urdf}: collision shapes not readable: {error}") from error
+        if not len(shapes.geometryObjects):
+            raise ModelError(f"{robot.urdf}: no link has a <collision>, expected shapes to check")
+        self.model = RobotModel(robot, full, shapes)
+        self._scene = self.model.geometry
+        self._to_base = self.model.world_base
+        box = coal.Box(2 * TABLE_HALF_WIDTH_M, 2 * TABLE_HALF_WIDTH_M, TABLE_THICKNESS_M)
+        below = np.array([0.0, 0.0, task.table_height_m - TABLE_THICKNESS_M / 2])
+        self._add("table", box, self._to_base * pin.SE3(np.eye(3), below))
+        # A capsule's length leaves out its round ends; the object keeps its whole length.
+        straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
+        capsule = coal.Capsule(task.object_radius_m, straight)
+        self._object = self._add(task.object, capsule, pin.SE3.Identity())
+        self._scene.addAllCollisionPairs()
+        if not robot.srdf.is_file():
+            raise ModelError(f"{robot.srdf}: no such file; robot.srdf must name an SRDF")
+        pin.removeCollisionPairs(self.model.pinocchio, self._scene, str(robot.srdf), False)
+        self._data = self.model.pinocchio.createData()
+        self._results = self._scene.createData()
+
+    def _add(self, name: str, shape: coal.CollisionGeometry, placement: pin.SE3) -> int:
+        # Parent joint 0 is the world: pairs of things that both stand there are never checked.
+        geometry = pin.GeometryObject(name, 0, 0, placement, shape)
+        return int(self._scene.addGeometryObject(geometry))
+
+    def _place(self, object_pos: Array, object_axis: Array) -> None:
+        turn = pin.Quaternion.FromTwoVectors(np.array([0.0, 0.0, 1.0]), object_axis)
+        pose = self._to_base * pin.SE3(turn.toRotationMatrix(), np.asarray(object_pos))
+        self._scene.geometryObjects[self._object].placement = pose
+
+    def _check(self, joint_pos: Array, stop_at_first: bool) -> bool:
+        return bool(
+            pin.computeCollisions(
+                self.model.pinocchio,
+                self._data,
+                self._scene,
+                self._results,
+                self.model.configuration(joint_pos),
+                stop_at_first,
+            )
+        )
+
+    def collides(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> bool:
+        """Whether anything touches.
+
+        Args:
+            joint_pos: rad, shape (J,).
+            object_pos: centre of the object, m, base frame, shape (3,).
+            object_axis: its unit axis, base frame, shape (3,).
+        """
+        self._place(object_pos, object_axis)
+        return self._check(joint_pos, True)
+
+    def colliding(
+        self, joint_pos: Array, object_pos: Array, object_axis: Array
+    ) -> NDArray[np.bool_]:
+        """Which samples of a motion touch something.
+
+        Args:
+            joint_pos: rad, shape (T, J).
+            object_pos: centre of the object, m, base frame, shape (3,).
+            object_axis: its unit axis, base frame, shape (3,).
+
+        Returns:
+            Shape (T,).
+        """
+        self._place(object_pos, object_axis)
+        return np.array([self._check(q, True) for q in joint_pos], dtype=np.bool_)
+
+    def any_collision(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> int:
+        """Number of samples of a motion that touch something.
+
+        Args:
+            joint_pos: rad, shape (T, J).
+            object_pos: centre of the object, m, base frame, shape (3,).
+            object_axis: its unit axis, base frame, shape (3,).
+        """
+        return int(self.colliding(joint_pos, object_pos, object_axis).sum())
+
+    def touching(
+        self, joint_pos: Array, object_pos: Array, object_axis: Array
+    ) -> tuple[str, str] | None:
+        """The first pair that touches, by link (or "table", or the object's name).
+
+        Args:
+            joint_pos: rad, shape (J,).
+            object_pos: centre of the object, m, base frame, shape (3,).
+            object_axis: its unit axis, base frame, shape (3,).
+
+        Returns:
+            Two names, or None where nothing touches.
+        """
+        self._place(object_pos, object_axis)
+        if not self._check(joint_pos, False):
+            return None
+        hits = [result.isCollision() for result in self._results.collisionResults]
+        pair = self._scene.collisionPairs[hits.index(True)]
+        return self._link(pair.first), self._link(pair.second)
+
+    def _link(self, geometry: int) -> str:
+        shape = self._scene.geometryObjects[geometry]
+        if shape.parentFrame == 0:
+            return str(shape.name)
+        return str(self.model.pinocchio.frames[shape.parentFrame].name)

@@ -1,0 +1,191 @@
+"""Plans a grasp as MoveIt2's default pipeline does: IK, RRTConnect, simplification, timing.
+
+Repeatable: where a process calls `seed_planning` before its first plan, the same calls give the
+same plans, because effort is counted in collision checks and never in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from ompl import base, geometric, util
+
+from pipeline.errors import PipelineError
+from pipeline.params import CollectParams, RobotParams, TaskParams
+from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.ik import InverseKinematics
+from pipeline.robot.retime import Plan, parameterise
+
+Array = NDArray[np.float64]
+Reason = Literal[
+    "start in collision",
+    "unreachable",
+    "goal in collision",
+    "no path found",
+    "collision after timing",
+]
+REASONS: tuple[str, ...] = get_args(Reason)
+
+PATH_DEVIATION_RAD = 0.1
+"""How far timing may cut a corner (MoveIt's path_tolerance); tried smaller where that collides."""
+DEVIATION_TRIES = 3
+
+util.setLogLevel(util.LogLevel.LOG_NONE)
+
+
+class PlannerError(PipelineError):
+    """The planner was asked for something that it cannot do."""
+
+
+def seed_planning(seed: int) -> None:
+    """Seed OMPL. Works once a process, before anything is planned in it.
+
+    Args:
+        seed: any positive number below 2**32.
+
+    Raises:
+        PlannerError: the seed is out of range.
+    """
+    if not 0 < seed < 2**32:
+        raise PlannerError(f"planning seed {seed} is out of range, expected 1 … 4294967295")
+    util.RNG.setSeed(seed)
+
+
+def sample_object(task: TaskParams, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw where the object is: its cap uniform in the task's box, its tilt uniform.
+
+    Args:
+        task: box, largest tilt and length.
+        rng: draws cap, tilt and azimuth.
+
+    Returns:
+        Centre of the object (m, base frame, shape (3,)) and its unit axis, which points to the
+        cap, shape (3,).
+    """
+    cap = rng.uniform(task.cap_min_m, task.cap_max_m)
+    tilt = np.radians(rng.uniform(0.0, task.tilt_max_deg))
+    azimuth = rng.uniform(-np.pi, np.pi)
+    axis = np.array([np.sin(tilt) * np.cos(azimuth), np.sin(tilt) * np.sin(azimuth), np.cos(tilt)])
+    return cap - axis * task.object_length_m / 2, axis
+
+
+class Planner:
+    """Motions from home to a grasp of the object's cap, free of collisions."""
+
+    reason: Reason | None = None
+    """Why the last `plan` gave none."""
+
+    def __init__(self, robot: RobotParams, task: TaskParams, collect: CollectParams):
+        """Load the arm and set up the planning space.
+
+        Args:
+            robot: the arm.
+            task: table and object.
+            collect: inverse kinematics, resolution, effort and spacing of a plan's points.
+
+        Raises:
+            ModelError: the robot's description does not fit.
+        """
+        self.checker = CollisionChecker(robot, task)
+        self.model = self.checker.model
+        self._task, self._collect = task, collect
+        self._ik = InverseKinematics(self.model, collect.ik_seeds)
+        space = base.RealVectorStateSpace(len(self.model.joints))
+        bounds = base.RealVectorBounds(len(self.model.joints))
+        lower, upper = self.model.planning_range()
+        for i in range(len(self.model.joints)):
+            bounds.setLow(i, float(lower[i]))
+            bounds.setHigh(i, float(upper[i]))
+        space.setBounds(bounds)
+        self._space = space
+        self._checks = 0
+
+    def plan(self, object_pos: Array, object_axis: Array, rng: np.random.Generator) -> Plan | None:
+        """A timed motion from home to the grasp.
+
+        The grasp: TCP at the object's cap, its z against the object's axis, yaw free.
+
+        Args:
+            object_pos: centre of the object, m, base frame, shape (3,).
+            object_axis: its unit axis, towards the cap, shape (3,).
+            rng: draws the starts of `collect.ik: random`.
+
+        Returns:
+            The plan, or None; `reason` then says why.
+        """
+        self.reason = None
+        home = self.model.home
+
+        def is_free(joint_pos: Array) -> bool:
+            return not self.checker.collides(joint_pos, object_pos, object_axis)
+
+        if not is_free(home):
+            return self._fail("start in collision")
+        cap = object_pos + object_axis * self._task.object_length_m / 2
+        if self._collect.ik == "random":
+            goal, failure = self._ik.random(cap, -object_axis, is_free, rng)
+        else:
+            goal, failure = self._ik.nearest(cap, -object_axis, is_free)
+        if goal is None:
+            return self._fail(failure or "unreachable")
+        path = self._find_path(goal, object_pos, object_axis)
+        if path is None:
+            return self._fail("no path found")
+        for shrink in range(DEVIATION_TRIES):
+            plan = parameterise(
+                path,
+                self.model.velocity_limits,
+                self.model.acceleration_limits,
+                PATH_DEVIATION_RAD / 4**shrink,
+                self._collect.plan_dt_s,
+            )
+            if plan is not None and self._is_free_all_along(plan, object_pos, object_axis):
+                return plan
+        return self._fail("collision after timing")
+
+    def _fail(self, reason: Reason) -> None:
+        self.reason = reason
+
+    def _find_path(self, goal: Array, object_pos: Array, object_axis: Array) -> Array | None:
+        """Way-points from home to a goal, simplified, (W, J)."""
+        number = len(goal)
+        self._checks = 0
+
+        def is_valid(state: base.State) -> bool:
+            self._checks += 1
+            joint_pos = np.array([state[i] for i in range(number)])
+            return not self.checker.collides(joint_pos, object_pos, object_axis)
+
+        setup = geometric.SimpleSetup(self._space)
+        setup.setStateValidityChecker(is_valid)
+        information = setup.getSpaceInformation()
+        information.setStateValidityCheckingResolution(self._collect.collision_resolution)
+        setup.setStartAndGoalStates(self._state(self.model.home), self._state(goal))
+        setup.setPlanner(geometric.RRTConnect(information))
+        effort = self._collect.planning_checks
+        setup.solve(base.PlannerTerminationCondition(lambda: self._checks > effort))
+        if not setup.haveExactSolutionPath():
+            return None
+        path = setup.getSolutionPath()
+        if path.getStateCount() > 2:
+            stop = base.PlannerTerminationCondition(lambda: self._checks > 2 * effort)
+            geometric.PathSimplifier(information).simplify(path, stop)
+        return np.array([[state[i] for i in range(number)] for state in path.getStates()])
+
+    def _state(self, joint_pos: Array) -> base.State:
+        state = self._space.allocState()
+        for i, value in enumerate(joint_pos):
+            state[i] = float(value)
+        return state
+
+    def _is_free_all_along(self, plan: Plan, object_pos: Array, object_axis: Array) -> bool:
+        """Check what the controller will command, as densely as the path was checked."""
+        if plan.duration_s == 0:
+            return True
+        longest = self._collect.collision_resolution * self._space.getMaximumExtent()
+        length = float(np.linalg.norm(np.diff(plan.joint_pos, axis=0), axis=1).sum())
+        times = np.linspace(0.0, plan.duration_s, 2 * int(np.ceil(length / longest)) + 1)
+        motion = plan.sample(times)
+        return self.checker.any_collision(motion, object_pos, object_axis) == 0
