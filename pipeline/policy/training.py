@@ -1,0 +1,201 @@
+"""One step of training, the averaged weights, the validation loss. No files, no printing.
+
+Shapes: B windows of a batch, D noise draws of each, T history steps, H horizon, S state numbers,
+A action numbers. The whole data set lies on the device, so that a batch is a gather.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.params import TrainParams
+from pipeline.policy.model import PolicyModel
+
+VALIDATION_BATCH = 4096
+"""Windows of one validation batch: bounds memory."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Flat data and the rows of every window, on one device."""
+
+    state: Tensor
+    """Shape (N, S)."""
+    action: Tensor
+    """Shape (N, A), rad."""
+    obs_rows: Tensor
+    """Shape (W, T)."""
+    action_rows: Tensor
+    """Shape (W, H)."""
+
+    def __len__(self) -> int:
+        """Number of windows, W."""
+        return len(self.obs_rows)
+
+    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
+        return self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
+
+
+def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
+    """Linear warm-up, then a cosine to zero.
+
+    Args:
+        step: from 0.
+        num_steps: steps of the whole training.
+        params: section train, for the peak and the length of the warm-up.
+    """
+    if step < params.warmup_steps:
+        return params.lr * (step + 1) / params.warmup_steps
+    share = (step - params.warmup_steps) / max(1, num_steps - params.warmup_steps)
+    return params.lr * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+def averaging_rate(step: int, max_decay: float) -> float:
+    """Share of the averaged weights that a step keeps: rises from 0.1, so that noise is forgotten.
+
+    Args:
+        step: from 0.
+        max_decay: upper bound.
+    """
+    return min(max_decay, (1 + step) / (10 + step))
+
+
+def seeded_generators(
+    seed: int, device: torch.device
+) -> tuple[torch.Generator, torch.Generator, torch.Generator]:
+    """Independent generators of initial weights (on the CPU), training and validation.
+
+    Args:
+        seed: of section train.
+        device: where batches and noise are drawn.
+    """
+    seeds = [int(child.generate_state(1)[0]) for child in np.random.SeedSequence(seed).spawn(3)]
+    devices = (torch.device("cpu"), device, device)
+    weights, training, validation = (
+        torch.Generator(device).manual_seed(value)
+        for device, value in zip(devices, seeds, strict=True)
+    )
+    return weights, training, validation
+
+
+class Trainer:
+    """Optimises a policy and keeps its averaged weights."""
+
+    def __init__(
+        self,
+        model: PolicyModel,
+        params: TrainParams,
+        num_steps: int,
+        generator: torch.Generator,
+    ) -> None:
+        """Prepare the optimiser and the averaged copy.
+
+        Args:
+            model: a policy with fitted ranges, on its device.
+            params: section train.
+            num_steps: steps of the whole training.
+            generator: draws noise and diffusion steps, on the model's device.
+        """
+        self.model, self.params, self.num_steps = model, params, num_steps
+        self.ema = copy.deepcopy(model).eval().requires_grad_(False)
+        self.generator = generator
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=params.lr,
+            betas=params.betas,
+            weight_decay=params.weight_decay,
+            fused=True,
+        )
+        self._weights: list[Tensor] = list(model.parameters())
+        self._averaged: list[Tensor] = list(self.ema.parameters())
+
+    def step(self, step: int, obs: Tensor, action: Tensor) -> Tensor:
+        """One optimiser step; nothing here waits for the device.
+
+        Args:
+            step: from 0.
+            obs: raw observations, shape (B, T, S).
+            action: absolute joint positions, rad, shape (B, H, A).
+
+        Returns:
+            The loss before the step, a scalar on the device.
+        """
+        shape = (len(obs) * self.params.noise_draws, *action.shape[1:])
+        noise = torch.randn(shape, generator=self.generator, device=obs.device)
+        steps = torch.randint(
+            self.model.params.num_train_steps,
+            shape[:1],
+            generator=self.generator,
+            device=obs.device,
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.num_steps, self.params)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.model.loss(obs, action, noise, steps)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        decay = averaging_rate(step, self.params.ema_max_decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
+        return loss.detach()
+
+    def gradient_norm(self) -> Tensor:
+        """Norm of the last step's gradient over all weights, a scalar on the device."""
+        return torch.nn.utils.get_total_norm(
+            [weight.grad for weight in self._weights if weight.grad is not None]
+        )
+
+
+class Validation:
+    """The loss of averaged weights on held-out windows, with noise that never changes.
+
+    Fixed noise makes losses of epochs, runs and machines comparable: what differs is the policy.
+    """
+
+    def __init__(self, windows: Windows, model: PolicyModel, generator: torch.Generator) -> None:
+        """Draw the noise.
+
+        Args:
+            windows: of the validation episodes.
+            model: for its dimensions.
+            generator: on the windows' device.
+        """
+        self.windows = windows
+        device = windows.state.device
+        shape = (len(windows), model.params.horizon, model.layout.action_dim)
+        self.noise = torch.randn(shape, generator=generator, device=device)
+        self.steps = torch.randint(
+            model.params.num_train_steps, shape[:1], generator=generator, device=device
+        )
+
+    @torch.inference_mode()
+    def loss(self, model: PolicyModel) -> float:
+        """Mean loss over all windows.
+
+        Args:
+            model: the policy to judge.
+        """
+        total = torch.zeros((), device=self.noise.device)
+        every = torch.arange(len(self.windows), device=self.noise.device)
+        for rows in torch.split(every, VALIDATION_BATCH):
+            obs, action = self.windows.batch(rows)
+            total += model.loss(obs, action, self.noise[rows], self.steps[rows]) * len(rows)
+        return float(total / len(self.windows))
+
+
+def first_not_finite(losses: NDArray[np.float32]) -> int | None:
+    """Index of the first loss that is no finite number, None where all are.
+
+    Args:
+        losses: shape (steps,).
+    """
+    bad = np.flatnonzero(~np.isfinite(losses))
+    return int(bad[0]) if len(bad) else None
