@@ -123,10 +123,15 @@ class IngestParams(Section):
     object_topic: str
     state: Literal["planned", "measured"]
     object_max_age_s: Positive
+    object_frames: tuple[str, ...]
+    quaternion_tolerance: Positive
     min_points: Annotated[int, Field(ge=2)]
     min_motion_rad: NonNegative
     limit_tolerance_rad: NonNegative
     wrap_jump_rad: Positive
+    segment_gap_rad: NonNegative
+    velocity_tolerance_rad_s: Positive
+    settle_s: NonNegative
     execution_tolerance_rad: Positive
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
 

@@ -1,0 +1,168 @@
+"""Judges a recorded plan with its context: an episode, or the reason why not. Pure.
+
+Owns every rule by which a trajectory is taken, mended or left out. Knows nothing of files; forward
+kinematics and limits are handed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.episode import Episode, Provenance
+from pipeline.data.findings import Finding
+from pipeline.data.motion import Motion, Rejected, check_motion, mend_velocity, merge_segments
+from pipeline.data.recording import Candidate, Execution, ObjectPose, Source
+from pipeline.data.resample import hermite
+from pipeline.params import IngestParams
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What judging a trajectory needs to know of the arm."""
+
+    joints: tuple[str, ...]
+    """Names of the J joints in the order of the episode."""
+    lower: Array
+    """Least positions, rad. Shape (J,)."""
+    upper: Array
+    """Largest positions, rad. Shape (J,)."""
+    ee_path: Callable[[Array], Array]
+    """Poses of the TCP along joint positions (T, J): (T, 7), m and quaternion xyzw."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An episode and what to say about it, or only the latter."""
+
+    episode: Episode | None
+    findings: tuple[Finding, ...]
+    """Warnings where there is an episode, else the one reason for leaving it out."""
+
+
+def assemble(candidate: Candidate, source: Source, arm: Arm, rules: IngestParams) -> Verdict:
+    """Judge one plan.
+
+    The plan becomes the episode (`state: planned`), or the joints measured while it was executed
+    do, with the plan as their command (`state: measured`). A plan that was never executed is still
+    a demonstration where the plan itself is asked for; one whose execution ended elsewhere is not.
+
+    Args:
+        candidate: the plan and its context.
+        source: the recording it comes from.
+        arm: joints, limits, forward kinematics.
+        rules: section `ingest` of params.yaml.
+    """
+    plan = candidate.plan
+    try:
+        position, axis = _object(candidate.object_pose, plan.log_time_ns, rules)
+        motion = merge_segments(plan.segments, arm.joints, rules)
+        check_motion(motion, arm.lower, arm.upper, rules)
+        warnings = []
+        velocity, velocity_finding = mend_velocity(
+            motion.t, motion.joint_pos, motion.joint_vel, rules.velocity_tolerance_rad_s
+        )
+        planned = Motion(motion.t, motion.joint_pos, velocity, motion.segment, motion.joint_names)
+        _check_execution(planned, candidate.execution, rules)
+        actual, command = planned, planned.joint_pos
+        if rules.state == "measured":
+            actual, command, velocity_finding = _measured(planned, candidate.execution, rules)
+    except Rejected as reason:
+        finding = Finding(
+            reason.code, source.path, plan.message, reason.segment, reason.value, reason.limit
+        )
+        return Verdict(None, (finding,))
+    derived = ["pose by FK"]
+    if velocity_finding is not None:
+        derived.append("velocity differentiated")
+        code, value, limit = velocity_finding
+        warnings.append(Finding(code, source.path, plan.message, motion.segment, value, limit))
+    episode = Episode(
+        t=actual.t - actual.t[0],
+        joint_pos=actual.joint_pos,
+        joint_vel=actual.velocity,
+        joint_command=command,
+        ee_pose=arm.ee_path(actual.joint_pos),
+        object_pos=position,
+        object_axis=axis,
+        provenance=Provenance(
+            source=source.path,
+            sha256=source.sha256,
+            storage=source.storage,
+            topic=plan.topic,
+            message=plan.message,
+            segment=motion.segment,
+            log_time_ns=plan.log_time_ns,
+            joint_names=motion.joint_names,
+            derived=tuple(derived),
+        ),
+    )
+    return Verdict(episode, tuple(warnings))
+
+
+def _object(pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams) -> tuple[Array, Array]:
+    """Position and unit axis of the object."""
+    if pose is None:
+        raise Rejected("OBJECT_POSE_MISSING", "none before the plan", rules.object_topic)
+    age_s = (plan_time_ns - pose.log_time_ns) * 1e-9
+    if age_s > rules.object_max_age_s:
+        raise Rejected("OBJECT_POSE_STALE", f"{age_s:.3f} s", f"{rules.object_max_age_s} s")
+    # An empty frame is refused too: it would be a guess, and a wrong one moves every object.
+    if pose.frame_id.lstrip("/") not in rules.object_frames:
+        raise Rejected("FRAME_UNRESOLVED", repr(pose.frame_id), ", ".join(rules.object_frames))
+    numbers = np.concatenate([pose.position, pose.orientation])
+    if not np.isfinite(numbers).all():
+        raise Rejected("NONFINITE", f"object pose {numbers.tolist()}", "finite numbers")
+    norm = float(np.linalg.norm(pose.orientation))
+    if abs(norm - 1) > rules.quaternion_tolerance:
+        raise Rejected("QUAT_NORM", f"{norm:.6f}", f"1 ± {rules.quaternion_tolerance}")
+    orientation = pose.orientation / norm
+    if len(orientation) == 4:
+        x, y, z, w = orientation
+        # Third column of the quaternion's rotation matrix: where its z axis points.
+        orientation = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
+    return pose.position, orientation / np.linalg.norm(orientation)
+
+
+def _check_execution(plan: Motion, execution: Execution | None, rules: IngestParams) -> None:
+    """Refuse a plan whose execution was recorded to its end and ended elsewhere."""
+    if execution is None or execution.t[-1] < plan.t[-1] - plan.t[0]:
+        return  # not recorded, or cut short by the next plan: nothing can be said
+    seen = np.concatenate([execution.joint_pos, execution.final_pos[None]])
+    moved = np.ptp(seen, axis=0).max() >= rules.min_motion_rad
+    # After the plan's duration; the last sample of all counts too, for an execution begun late.
+    settled = np.concatenate([execution.t >= plan.t[-1] - plan.t[0], [True]])
+    miss = np.abs(seen[settled] - plan.joint_pos[-1]).max(axis=1).min()
+    if moved and miss > rules.execution_tolerance_rad:
+        raise Rejected(
+            "EXECUTION_FAILED", f"ended {miss:.4f} rad away", f"{rules.execution_tolerance_rad} rad"
+        )
+
+
+def _measured(
+    plan: Motion, execution: Execution | None, rules: IngestParams
+) -> tuple[Motion, Array, tuple[str, str, str] | None]:
+    """The executed motion, its command, and what to say of its velocities."""
+    if execution is None or len(execution.t) < rules.min_points:
+        number = 0 if execution is None else len(execution.t)
+        raise Rejected(
+            "EXECUTION_FAILED", f"{number} joint states", f"{rules.min_points} during the plan"
+        )
+    if not np.isfinite(execution.joint_pos).all():
+        raise Rejected("NONFINITE", "a measured joint position", "finite numbers")
+    miss = float(np.abs(execution.joint_pos[-1] - plan.joint_pos[-1]).max())
+    if miss > rules.execution_tolerance_rad:
+        raise Rejected(
+            "EXECUTION_FAILED", f"ended {miss:.4f} rad away", f"{rules.execution_tolerance_rad} rad"
+        )
+    recorded = execution.joint_vel if np.isfinite(execution.joint_vel).all() else None
+    # Measured velocities lag and are filtered, so they are not held against the positions.
+    velocity, finding = mend_velocity(execution.t, execution.joint_pos, recorded, np.inf)
+    command, _ = hermite(plan.t - plan.t[0], plan.joint_pos, plan.velocity, execution.t)
+    measured = Motion(execution.t, execution.joint_pos, velocity, plan.segment, plan.joint_names)
+    return measured, command, finding

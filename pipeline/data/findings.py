@@ -1,0 +1,57 @@
+"""Why a trajectory was left out or taken with reserve: codes, and what to do about each. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+HINTS = {
+    "BAG_EMPTY": "record the topics of ingest.plan_topic, joint_topic and object_topic",
+    "BAG_TRUNCATED": "the recorder was killed: `ros2 bag convert` or `mcap recover` may save it",
+    "BAG_UNREADABLE": "check the file with `ros2 bag info`; copy it again",
+    "DECODE_ERROR": "record with definitions embedded (mcap), or with a supported distribution",
+    "DUPLICATE": "the same demonstration stands in the data already; nothing to do",
+    "EXECUTION_FAILED": "the arm did not reach the plan's end: look at the controller's log",
+    "FRAME_UNRESOLVED": "publish the pose in the robot's base frame, or add a frame that "
+    "coincides with it to ingest.object_frames",
+    "JOINT_MISSING": "plan with all of robot.joints, or correct robot.joints",
+    "LIMIT_VIOLATION": "check the URDF's limits, or raise ingest.limit_tolerance_rad",
+    "MULTI_DOF": "plan for the arm alone; joints with several degrees of freedom are not supported",
+    "NONFINITE": "the recording holds NaN or infinity: look at its publisher",
+    "NO_MOTION": "the arm was at the goal already; lower ingest.min_motion_rad to keep it",
+    "NPZ_UNREADABLE": "expected joint_positions, timestamps, the object's position and axis",
+    "OBJECT_POSE_MISSING": "publish ingest.object_topic before planning",
+    "OBJECT_POSE_STALE": "publish ingest.object_topic more often, or raise ingest.object_max_age_s",
+    "QUAT_NORM": "publish a unit quaternion (or axis) as the object's orientation",
+    "SEGMENT_GAP": "segments of one plan must meet; raise ingest.segment_gap_rad if they nearly do",
+    "SUSPECT_DEGREES": "joints must be in radians; these look like degrees",
+    "TIME_ALL_ZERO": "add time parameterisation to the planning pipeline",
+    "TIME_NOT_INCREASING": "time_from_start must rise from point to point",
+    "TOO_SHORT": "the trajectory has too few points; see ingest.min_points",
+    "TYPE_UNKNOWN": "the topic carries another type than expected; name another topic in ingest",
+    "VEL_DERIVED": "velocities were missing and were differentiated from positions",
+    "VEL_INCONSISTENT": "velocities contradict positions and were differentiated from them",
+    "WRAP_JUMP": "a joint jumps by about a turn: publish unwrapped joint positions",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to say about a trajectory or a whole recording."""
+
+    code: str
+    """One of HINTS."""
+    source: str
+    """Recording, as the user named it."""
+    message: int | None
+    """Index of the message; None where the whole recording is meant."""
+    segment: int | None
+    """Index of the trajectory in the message; None where the whole message is meant."""
+    value: str
+    """What was found."""
+    limit: str
+    """What was expected."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON form, with the hint."""
+        return {**asdict(self), "hint": HINTS[self.code]}

@@ -1,0 +1,122 @@
+"""From recorded samples to control steps: interpolation, the time grid, labels. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.data.episode import Episode
+
+Array = NDArray[np.float64]
+
+# A duration this close to a whole number of steps is that number, in steps.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True)
+class Steps:
+    """An episode at the control rate: K steps, the held ones included."""
+
+    joint_pos: Array
+    """rad. Shape (K, J)."""
+    joint_vel: Array
+    """rad/s. Shape (K, J)."""
+    joint_command: Array
+    """rad. Shape (K, J)."""
+
+
+def hermite(t: Array, position: Array, velocity: Array, at: Array) -> tuple[Array, Array]:
+    """Cubic Hermite interpolation and its derivative; constant outside the samples.
+
+    Args:
+        t: strictly increasing times, s. Shape (T,).
+        position: values. Shape (T, J).
+        velocity: their derivatives. Shape (T, J).
+        at: times asked for, s. Shape (K,).
+
+    Returns:
+        Values and derivatives, each (K, J); the derivative is zero before and after the samples.
+    """
+    clamped = np.clip(at, t[0], t[-1])
+    left = np.clip(np.searchsorted(t, clamped, side="right") - 1, 0, len(t) - 2)
+    width = (t[left + 1] - t[left])[:, None]
+    s = (clamped - t[left])[:, None] / width
+    p0, p1 = position[left], position[left + 1]
+    m0, m1 = width * velocity[left], width * velocity[left + 1]
+    # p0 + s(…) reaches p1 exactly at s = 1 up to rounding; the ends are then set to the samples.
+    delta = p1 - p0
+    values = p0 + s * (m0 + s * ((3 * delta - 2 * m0 - m1) + s * (m0 + m1 - 2 * delta)))
+    slopes = (m0 + s * (2 * (3 * delta - 2 * m0 - m1) + s * 3 * (m0 + m1 - 2 * delta))) / width
+    values = np.where(clamped[:, None] == t[-1], position[-1], values)
+    slopes = np.where((clamped == at)[:, None], slopes, 0.0)
+    return values, slopes
+
+
+def differentiate(t: Array, position: Array) -> Array:
+    """Velocities by central differences, one-sided at the ends, second order throughout.
+
+    Args:
+        t: strictly increasing times, s. Shape (T,), T ≥ 2.
+        position: values. Shape (T, J).
+    """
+    order: Literal[1, 2] = 2 if len(t) > 2 else 1
+    return np.asarray(np.gradient(position, t, axis=0, edge_order=order), dtype=np.float64)
+
+
+def step_times(duration_s: float, rate_hz: float) -> Array:
+    """Times of the control steps: k / rate, and last the episode's end itself.
+
+    Args:
+        duration_s: length of the episode, s.
+        rate_hz: control rate, Hz.
+
+    Returns:
+        Strictly increasing times from 0 to `duration_s`; only the last interval may be shorter
+        than a period.
+    """
+    periods = max(int(np.ceil(duration_s * rate_hz - _ROUNDING)), 1)
+    times = np.arange(periods + 1) / rate_hz
+    times[-1] = duration_s
+    return times
+
+
+def resample(episode: Episode, rate_hz: float, hold_steps: int) -> Steps:
+    """An episode at the control rate, its last pose held at rest.
+
+    Args:
+        episode: the demonstration.
+        rate_hz: control rate, Hz.
+        hold_steps: steps of standing still after the end.
+    """
+    times = step_times(episode.duration_s, rate_hz)
+    position, velocity = hermite(episode.t, episode.joint_pos, episode.joint_vel, times)
+    # What the command leads by is smooth, and is zero where the command is the position itself.
+    lead = episode.joint_command - episode.joint_pos
+    columns = [np.interp(times, episode.t, lead[:, joint]) for joint in range(lead.shape[1])]
+    command = position + np.stack(columns, axis=1)
+    command[-1] = episode.joint_command[-1]
+    rest = np.zeros((hold_steps, position.shape[1]))
+    return Steps(
+        joint_pos=np.concatenate([position, rest + position[-1]]),
+        joint_vel=np.concatenate([velocity, rest]),
+        joint_command=np.concatenate([command, rest + command[-1]]),
+    )
+
+
+def label(joint_command: Array, labels: Literal["next_step", "same_step"]) -> Array:
+    """Actions: the joint positions to command at each step.
+
+    Args:
+        joint_command: commanded positions by step, rad. Shape (K, J).
+        labels: next_step takes the command of the step after, the last one staying; same_step
+            takes the command of the step itself, which a policy answers by standing still.
+
+    Returns:
+        Actions, rad. Shape (K, J).
+    """
+    if labels == "same_step":
+        return joint_command.copy()
+    return np.concatenate([joint_command[1:], joint_command[-1:]])
