@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pinocchio as pin
@@ -60,7 +61,7 @@ class RobotModel:
         neutral = pin.neutral(full)
         geometries = [] if geometry is None else [geometry]
         self.pinocchio, reduced = pin.buildReducedModel(full, geometries, held, neutral)
-        self.geometry: pin.GeometryModel | None = reduced[0] if geometries else None
+        self.geometry: Any = reduced[0] if geometries else None
         self.urdf = robot.urdf
         self.joints = robot.joints
         self._read_joints(robot)

@@ -122,17 +122,20 @@ class Planner:
             return not self.checker.collides(joint_pos, object_pos, object_axis)
 
         if not is_free(home):
-            return self._fail("start in collision")
+            self.reason = "start in collision"
+            return None
         cap = object_pos + object_axis * self._task.object_length_m / 2
         if self._collect.ik == "random":
             goal, failure = self._ik.random(cap, -object_axis, is_free, rng)
         else:
             goal, failure = self._ik.nearest(cap, -object_axis, is_free)
         if goal is None:
-            return self._fail(failure or "unreachable")
+            self.reason = failure or "unreachable"
+            return None
         path = self._find_path(goal, object_pos, object_axis)
         if path is None:
-            return self._fail("no path found")
+            self.reason = "no path found"
+            return None
         for shrink in range(DEVIATION_TRIES):
             plan = parameterise(
                 path,
@@ -143,10 +146,8 @@ class Planner:
             )
             if plan is not None and self._is_free_all_along(plan, object_pos, object_axis):
                 return plan
-        return self._fail("collision after timing")
-
-    def _fail(self, reason: Reason) -> None:
-        self.reason = reason
+        self.reason = "collision after timing"
+        return None
 
     def _find_path(self, goal: Array, object_pos: Array, object_axis: Array) -> Array | None:
         """Way-points from home to a goal, simplified, (W, J)."""
