@@ -205,7 +205,7 @@ class EvaluateParams(Section):
     """Open- and closed-loop evaluation."""
 
     pens: PositiveInt
-    seed: Count
+    seed: PositiveInt
     rollout_steps: PositiveInt
     execute_steps: PositiveInt
     physics_steps: PositiveInt

@@ -19,7 +19,6 @@ from pipeline.evaluation.rollout import Predict
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
-TEST = 2
 
 
 class OpenLoopError(PipelineError):
@@ -67,7 +66,7 @@ def compare(
     Raises:
         OpenLoopError: the data set has no test episode.
     """
-    episodes = np.flatnonzero(dataset.split == TEST)
+    episodes = dataset.episodes("test")
     if len(episodes) == 0:
         raise OpenLoopError(
             f"no test episode among {len(dataset.episode_ends)}; expected some for the open loop: "

@@ -25,7 +25,7 @@ from pipeline.robot.model import RobotModel
 Array = NDArray[np.float64]
 # Okabe and Ito's palette: told apart by the colour-blind too.
 GOOD, BAD, EXPERT, OBJECT = "#0072B2", "#D55E00", "#666666", "#009E73"
-STYLE = {
+STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,

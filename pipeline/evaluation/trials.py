@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.resample import resample_positions
 from pipeline.errors import PipelineError
 from pipeline.params import TaskParams
-from pipeline.robot.planner import Plan, Planner, sample_object
+from pipeline.robot.planner import Planner, sample_object
+from pipeline.robot.retime import Plan
 
 Array = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> T
     for position, axis in _objects(task, rng):
         drawn += 1
         plan = planner.plan(position, axis, rng)
-        if isinstance(plan, Plan):
+        if plan is not None:
             found.append((position, axis, plan))
         if len(found) == number:
             break
@@ -88,11 +88,4 @@ def expert_commands(trials: Trials, rate_hz: float, steps: int) -> Array:
         Joint positions commanded for the end of each control step, rad. Shape (N, T, J).
     """
     times = np.arange(1, steps + 1) / rate_hz
-    return np.stack(
-        [
-            resample_positions(
-                plan.t, plan.joint_pos, plan.joint_vel, np.minimum(times, plan.t[-1])
-            )
-            for plan in trials.plans
-        ]
-    )
+    return np.stack([plan.sample(times) for plan in trials.plans])

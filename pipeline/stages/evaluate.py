@@ -17,14 +17,14 @@ from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.rollout import Loop, Rollouts, collided
+from pipeline.evaluation.rollout import Loop, Observations, Predict, Rollouts, collided
 from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import RobotModel
-from pipeline.robot.planner import Planner
+from pipeline.robot.planner import Planner, seed_planning
 from pipeline.robot.sim import Simulator
 from pipeline.run import console, output_folder, write_json
 
@@ -62,24 +62,28 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     started = time.perf_counter()
     layout = Layout.from_params(params)
     policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
-    dataset = load_dataset(data, layout)
+    dataset = load_dataset(data, layout, params.dataset)
     policy.layout.require(layout, str(model), "params.yaml")
-    rate_hz = _rate(policy.rate_hz, model, dataset, data)
+    rate_hz = _rate(policy.bundle.config["rate_hz"], model, dataset, data)
+
+    def predict(obs: Observations, noise: Observations) -> Array:
+        return policy.predict(obs, noise).cpu().numpy()
 
     robot = RobotModel.from_params(params.robot)
     console.print(f"Open loop on {data}")
     open_loop = compare(
-        policy.predict_array, dataset, robot, policy.horizon, policy.n_obs_steps, rate_hz,
+        predict, dataset, robot, policy.horizon, policy.n_obs_steps, rate_hz,
         params.evaluate.open_loop_windows, params.evaluate.seed,
     )  # fmt: skip
     console.print(f"Closed loop on {params.evaluate.pens} {params.task.object}s")
+    seed_planning(params.evaluate.seed)
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
     simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
     loop = Loop(
         simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.evaluate.execute_steps
     )
-    results = _drive(loop, policy, trials, params, rate_hz)
+    results = _drive(loop, predict, trials, params, rate_hz)
     with output_folder(out) as folder:
         _write(folder, params, robot, trials, results, open_loop, rate_hz)
         write_json(folder / "metrics.json", _metrics(trials, results, open_loop, started))
@@ -101,13 +105,13 @@ def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) ->
 
 
 def _drive(
-    loop: Loop, policy: DiffusionPolicy, trials: Trials, params: Params, rate_hz: float
+    loop: Loop, predict: Predict, trials: Trials, params: Params, rate_hz: float
 ) -> dict[str, ClosedLoop]:
     """Policy, and the expert's replay and a stand-still policy as its ceiling and floor."""
     steps = params.evaluate.rollout_steps
     still = np.tile(loop.model.home, (len(trials), steps, 1))
     rollouts = {
-        "policy": loop.run(policy.predict_array, trials, steps, params.evaluate.seed),
+        "policy": loop.run(predict, trials, steps, params.evaluate.seed),
         "expert": loop.replay(expert_commands(trials, rate_hz, steps), trials),
         "stand_still": loop.replay(still, trials),
     }
