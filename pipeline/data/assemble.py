@@ -131,12 +131,12 @@ def _object(pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams) -> 
 
 def _check_execution(plan: Motion, execution: Execution | None, rules: IngestParams) -> None:
     """Refuse a plan whose execution was recorded to its end and ended elsewhere."""
-    if execution is None or execution.t[-1] < plan.t[-1] - plan.t[0]:
+    if execution is None or execution.t[-1] < plan.t[-1]:
         return  # not recorded, or cut short by the next plan: nothing can be said
     seen = np.concatenate([execution.joint_pos, execution.final_pos[None]])
     moved = np.ptp(seen, axis=0).max() >= rules.min_motion_rad
     # After the plan's duration; the last sample of all counts too, for an execution begun late.
-    settled = np.concatenate([execution.t >= plan.t[-1] - plan.t[0], [True]])
+    settled = np.concatenate([execution.t >= plan.t[-1], [True]])
     miss = np.abs(seen[settled] - plan.joint_pos[-1]).max(axis=1).min()
     if moved and miss > rules.execution_tolerance_rad:
         raise Rejected(
@@ -163,6 +163,6 @@ def _measured(
     recorded = execution.joint_vel if np.isfinite(execution.joint_vel).all() else None
     # Measured velocities lag and are filtered, so they are not held against the positions.
     velocity, finding = mend_velocity(execution.t, execution.joint_pos, recorded, np.inf)
-    command, _ = hermite(plan.t - plan.t[0], plan.joint_pos, plan.velocity, execution.t)
+    command, _ = hermite(plan.t, plan.joint_pos, plan.velocity, execution.t)
     measured = Motion(execution.t, execution.joint_pos, velocity, plan.segment, plan.joint_names)
     return measured, command, finding

@@ -68,7 +68,7 @@ class _Pending:
         self.plan = plan
         self.object_pose = pose
         self._joints = joints
-        duration = sum(float(np.ptp(part.t)) for part in plan.segments if len(part.t))
+        duration = sum(float(part.t[-1]) for part in plan.segments if len(part.t))
         self._until_s = duration + settle_s
         self._times: list[float] = []
         self._positions: list[Array] = []

@@ -71,8 +71,11 @@ def merge_segments(
         rules: section `ingest` of params.yaml.
 
     Raises:
-        Rejected: joints are missing, times do not rise, ends do not meet.
+        Rejected: joints are missing, numbers are not finite, times do not rise, ends do not meet.
     """
+    named = sorted({name for segment in segments for name in segment.joint_names})
+    if named and not set(named) & set(joints):
+        raise Rejected("JOINT_MISSING", f"only {', '.join(named)}", ", ".join(joints))
     parts = [
         _arm_part(segment, index, joints)
         for index, segment in enumerate(segments)
@@ -80,14 +83,11 @@ def merge_segments(
     ]
     parts = [part for part in parts if len(part.t)]
     if not parts:
-        named = sorted({name for segment in segments for name in segment.joint_names})
-        if not named:
-            raise Rejected("TOO_SHORT", "0 points", f"{rules.min_points} points")
-        raise Rejected("JOINT_MISSING", ", ".join(named), ", ".join(joints))
+        raise Rejected("TOO_SHORT", "0 points", f"{rules.min_points} points")
     merged = parts[0]
     for part in parts[1:]:
         gap = float(np.abs(part.joint_pos[0] - merged.joint_pos[-1]).max())
-        if not gap <= rules.segment_gap_rad:
+        if gap > rules.segment_gap_rad:
             limit = f"{rules.segment_gap_rad} rad"
             raise Rejected("SEGMENT_GAP", f"{gap:.4f} rad", limit, part.segment)
         merged = _append(merged, part)
@@ -103,6 +103,9 @@ def _arm_part(segment: Segment, index: int, joints: tuple[str, ...]) -> Motion:
     columns = [segment.joint_names.index(name) for name in joints]
     t, position = segment.t, segment.joint_pos[:, columns]
     velocity = None if segment.joint_vel is None else segment.joint_vel[:, columns]
+    if not (np.isfinite(t).all() and np.isfinite(position).all()):
+        point = int(np.argmax(~(np.isfinite(t) & np.isfinite(position).all(axis=1))))
+        raise Rejected("NONFINITE", f"time or position of point {point}", "finite numbers", index)
     if len(t) > 1:
         if not t.any():
             raise Rejected("TIME_ALL_ZERO", f"{len(t)} points at 0 s", "rising times", index)
@@ -140,12 +143,9 @@ def check_motion(motion: Motion, lower: Array, upper: Array, rules: IngestParams
         rules: section `ingest` of params.yaml.
 
     Raises:
-        Rejected: numbers are not finite, points are too few, or positions break a rule.
+        Rejected: points are too few, or positions break a rule.
     """
     position, segment = motion.joint_pos, motion.segment
-    if not np.isfinite(position).all():
-        point = int(np.argmax(~np.isfinite(position).all(axis=1)))
-        raise Rejected("NONFINITE", f"position of point {point}", "finite numbers", segment)
     if len(motion.t) < rules.min_points:
         limit = f"{rules.min_points} points"
         raise Rejected("TOO_SHORT", f"{len(motion.t)} points", limit, segment)
