@@ -1,0 +1,158 @@
+"""Builds or runs one engine in a process of its own: `python -m pipeline.policy.engine_worker`.
+
+A library without a driver may take its process down; here that costs one line of a report. The task
+is read as JSON from standard input, the outcome is the last line of standard output. The code is
+one for `tensorrt` and `tensorrt_rtx`, whose interfaces are the same. Imports neither torch (to
+build) nor anything of the pipeline.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def build(task: dict[str, Any]) -> dict[str, Any]:
+    """Build an engine from an ONNX file.
+
+    Args:
+        task: `module` (tensorrt or tensorrt_rtx), `onnx` and `engine` (paths), `capability` (for
+            instance "8.9"; None for the GPU of this machine), `batch` (least, usual, most), `obs`
+            and `noise` (their shapes after the batch).
+
+    Returns:
+        `status` built, skipped or failed; `reason` for the last two; `version` of the library;
+        `seconds` and `bytes` of a built engine.
+    """
+    try:
+        trt = importlib.import_module(task["module"])
+    except Exception as error:  # a stub package raises what it likes
+        return {"status": "skipped", "reason": f"{task['module']} cannot be imported: {error}"}
+    found = {"version": str(trt.__version__)}
+    logger = _error_log(trt)
+    builder = trt.Builder(logger)
+    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    network = builder.create_network(flags)
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(task["onnx"]):
+        problems = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
+        return {**found, "status": "failed", "reason": f"the ONNX parser refused it: {problems}"}
+    config = builder.create_builder_config()
+    # Float32 means float32: ten roundings to ten bits would move joints by a milliradian.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if task["capability"] is not None:
+        name = "SM" + task["capability"].replace(".", "")
+        target = getattr(trt.ComputeCapability, name, None)
+        if target is None:
+            known = ", ".join(n for n in dir(trt.ComputeCapability) if n.startswith("SM"))
+            return {**found, "status": "skipped", "reason": f"no build for {name}; known: {known}"}
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(target, 0)
+    profile = builder.create_optimization_profile()
+    for name in ("obs", "noise"):
+        profile.set_shape(name, *((size, *task[name]) for size in task["batch"]))
+    config.add_optimization_profile(profile)
+    started = time.perf_counter()
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        reason = logger.errors[-1] if logger.errors else "the builder gave no reason"
+        return {**found, "status": "failed", "reason": reason}
+    partial = Path(task["engine"] + ".partial")
+    partial.write_bytes(bytes(engine))
+    partial.replace(task["engine"])
+    seconds = round(time.perf_counter() - started, 2)
+    return {**found, "status": "built", "seconds": seconds, "bytes": len(bytes(engine))}
+
+
+def _error_log(trt: Any) -> Any:
+    """A logger that keeps what the library calls an error, in `errors`, and says nothing."""
+
+    class ErrorLog(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in {trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR}:
+                self.errors.append(message)
+
+    return ErrorLog()
+
+
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """Run an engine on this machine's GPU.
+
+    Args:
+        task: `module`, `engine` (path), `inputs` (an .npz with obs and noise), `outputs` (the .npz
+            to write: action).
+
+    Returns:
+        `status` run or failed, with `reason`.
+    """
+    import numpy as np
+    import torch
+
+    if not torch.cuda.is_available():
+        return {"status": "failed", "reason": "torch sees no GPU to hold inputs and outputs"}
+    trt = importlib.import_module(task["module"])
+    logger = _error_log(trt)
+    runtime = trt.Runtime(logger)
+    engine = runtime.deserialize_cuda_engine(Path(task["engine"]).read_bytes())
+    if engine is None:
+        return {"status": "failed", "reason": f"the engine does not load here: {logger.errors}"}
+    context = engine.create_execution_context()
+    with np.load(task["inputs"]) as arrays:
+        tensors = {name: torch.from_numpy(arrays[name]).cuda() for name in ("obs", "noise")}
+    tensors["action"] = torch.empty_like(tensors["noise"])
+    for name, tensor in tensors.items():
+        if name != "action":
+            context.set_input_shape(name, tuple(tensor.shape))
+        context.set_tensor_address(name, tensor.data_ptr())
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    if not context.execute_async_v3(stream.cuda_stream):
+        return {"status": "failed", "reason": f"it did not execute: {logger.errors}"}
+    stream.synchronize()
+    np.savez(task["outputs"], action=tensors["action"].cpu().numpy())
+    return {"status": "run"}
+
+
+def gpus(task: dict[str, Any]) -> dict[str, Any]:
+    """Ask the NVIDIA driver for its GPUs.
+
+    Args:
+        task: nothing but its kind.
+
+    Returns:
+        `gpus`, each with `name` and `capability`; `reason` where there is none.
+    """
+    import ctypes
+
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return {"gpus": [], "reason": "no NVIDIA driver"}
+    code = cuda.cuInit(0)
+    if code:
+        return {"gpus": [], "reason": f"the NVIDIA driver does not start (cuInit: error {code})"}
+    count = ctypes.c_int()
+    cuda.cuDeviceGetCount(ctypes.byref(count))
+    found = []
+    for device in range(count.value):
+        name, major, minor = ctypes.create_string_buffer(256), ctypes.c_int(), ctypes.c_int()
+        cuda.cuDeviceGetName(name, 256, device)
+        # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h.
+        cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, device)
+        cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
+        found.append({"name": name.value.decode(), "capability": f"{major.value}.{minor.value}"})
+    return {"gpus": found, "reason": "" if found else "the NVIDIA driver sees no GPU"}
+
+
+if __name__ == "__main__":
+    asked = json.load(sys.stdin)
+    outcome = {"build": build, "run": run, "gpus": gpus}[asked["kind"]](asked)
+    print("\n" + json.dumps(outcome), flush=True)

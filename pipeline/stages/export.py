@@ -1,0 +1,211 @@
+"""Export the policy: checkpoint in, ONNX graph, TensorRT engines and their report out."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from rich.table import Table
+
+from pipeline.errors import PipelineError
+from pipeline.params import ExportParams, Params
+from pipeline.policy.backends import OnnxRuntimePolicy
+from pipeline.policy.bundle import load_bundle
+from pipeline.policy.engine import Check, EngineReport, build_engines
+from pipeline.policy.onnx import export_onnx
+from pipeline.policy.policy import DiffusionPolicy
+from pipeline.run import console, output_folder, sha256_file, versions, write_json
+
+PARITY_BATCHES = (1, 3, 64)
+PACKAGES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt")
+Float32 = NDArray[np.float32]
+
+
+class ParityError(PipelineError):
+    """An exported policy does something else than the trained one."""
+
+
+def run(params: Params, out: Path, model: Path | None = None) -> None:
+    """Export a policy.
+
+    Args:
+        params: section export.
+        out: folder for policy.onnx, engines/ and export.json.
+        model: checkpoint; None takes the best one of stage train.
+
+    Raises:
+        BundleError: the checkpoint is missing or none of this pipeline.
+        ParityError: ONNX Runtime and torch, or an engine and ONNX Runtime, disagree.
+    """
+    checkpoint = model or Path("artifacts/train/best_model.pt")
+    bundle = load_bundle(checkpoint)
+    torch.set_num_threads(1)
+    policy = DiffusionPolicy.from_checkpoint(checkpoint, device="cpu")
+    with output_folder(out) as folder:
+        graph = folder / "policy.onnx"
+        console.print("Exporting policy.onnx")
+        hashes = {"checkpoint_sha256": sha256_file(checkpoint)}
+        metadata = {**hashes, **{f"{k}_version": v for k, v in versions("torch", "onnx").items()}}
+        started = time.perf_counter()
+        export_onnx(bundle, graph, params.export.opset, metadata)
+        seconds = time.perf_counter() - started
+        runtime = OnnxRuntimePolicy(graph, threads=1)
+        obs, noise = _inputs(bundle.examples.numpy(), runtime, max(PARITY_BATCHES))
+        parity = _parity(policy, runtime, obs, noise, params.export.parity_rad)
+        calls = params.export.latency_calls
+        torch_ms = _latency(lambda: policy.predict(obs[:1], noise=noise[:1]), calls)
+        runtime_ms = _latency(lambda: runtime.predict(obs[:1], noise[:1]), calls)
+        check = _check(params.export, runtime, obs, noise)
+        engines = []
+        console.print("Building TensorRT engines")
+        for report in build_engines(
+            graph, folder / "engines", params.export.targets, params.export.batch, check
+        ):
+            _require_engine_parity(report, params.export.engine_parity_rad)
+            engines.append(report)
+        content = {
+            "model": {"path": str(checkpoint), "sha256": hashes["checkpoint_sha256"]},
+            "layout_fingerprint": bundle.layout.fingerprint,
+            "rate_hz": bundle.config["rate_hz"],
+            "onnx": {**_describe(graph), "export_seconds": round(seconds, 2)},
+            "parity": parity,
+            "backends": {
+                "torch": {"status": "built and run", "latency_batch_1": torch_ms},
+                "onnxruntime": {"status": "built and run", "latency_batch_1": runtime_ms},
+                "tensorrt-rtx": _of(engines, "tensorrt-rtx"),
+                "tensorrt": _of(engines, "tensorrt"),
+            },
+            "machine": {"processor": _processor(), "threads": 1, "system": platform.platform()},
+            "versions": versions(*PACKAGES),
+        }
+        write_json(folder / "export.json", content)
+    _show(parity, torch_ms, runtime_ms, engines)
+
+
+def _inputs(examples: Float32, runtime: OnnxRuntimePolicy, batch: int) -> tuple[Float32, Float32]:
+    """Held-out observations, repeated where the checkpoint has fewer, and fixed noise."""
+    obs = examples[np.arange(batch) % len(examples)]
+    shape = (batch, int(runtime.config["horizon"]), runtime.layout.action_dim)
+    return obs, np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+
+
+def _parity(
+    policy: DiffusionPolicy,
+    runtime: OnnxRuntimePolicy,
+    obs: Float32,
+    noise: Float32,
+    limit_rad: float,
+) -> dict[str, Any]:
+    """Largest difference between ONNX Runtime and torch, by batch size.
+
+    Raises:
+        ParityError: it exceeds the limit.
+    """
+    largest = {}
+    for batch in PARITY_BATCHES:
+        expected = policy.predict(obs[:batch], noise=noise[:batch]).numpy()
+        found = runtime.predict(obs[:batch], noise[:batch])
+        largest[str(batch)] = float(np.abs(found - expected).max())
+    worst = max(largest.values())
+    if not worst <= limit_rad:
+        raise ParityError(
+            f"policy.onnx differs from torch by {worst:.2e} rad, export.parity_rad allows "
+            f"{limit_rad:.2e} (by batch size: {largest}); it was not written"
+        )
+    return {"max_abs_rad": largest, "limit_rad": limit_rad, "passed": True}
+
+
+def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise: Float32) -> Check:
+    """What engines are compared on: as many observations as their profile and the data allow."""
+    size = min(params.batch[2], len(obs))
+    return Check(obs[:size], noise[:size], runtime.predict(obs[:size], noise[:size]))
+
+
+def _require_engine_parity(report: EngineReport, limit_rad: float) -> None:
+    if report.max_abs_rad is not None and not report.max_abs_rad <= limit_rad:
+        raise ParityError(
+            f"the {report.backend} engine for {report.target} differs from ONNX Runtime by "
+            f"{report.max_abs_rad:.2e} rad, export.engine_parity_rad allows {limit_rad:.2e}"
+        )
+
+
+def _latency(call: Callable[[], object], calls: int) -> dict[str, float | int]:
+    """Median and 99th percentile of a call, ms."""
+    times = []
+    for index in range(calls + calls // 10):
+        started = time.perf_counter()
+        call()
+        if index >= calls // 10:
+            times.append(1e3 * (time.perf_counter() - started))
+    median, high = (round(float(value), 3) for value in np.percentile(times, (50, 99)))
+    return {"median_ms": median, "p99_ms": high, "calls": calls}
+
+
+def _describe(graph: Path) -> dict[str, Any]:
+    """Hash, size and signature of the graph, read from the file."""
+    proto = onnx.load(str(graph))
+
+    def signature(values: Any) -> dict[str, list[str | int]]:
+        return {
+            value.name: [
+                axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim
+            ]
+            for value in values
+        }
+
+    return {
+        "sha256": sha256_file(graph),
+        "bytes": graph.stat().st_size,
+        "opset": proto.opset_import[0].version,
+        "inputs": signature(proto.graph.input),
+        "outputs": signature(proto.graph.output),
+    }
+
+
+def _of(engines: list[EngineReport], backend: str) -> list[dict[str, Any]]:
+    return [report.to_dict() for report in engines if report.backend == backend]
+
+
+def _processor() -> str:
+    """The processor's name as Linux gives it, else what Python knows."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _show(
+    parity: dict[str, Any],
+    torch_ms: dict[str, float | int],
+    runtime_ms: dict[str, float | int],
+    engines: list[EngineReport],
+) -> None:
+    table = Table("backend", "target", "status", "detail", title="Exported policy")
+    worst = max(parity["max_abs_rad"].values())
+    table.add_row("torch", "cpu", "built and run", f"{torch_ms['median_ms']} ms, batch 1")
+    table.add_row(
+        "onnxruntime",
+        "cpu",
+        "[green]built and run[/]",
+        f"{runtime_ms['median_ms']} ms, batch 1; differs by {worst:.1e} rad",
+    )
+    colors = {"built and run": "green", "built, not run": "yellow", "skipped": "yellow"}
+    for report in engines:
+        built = f"{report.bytes / 1e6:.1f} MB in {report.seconds} s" if report.bytes else None
+        color = colors.get(report.status, "red")
+        table.add_row(
+            report.backend,
+            report.target or "–",
+            f"[{color}]{report.status}[/]",
+            "; ".join(filter(None, (built, report.reason))),
+        )
+    console.print(table)
