@@ -219,6 +219,8 @@ class ExportParams(Section):
     targets: tuple[Annotated[str, Field(pattern=r"^\d+\.\d$")], ...]
     batch: tuple[PositiveInt, PositiveInt, PositiveInt]
     parity_rad: Positive
+    engine_parity_rad: Positive
+    latency_calls: PositiveInt
 
     @model_validator(mode="after")
     def _batches_rise(self) -> ExportParams:
