@@ -56,6 +56,7 @@ class CollisionChecker:
         if not robot.srdf.is_file():
             raise ModelError(f"{robot.srdf}: no such file; robot.srdf must name an SRDF")
         pin.removeCollisionPairs(self.model.pinocchio, self._scene, str(robot.srdf), False)
+        self._placed: tuple[float, ...] = ()
         self._data = self.model.pinocchio.createData()
         self._results = self._scene.createData()
 
@@ -65,6 +66,10 @@ class CollisionChecker:
         return int(self._scene.addGeometryObject(geometry))
 
     def _place(self, object_pos: Array, object_axis: Array) -> None:
+        here = (*object_pos, *object_axis)
+        if here == self._placed:
+            return
+        self._placed = here
         turn = pin.Quaternion.FromTwoVectors(np.array([0.0, 0.0, 1.0]), object_axis)
         pose = self._to_base * pin.SE3(turn.toRotationMatrix(), np.asarray(object_pos))
         self._scene.geometryObjects[self._object].placement = pose
@@ -106,7 +111,7 @@ class CollisionChecker:
             Shape (T,).
         """
         self._place(object_pos, object_axis)
-        return np.array([self._check(q, True) for q in joint_pos], dtype=np.bool_)
+        return np.fromiter((self._check(q, True) for q in joint_pos), np.bool_, len(joint_pos))
 
     def any_collision(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> int:
         """Number of samples of a motion that touch something.

@@ -190,7 +190,7 @@ def _damped_step(jacobian: Array, error: Array) -> Array:
 
 def _turn(axis: Array, direction: Array, rotation: Array) -> Array:
     """Rotation vector that turns `axis` into `direction` on the shortest way, rad."""
-    normal = np.cross(axis, direction)
+    normal: Array = pin.skew(axis) @ direction
     sine, cosine = float(np.linalg.norm(normal)), float(axis @ direction)
     if sine < 1e-12:
         # Opposite axes have no shortest way: take the frame's own x axis.

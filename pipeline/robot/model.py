@@ -107,6 +107,7 @@ class RobotModel:
         self.position_index = np.array([joint.idx_q for joint in joints])
         self.velocity_index = np.array([joint.idx_v for joint in joints])
         self.continuous = np.array([joint.nq == 2 for joint in joints])
+        self._turns = bool(self.continuous.any())
         lower = model.lowerPositionLimit[self.position_index]
         upper = model.upperPositionLimit[self.position_index]
         self.lower = np.where(self.continuous, -np.inf, lower)
@@ -170,9 +171,11 @@ class RobotModel:
             joint_pos: rad, shape (J,).
         """
         q = np.empty(self.pinocchio.nq)
-        q[self.position_index] = np.where(self.continuous, np.cos(joint_pos), joint_pos)
-        turning = self.continuous
-        q[self.position_index[turning] + 1] = np.sin(joint_pos[turning])
+        q[self.position_index] = joint_pos
+        if self._turns:
+            first = self.position_index[self.continuous]
+            q[first] = np.cos(joint_pos[self.continuous])
+            q[first + 1] = np.sin(joint_pos[self.continuous])
         return q
 
     def tcp(self, joint_pos: Array) -> pin.SE3:

@@ -31,6 +31,8 @@ REASONS: tuple[str, ...] = get_args(Reason)
 PATH_DEVIATION_RAD = 0.1
 """How far timing may cut a corner (MoveIt's path_tolerance); tried smaller where that collides."""
 DEVIATION_TRIES = 3
+ATTEMPTS = 3
+"""Searches for a path, each four times as fine as the one before."""
 
 util.setLogLevel(util.LogLevel.LOG_NONE)
 
@@ -132,10 +134,21 @@ class Planner:
         if goal is None:
             self.reason = failure or "unreachable"
             return None
-        path = self._find_path(goal, object_pos, object_axis)
-        if path is None:
-            self.reason = "no path found"
-            return None
+        for attempt in range(ATTEMPTS):
+            # A coarse search may step over a thin object: the next one looks more closely.
+            resolution = self._collect.collision_resolution / 4**attempt
+            path = self._find_path(goal, object_pos, object_axis, resolution)
+            if path is None:
+                self.reason = "no path found"
+                return None
+            plan = self._time(path, object_pos, object_axis)
+            if plan is not None:
+                return plan
+        self.reason = "collision after timing"
+        return None
+
+    def _time(self, path: Array, object_pos: Array, object_axis: Array) -> Plan | None:
+        """Time a path, with corners cut as far as stays free of collisions."""
         for shrink in range(DEVIATION_TRIES):
             plan = parameterise(
                 path,
@@ -146,10 +159,13 @@ class Planner:
             )
             if plan is not None and self._is_free_all_along(plan, object_pos, object_axis):
                 return plan
-        self.reason = "collision after timing"
+            if len(path) == 2:
+                return None
         return None
 
-    def _find_path(self, goal: Array, object_pos: Array, object_axis: Array) -> Array | None:
+    def _find_path(
+        self, goal: Array, object_pos: Array, object_axis: Array, resolution: float
+    ) -> Array | None:
         """Way-points from home to a goal, simplified, (W, J)."""
         number = len(goal)
         self._checks = 0
@@ -162,7 +178,7 @@ class Planner:
         setup = geometric.SimpleSetup(self._space)
         setup.setStateValidityChecker(is_valid)
         information = setup.getSpaceInformation()
-        information.setStateValidityCheckingResolution(self._collect.collision_resolution)
+        information.setStateValidityCheckingResolution(resolution)
         setup.setStartAndGoalStates(self._state(self.model.home), self._state(goal))
         setup.setPlanner(geometric.RRTConnect(information))
         effort = self._collect.planning_checks
@@ -182,11 +198,10 @@ class Planner:
         return state
 
     def _is_free_all_along(self, plan: Plan, object_pos: Array, object_axis: Array) -> bool:
-        """Check what the controller will command, as densely as the path was checked."""
+        """Check what the controller will command, eight times as densely as the path was."""
         if plan.duration_s == 0:
             return True
-        longest = self._collect.collision_resolution * self._space.getMaximumExtent()
+        longest = self._collect.collision_resolution * self._space.getMaximumExtent() / 8
         length = float(np.linalg.norm(np.diff(plan.joint_pos, axis=0), axis=1).sum())
-        times = np.linspace(0.0, plan.duration_s, 2 * int(np.ceil(length / longest)) + 1)
-        motion = plan.sample(times)
-        return self.checker.any_collision(motion, object_pos, object_axis) == 0
+        times = np.linspace(0.0, plan.duration_s, int(np.ceil(length / longest)) + 1)
+        return self.checker.any_collision(plan.sample(times), object_pos, object_axis) == 0

@@ -24,7 +24,7 @@ from pipeline.robot.workers import in_processes
 from pipeline.run import console, output_folder, track, versions, write_json
 
 EPOCH_NS = 1_767_225_600 * 10**9
-"""Log time of the first message, 1 January 2026: fixed, so that equal parameters give equal bags."""
+"""Log time of the first message; fixed, so that equal parameters give equal bytes."""
 OBJECT_LEAD_NS = 100_000_000
 """The object's pose is seen this long before the plan."""
 PAUSE_NS = 1_000_000_000
