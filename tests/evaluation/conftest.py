@@ -1,0 +1,32 @@
+"""A few real trials, shared by the room's tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline.evaluation.rollout import Loop
+from pipeline.evaluation.trials import Trials, draw_trials
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.robot.model import RobotModel
+from pipeline.robot.planner import Planner
+from pipeline.robot.sim import Simulator
+
+RATE_HZ = 30.0
+
+
+@pytest.fixture(scope="session")
+def planner(params: Params) -> Planner:
+    return Planner(params.robot, params.task, params.collect)
+
+
+@pytest.fixture(scope="session")
+def trials(params: Params, planner: Planner) -> Trials:
+    return draw_trials(planner, params.task, number=3, seed=5)
+
+
+@pytest.fixture(scope="session")
+def loop(params: Params) -> Loop:
+    simulator = Simulator(params.robot, RATE_HZ, params.evaluate.physics_steps)
+    model = RobotModel.from_params(params.robot)
+    return Loop(simulator, model, Layout.from_params(params), 16, 2, 8)
