@@ -217,7 +217,8 @@ def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
     except KeyError as error:
         held = sorted(key for key, _ in group.members(max_depth=2))
         raise StoreError(
-            f"{path}: array {name} is missing; it holds {', '.join(held) or 'nothing'}"
+            f"{path}: array {name} is missing, so it is not the zarr that was expected; it holds "
+            f"{', '.join(held) or 'nothing'}"
         ) from error
     if not isinstance(array, zarr.Array):
         raise StoreError(f"{path}: {name} is a group, expected an array")

@@ -1,0 +1,129 @@
+"""Command info: what a data set, a checkpoint or a recording holds, as a table. It only looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from pipeline.data.bag import STORAGES, summarize_bag
+from pipeline.data.split import SPLIT_NAMES
+from pipeline.data.store import Dataset, load_dataset, open_group
+from pipeline.errors import PipelineError
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.run import console
+
+_EXPECTED = "a training zarr, a checkpoint .pt, a rosbag2 folder, or a .mcap or .db3 file"
+# A zarr group of either format has one of these.
+_ZARR_FILES = (".zgroup", "zarr.json")
+
+
+class InfoError(PipelineError):
+    """There is nothing to show."""
+
+
+def run(path: Path, params: Params) -> None:
+    """Print the table of an artefact.
+
+    Args:
+        path: a training zarr (the team's own form too), a checkpoint .pt, a rosbag2 folder, a bare
+            .mcap or .db3 file.
+        params: what a zarr without layout or split is read by.
+
+    Raises:
+        InfoError: the path is missing or is none of these.
+        PipelineError: the artefact is damaged.
+    """
+    if not path.exists():
+        raise InfoError(f"{path}: no such file or folder; expected {_EXPECTED}")
+    if any((path / name).is_file() for name in _ZARR_FILES):
+        console.print(_dataset_table(path, params))
+    elif path.suffix == ".pt":
+        console.print(_checkpoint_table(path))
+    elif (path / "metadata.yaml").is_file() or path.suffix in STORAGES:
+        console.print(_bag_table(path))
+    else:
+        raise InfoError(f"{path}: holds nothing known here; expected {_EXPECTED}")
+
+
+def _dataset_table(path: Path, params: Params) -> Table:
+    # A zarr that says what its numbers mean is shown as it is, whatever params.yaml says.
+    attributes = open_group(path).attrs
+    layout = None if "layout" in attributes else Layout.from_params(params)
+    dataset = load_dataset(path, layout, params.dataset)
+    table = _table(f"Data set {path}")
+    table.add_row("episodes", f"{dataset.num_episodes:,}")
+    table.add_row("steps", f"{dataset.num_steps:,} ({_lengths(dataset)})")
+    table.add_row("state", f"{dataset.layout.state_dim}: {dataset.layout.describe()}")
+    table.add_row("action", f"{dataset.layout.action_dim}: joint positions, rad")
+    table.add_row("joints", ", ".join(dataset.layout.joints))
+    table.add_row("size", f"{_size_mb(path):.1f} MB")
+    rate = dataset.rate_hz
+    table.add_row("rate", "unknown: the data set does not say" if rate is None else f"{rate:g} Hz")
+    table.add_row("split", _splits(dataset, "meta/split" in open_group(path)))
+    table.add_row("statistics", "in the data set" if "stats" in attributes else "none stored")
+    fingerprint = dataset.layout.fingerprint
+    table.add_row("layout", fingerprint if layout is None else f"{fingerprint} of params.yaml")
+    metadata = dataset.attributes.get("metadata")
+    for name, value in metadata.items() if isinstance(metadata, dict) else ():
+        table.add_row(str(name), str(value))
+    return table
+
+
+def _lengths(dataset: Dataset) -> str:
+    lengths = np.diff(dataset.episode_ends, prepend=0)
+    return f"{lengths.min()} to {lengths.max()} an episode, {lengths.mean():.1f} on average"
+
+
+def _splits(dataset: Dataset, stored: bool) -> str:
+    counts = ", ".join(f"{name} {len(dataset.episodes(name)):,}" for name in SPLIT_NAMES)
+    return counts if stored else f"none stored; by content and params.yaml: {counts}"
+
+
+def _checkpoint_table(path: Path) -> Table:
+    # torch takes seconds to import, and only checkpoints need it.
+    from pipeline.policy.bundle import load_bundle
+
+    bundle = load_bundle(path)
+    number = sum(parameter.numel() for parameter in bundle.build().parameters())
+    table = _table(f"Checkpoint {path}")
+    table.add_row("parameters", f"{number:,}")
+    for name, value in bundle.config.items():
+        if not isinstance(value, dict):
+            table.add_row(str(name), str(value))
+    for name, value in bundle.params.model_dump(mode="json").items():
+        table.add_row(f"policy.{name}", str(value))
+    table.add_row("state", f"{bundle.layout.state_dim}: {bundle.layout.describe()}")
+    table.add_row("joints", ", ".join(bundle.layout.joints))
+    table.add_row("layout", bundle.layout.fingerprint)
+    table.add_row("size", f"{_size_mb(path):.1f} MB")
+    return table
+
+
+def _bag_table(path: Path) -> Table:
+    summary = summarize_bag(path)
+    table = Table(
+        title=f"Recording {path}: {summary.storage}, {summary.duration_s:.1f} s, "
+        f"{_size_mb(path):.1f} MB",
+        title_justify="left",
+    )
+    table.add_column("Topic")
+    table.add_column("Type")
+    table.add_column("Messages", justify="right")
+    for topic in summary.topics:
+        table.add_row(topic.topic, topic.msgtype, f"{topic.messages:,}")
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column()
+    return table
+
+
+def _size_mb(path: Path) -> float:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files) / 1e6
