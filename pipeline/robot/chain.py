@@ -1,0 +1,85 @@
+"""From the robot's model to plain numbers that a policy can carry. Knows no policy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+from pipeline.kinematics import ChainJoint, KinematicChain, Motion, matrix, vector
+from pipeline.robot.model import RobotModel
+
+Array = NDArray[np.float64]
+NUM_PROBES = 5
+"""Poses in which a joint must leave the TCP and its axis alone to count as idle."""
+IDLE_M = 1e-9
+"""Largest change of TCP (m/rad) and of its axis (rad/rad) that is rounding."""
+
+
+def kinematic_chain(robot: RobotModel) -> KinematicChain:
+    """The arm's joints from base to TCP.
+
+    Args:
+        robot: the arm. Joints that do not carry the TCP are left out.
+    """
+    model = robot.pinocchio
+    tcp = model.frames[robot.tcp_frame]
+    placement = robot.world_base.inverse()
+    data = model.createData()
+    idle = _idle(robot)
+    joints = []
+    for index in list(model.supports[tcp.parentJoint])[1:]:
+        placement = placement * model.jointPlacements[index]
+        motion, axis = _motion(model, data, index)
+        name = str(model.names[index])
+        joints.append(
+            ChainJoint(
+                name,
+                motion,
+                matrix(placement.rotation),
+                vector(placement.translation),
+                vector(np.round(axis, 12)),
+                bool(idle[robot.joints.index(name)]),
+            )
+        )
+        placement = pin.SE3.Identity()
+    tip = placement * tcp.placement
+    return KinematicChain(tuple(joints), matrix(tip.rotation), vector(tip.translation))
+
+
+def _motion(model: pin.Model, data: pin.Data, index: int) -> tuple[Motion, Array]:
+    """Kind and axis of a joint, read off what it does: pinocchio has a type for each axis."""
+    joint = model.joints[index]
+    pin.forwardKinematics(
+        model, data, pin.integrate(model, pin.neutral(model), _unit(model, joint))
+    )
+    moved = model.jointPlacements[index].inverse() * data.liMi[index]
+    turn, slide = pin.log3(moved.rotation), np.asarray(moved.translation)
+    if np.linalg.norm(slide) > np.linalg.norm(turn):
+        return "prismatic", slide
+    return ("continuous" if joint.nq == 2 else "revolute"), np.asarray(turn)
+
+
+def _unit(model: pin.Model, joint: pin.JointModel) -> Array:
+    step = np.zeros(model.nv)
+    step[joint.idx_v] = 1.0
+    return step
+
+
+def _idle(robot: RobotModel) -> NDArray[np.bool_]:
+    """Which joints move neither the TCP nor its z axis, in any pose. Shape (J,)."""
+    rng = np.random.default_rng(0)
+    lower = np.where(np.isfinite(robot.lower), robot.lower, -np.pi)
+    upper = np.where(np.isfinite(robot.upper), robot.upper, np.pi)
+    effect = np.zeros(len(robot.joints))
+    for q in rng.uniform(lower, upper, (NUM_PROBES, len(robot.joints))):
+        jacobian = pin.computeFrameJacobian(
+            robot.pinocchio,
+            robot.data,
+            robot.configuration(q),
+            robot.tcp_frame,
+            pin.ReferenceFrame.LOCAL,
+        )[:, robot.velocity_index]
+        # In the TCP's own frame, turning about z is the third angular row: it is left out.
+        effect = np.maximum(effect, np.abs(jacobian[[0, 1, 2, 3, 4]]).max(axis=0))
+    return np.asarray(effect < IDLE_M)
