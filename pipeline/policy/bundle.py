@@ -6,7 +6,7 @@ statistics of the data, layout of states and actions, and a few observations it 
 
 from __future__ import annotations
 
-import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,8 +116,10 @@ def load_bundle(path: Path) -> Bundle:
     if not path.is_file():
         raise BundleError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: the reason below says more
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes of any other kind raise whatever they run into
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise BundleError(
             f"{path}: not a checkpoint that can be read safely ({reason}); "

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy.model import PolicyModel
+
+from .conftest import make_fitted, random_states
+
+
+@pytest.fixture
+def batch(layout: Layout, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    obs = torch.from_numpy(random_states(rng, layout, 4, 2))
+    return obs, obs[:, -1:, :6] + 0.1 * torch.randn(4, 16, 6)
+
+
+@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("prediction", ["sample", "epsilon"])
+@pytest.mark.parametrize("actions", ["relative", "absolute"])
+def test_every_kind_of_policy_learns_and_samples(
+    params: Params,
+    layout: Layout,
+    rng: np.random.Generator,
+    batch: tuple[Tensor, Tensor],
+    network: str,
+    prediction: str,
+    actions: str,
+) -> None:
+    chosen = params.override("policy", network=network, prediction=prediction, actions=actions)
+    model = make_fitted(chosen, layout, rng).train()
+    noise, steps = torch.randn(8, 16, 6), torch.randint(100, (8,))
+    loss = model.loss(*batch, noise, steps)
+    loss.backward()
+    assert torch.isfinite(loss)
+    action = model(batch[0], torch.randn(4, 16, 6))
+    assert action.shape == (4, 16, 6)
+    assert torch.isfinite(action).all()
+
+
+def test_draws_of_one_observation_are_samples_of_their_own(
+    fitted: PolicyModel, batch: tuple[Tensor, Tensor]
+) -> None:
+    noise, steps = torch.randn(8, 16, 6), torch.randint(100, (8,))
+    both = fitted.loss(*batch, noise, steps)
+    halves = [fitted.loss(*batch, noise[i : i + 4], steps[i : i + 4]) for i in (0, 4)]
+    torch.testing.assert_close(both, torch.stack(halves).mean())
+
+
+def test_a_perfect_network_gives_the_training_chunk_back(
+    params: Params, layout: Layout, rng: np.random.Generator, batch: tuple[Tensor, Tensor]
+) -> None:
+    model = make_fitted(params, layout, rng)
+    obs, action = batch
+    joints = model.current_joints(obs)
+    offsets = model.codec.offset(action, joints)
+    model.codec.scale.fit(*offsets.aminmax(dim=0))
+    clean = model.codec.encode(action, joints)
+    model.network.denoise = lambda noisy, step_embedding, context: clean  # type: ignore[method-assign]
+    torch.testing.assert_close(model(obs, torch.randn(4, 16, 6)), action, atol=1e-5, rtol=1e-5)
+
+
+def test_sampling_is_the_same_for_the_same_noise_and_stays_in_the_training_range(
+    fitted: PolicyModel, batch: tuple[Tensor, Tensor]
+) -> None:
+    obs, noise = batch[0], 10 * torch.randn(4, 16, 6)
+    action = fitted(obs, noise)
+    torch.testing.assert_close(action, fitted(obs, noise))
+    offsets = fitted.codec.offset(action, fitted.current_joints(obs))
+    scale = fitted.codec.scale
+    assert ((offsets - scale.center).abs() <= scale.radius + 1e-5).all()
+
+
+def test_ranges_cover_every_training_window(
+    params: Params, layout: Layout, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.policy.model.FIT_CHUNK", 7)  # several chunks must be joined
+    model = make_fitted(params, layout, rng)
+    states = torch.from_numpy(random_states(np.random.default_rng(7), layout, 200))
+    rows = torch.arange(180)[:, None] + torch.arange(2)
+    condition = model.condition(states[rows])
+    assert condition.abs().max() == pytest.approx(1, abs=1e-4)
+    assert condition.shape == (180, 2 * model.features.num_features)
+
+
+def test_weights_and_ranges_travel_in_the_state_dictionary(
+    params: Params, layout: Layout, fitted: PolicyModel, batch: tuple[Tensor, Tensor]
+) -> None:
+    other = PolicyModel(params.policy, layout)
+    other.load_state_dict(fitted.state_dict())
+    noise = torch.randn(4, 16, 6)
+    torch.testing.assert_close(other(batch[0], noise), fitted(batch[0], noise))

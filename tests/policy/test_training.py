@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy.model import PolicyModel
+from pipeline.policy.training import (
+    Trainer,
+    Validation,
+    Windows,
+    averaging_rate,
+    first_not_finite,
+    learning_rate,
+    seeded_generators,
+)
+
+from .conftest import make_fitted, random_states
+
+
+def make_windows(layout: Layout, rng: np.random.Generator) -> Windows:
+    states = torch.from_numpy(random_states(rng, layout, 60))
+    rows = torch.arange(40)[:, None]
+    return Windows(states, states[:, :6] + 0.1, rows + torch.arange(2), rows + torch.arange(16))
+
+
+def test_a_batch_is_the_rows_of_its_windows(layout: Layout, rng: np.random.Generator) -> None:
+    windows = make_windows(layout, rng)
+    obs, action = windows.batch(torch.tensor([7, 3]))
+    assert len(windows) == 40
+    torch.testing.assert_close(obs[1], windows.state[3:5])
+    torch.testing.assert_close(action[0], windows.action[7:23])
+
+
+@given(num_steps=st.integers(1, 2000), warmup=st.integers(0, 500))
+def test_the_learning_rate_rises_then_falls_and_is_never_negative(
+    params: Params, num_steps: int, warmup: int
+) -> None:
+    train = params.override("train", warmup_steps=warmup, lr=1e-3).train
+    rates = np.array([learning_rate(step, num_steps, train) for step in range(num_steps)])
+    assert rates.min() >= 0
+    assert rates.max() <= 1e-3
+    top = min(warmup, num_steps)
+    assert np.all(np.diff(rates[:top]) > 0)
+    assert np.all(np.diff(rates[top:]) <= 0)
+
+
+def test_the_averaging_rate_starts_low_and_ends_at_its_bound() -> None:
+    assert averaging_rate(0, 0.999) == 0.1
+    assert averaging_rate(10**6, 0.999) == 0.999
+
+
+def test_generators_of_one_seed_are_independent_and_repeatable() -> None:
+    device = torch.device("cpu")
+    first, again = seeded_generators(5, device), seeded_generators(5, device)
+    draws = [torch.rand(8, generator=generator) for generator in first]
+    for draw, generator in zip(draws, again, strict=True):
+        torch.testing.assert_close(draw, torch.rand(8, generator=generator))
+    assert not torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[1], draws[2])
+
+
+def test_a_step_moves_the_weights_and_the_average_follows(
+    params: Params, layout: Layout, rng: np.random.Generator
+) -> None:
+    model = make_fitted(params, layout, rng).train()
+    before = [weight.detach().clone() for weight in model.parameters()]
+    train = params.override("train", warmup_steps=0).train
+    trainer = Trainer(model, train, 100, torch.Generator().manual_seed(0))
+    loss = trainer.step(0, *make_windows(layout, rng).batch(torch.arange(8)))
+    assert not loss.requires_grad
+    assert trainer.gradient_norm() > 0
+    for old, new, mean in zip(before, model.parameters(), trainer.ema.parameters(), strict=True):
+        assert not torch.equal(old, new)
+        torch.testing.assert_close(mean, 0.1 * old + 0.9 * new.detach())
+
+
+def test_the_loss_falls(params: Params, layout: Layout, rng: np.random.Generator) -> None:
+    model = make_fitted(params, layout, rng).train()
+    train = params.override("train", warmup_steps=10, lr=3e-3).train
+    trainer = Trainer(model, train, 150, torch.Generator().manual_seed(0))
+    batch = make_windows(layout, rng).batch(torch.arange(8))
+    losses = [float(trainer.step(step, *batch)) for step in range(150)]
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+
+
+def test_validation_is_the_same_each_time_and_does_not_depend_on_its_batches(
+    fitted: PolicyModel,
+    layout: Layout,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    validation = Validation(make_windows(layout, rng), fitted, torch.Generator().manual_seed(0))
+    loss = validation.loss(fitted)
+    assert validation.loss(fitted) == loss
+    monkeypatch.setattr("pipeline.policy.training.VALIDATION_BATCH", 7)
+    assert validation.loss(fitted) == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_first_loss_that_is_no_number_is_found() -> None:
+    assert first_not_finite(np.array([1, 2], np.float32)) is None
+    assert first_not_finite(np.array([1, np.inf, np.nan], np.float32)) == 1
