@@ -184,7 +184,9 @@ def _messages(
 
 def _fault(path: Path, error: Exception) -> BagError:
     """The fault of a recording, with its name and kind."""
-    signs = ("end magic", "truncated", "malformed", "not a database", "empty", "ord()")
+    signs = (
+        "end magic", "truncated", "malformed", "not a database", "missing tables", "empty", "ord()",
+    )  # fmt: skip
     if isinstance(error, EOFError | struct.error) or any(
         sign in str(error).lower() for sign in signs
     ):

@@ -115,7 +115,7 @@ class Episode:
 
     @property
     def content_hash(self) -> str:
-        """Hash of times, positions and object, rounded to 1e-6: equal demonstrations, equal hash."""
+        """Hash of times, positions and object, rounded to 1e-6: equal content, equal hash."""
         digest = hashlib.sha256()
         for array in (self.t, self.joint_pos, self.object_pos, self.object_axis):
             digest.update(np.round(array * 1e6).astype("<i8").tobytes())

@@ -42,7 +42,8 @@ def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: st
         "axis": f"{object_name}_axis",
     }
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise NpzError(f"{path}: is a single array, expected an .npz of named arrays")
             missing = [name for name in names.values() if name not in file]
@@ -51,11 +52,9 @@ def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: st
                     f"{path}: lacks {', '.join(missing)}; it holds {', '.join(file.files)}"
                 )
             arrays = {key: np.asarray(file[name], np.float64) for key, name in names.items()}
-            velocity = (
-                np.asarray(file["joint_velocities"], np.float64)
-                if "joint_velocities" in file
-                else None
-            )
+            velocity = None
+            if "joint_velocities" in file:
+                velocity = np.asarray(file["joint_velocities"], np.float64)
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise NpzError(f"{path}: not readable as .npz of numbers ({error})") from error
     steps = arrays["t"].shape[0] if arrays["t"].ndim == 1 else -1
