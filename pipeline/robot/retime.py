@@ -58,6 +58,9 @@ class Plan:
         Returns:
             Shape (K, J).
         """
+        if len(self.t) == 1:
+            held = np.tile(self.joint_pos, (len(times), 1))
+            return held if order == 0 else np.zeros_like(held)
         points = np.stack([self.joint_pos, self.joint_vel, self.joint_acc], axis=1)
         spline = BPoly.from_derivatives(self.t, points)
         values = spline(np.clip(times, 0.0, self.duration_s), nu=order)

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.params import Params
+from pipeline.robot.planner import Planner, PlannerError, sample_object, seed_planning
+
+Array = NDArray[np.float64]
+UP = np.array([0.0, 0.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def planner(params: Params) -> Planner:
+    return Planner(params.robot, params.task, params.collect)
+
+
+@given(st.integers(0, 2**32))
+def test_objects_lie_where_the_task_says(params: Params, seed: int) -> None:
+    task = params.task
+    position, axis = sample_object(task, np.random.default_rng(seed))
+    cap = position + axis * task.object_length_m / 2
+    assert (cap >= np.array(task.cap_min_m) - 1e-12).all()
+    assert (cap <= np.array(task.cap_max_m) + 1e-12).all()
+    assert np.linalg.norm(axis) == pytest.approx(1.0)
+    assert axis[2] >= np.cos(np.radians(task.tilt_max_deg)) - 1e-12
+
+
+@pytest.mark.parametrize("ik", ["nearest", "random"])
+def test_plans_lead_from_home_to_the_grasp(params: Params, ik: str) -> None:
+    planner = Planner(params.robot, params.task, params.override("collect", ik=ik).collect)
+    rng = np.random.default_rng(3)
+    model, planned = planner.model, 0
+    for _ in range(8):
+        position, axis = sample_object(params.task, rng)
+        plan = planner.plan(position, axis, rng)
+        assert (plan is None) == (planner.reason is not None)
+        if plan is None:
+            continue
+        planned += 1
+        assert plan.joint_pos[0] == pytest.approx(model.home)
+        goal = model.tcp(plan.joint_pos[-1])
+        cap = position + axis * params.task.object_length_m / 2
+        assert goal.translation == pytest.approx(cap, abs=1e-5)
+        assert goal.rotation[:, 2] == pytest.approx(-axis, abs=1e-5)
+        assert (np.abs(plan.joint_vel) <= model.velocity_limits * 1.000001).all()
+        assert (np.abs(plan.joint_acc) <= model.acceleration_limits * 1.000001).all()
+        motion = plan.sample(np.linspace(0, plan.duration_s, 200))
+        assert (motion >= model.lower).all()
+        assert (motion <= model.upper).all()
+        assert planner.checker.any_collision(motion, position, axis) == 0
+    assert planned >= 5
+
+
+def _pen_in_the_way(planner: Planner) -> tuple[Array, Array]:
+    """Low and leaning towards the arm: the straight joint line to it runs through it."""
+    axis = np.array([-0.19, -0.55, 0.82])
+    axis /= np.linalg.norm(axis)
+    cap = planner.model.tcp(planner.model.home).translation + np.array([-0.1, 0.01, -0.22])
+    return cap - axis * 0.1207 / 2, axis
+
+
+def test_a_pen_in_the_way_is_passed_by(planner: Planner) -> None:
+    rng = np.random.default_rng(0)
+    position, axis = _pen_in_the_way(planner)
+    plan = planner.plan(position, axis, rng)
+    assert plan is not None, planner.reason
+    home, goal = plan.joint_pos[0], plan.joint_pos[-1]
+    line = home + np.linspace(0, 1, 200)[:, None] * (goal - home)
+    assert planner.checker.any_collision(line, position, axis) > 0
+    motion = plan.sample(np.linspace(0, plan.duration_s, 400))
+    assert planner.checker.any_collision(motion, position, axis) == 0
+
+
+def test_failures_say_why(planner: Planner) -> None:
+    rng = np.random.default_rng(0)
+    assert planner.plan(np.array([2.0, 0.0, 0.3]), UP, rng) is None
+    assert planner.reason == "unreachable"
+    palm = planner.model.tcp(planner.model.home).translation
+    assert planner.plan(palm, UP, rng) is None
+    assert planner.reason == "start in collision"
+    # Pointing up from the table, the pen can be grasped from below only.
+    assert planner.plan(np.array([0.45, 0.0, 0.07]), -UP, rng) is None
+    assert planner.reason in {"unreachable", "goal in collision"}
+
+
+def test_effort_is_bounded_by_checks(params: Params, planner: Planner) -> None:
+    hasty = Planner(
+        params.robot, params.task, params.override("collect", planning_checks=1).collect
+    )
+    position, axis = _pen_in_the_way(planner)
+    rng = np.random.default_rng(1)
+    reasons = set()
+    for _ in range(5):
+        hasty.plan(position, axis, rng)
+        reasons.add(hasty.reason)
+    assert "no path found" in reasons
+
+
+@pytest.mark.parametrize("seed", [0, -1, 2**32])
+def test_a_seed_that_ompl_cannot_take_is_refused(seed: int) -> None:
+    with pytest.raises(PlannerError, match=str(seed)):
+        seed_planning(seed)
