@@ -1,0 +1,121 @@
+"""The table shows what an artefact holds; what it does not know it says."""
+
+import numpy as np
+import pytest
+import zarr
+from numcodecs import Blosc
+
+from pipeline.data.bag_writer import BagWriter
+from pipeline.data.store import StoreError, create_array, create_group
+from pipeline.layout import Layout
+from pipeline.stages import info
+
+
+@pytest.fixture
+def shown(params, capsys, monkeypatch):
+    """What `info` prints of a path, on one wide line a row."""
+    monkeypatch.setattr(info.console, "width", 200)
+
+    def shown(path):
+        info.run(path, params)
+        rows = capsys.readouterr().out.splitlines()
+        cells = [[cell.strip() for cell in row.strip("│┃ ").split("│")] for row in rows]
+        return {row[0]: row[1:] for row in cells if len(row) > 1}
+
+    return shown
+
+
+def test_the_team_s_own_form_is_shown_as_their_guide_shows_it(tmp_path, shown):
+    rng = np.random.default_rng(0)
+    group = zarr.open_group(tmp_path / "pen_grasp.zarr", mode="w", zarr_format=2)
+    blosc = Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
+    for name, width in (("state", 25), ("action", 6)):
+        array = group.require_group("data").create_array(
+            name, shape=(55_278, width), chunks=(1000, width), dtype="float32", compressors=blosc
+        )
+        array[...] = rng.normal(size=(55_278, width))
+    ends = np.append(np.arange(1, 935) * 59, 55_278)
+    group.require_group("meta").create_array("episode_ends", data=ends)
+    group.attrs.update(
+        {
+            "state_dim": 25,
+            "action_dim": 6,
+            "num_episodes": 935,
+            "total_timesteps": 55_278,
+            "metadata": {"robot": "Doosan E0509", "task": "pen grasp"},
+        }
+    )
+    table = shown(tmp_path / "pen_grasp.zarr")
+    assert table["episodes"] == ["935"]
+    assert table["steps"][0].startswith("55,278 (")
+    assert table["state"] == [
+        "25: joint_pos[6] + joint_vel[6] + ee_pose[7] + pen_pos[3] + pen_axis[3]"
+    ]
+    assert table["action"][0].startswith("6: ")
+    assert table["size"][0].endswith(" MB")
+    assert table["rate"] == ["unknown: the data set does not say"]
+    assert table["split"][0].startswith("none stored; by content and params.yaml: train 7")
+    assert table["statistics"] == ["none stored"]
+    assert table["robot"] == ["Doosan E0509"]
+
+
+def test_a_data_set_of_the_pipeline_is_shown_by_its_own_layout(tmp_path, params, shown):
+    layout = Layout.build(("a", "b"), "cup", ("joint_pos", "object_pos"))
+    group = create_group(tmp_path / "cup.zarr", 3)
+    for name, values in (
+        ("data/state", np.zeros((6, 5), np.float32)),
+        ("data/action", np.zeros((6, 2), np.float32)),
+        ("meta/episode_ends", np.array([2, 4, 6])),
+        ("meta/split", np.array([0, 1, 0], np.int8)),
+    ):
+        create_array(group, name, values.shape, values.dtype.name, 8)[...] = values
+    group.attrs.update({"layout": layout.to_dict(), "rate_hz": 25.0, "metadata": "none"})
+    table = shown(tmp_path / "cup.zarr")
+    assert table["state"] == ["5: joint_pos[2] + cup_pos[3]"]
+    assert table["rate"] == ["25 Hz"]
+    assert table["split"] == ["train 2, val 1, test 0"]
+    assert table["layout"] == [layout.fingerprint]
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_recording_is_shown_by_topic(tmp_path, shown, storage):
+    with BagWriter(tmp_path / "bag", storage) as bag:
+        for index in range(1200):
+            bag.joint_state(index, ["a"], np.zeros(1), np.zeros(1))
+    assert shown(tmp_path / "bag")["/joint_states"] == ["sensor_msgs/msg/JointState", "1,200"]
+
+
+def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
+    import torch
+
+    from pipeline.policy.bundle import Bundle, make_config, save_bundle
+    from pipeline.policy.model import PolicyModel
+
+    layout = Layout.from_params(params)
+    policy = params.override("policy", mlp_width=16, mlp_blocks=1).policy
+    model = PolicyModel(policy, layout)
+    weights = model.state_dict()
+    save_bundle(
+        tmp_path / "best_model.pt",
+        Bundle(weights, weights, make_config(policy, layout, 30.0), {}, layout, torch.zeros(1)),
+    )
+    table = shown(tmp_path / "best_model.pt")
+    assert table["parameters"] == [f"{sum(p.numel() for p in model.parameters()):,}"]
+    assert table["horizon"] == ["16"]
+    assert table["policy.mlp_width"] == ["16"]
+    assert table["layout"] == [layout.fingerprint]
+
+
+def test_what_is_nothing_known_is_refused(tmp_path, params):
+    (tmp_path / "notes.txt").touch()
+    for name in ("notes.txt", "."):
+        with pytest.raises(info.InfoError, match="expected a training zarr, a checkpoint"):
+            info.run(tmp_path / name, params)
+    with pytest.raises(info.InfoError, match="no such file or folder"):
+        info.run(tmp_path / "nothing", params)
+
+
+def test_a_zarr_that_is_no_data_set_is_refused(tmp_path, params):
+    create_group(tmp_path / "x.zarr", 2)
+    with pytest.raises(StoreError, match=r"data/state is missing.*it holds nothing"):
+        info.run(tmp_path / "x.zarr", params)

@@ -1,0 +1,165 @@
+"""Recordings become episodes and a report; a bad one never loses the rest."""
+
+import json
+
+import numpy as np
+import pytest
+
+from pipeline.data.bag_writer import BagWriter
+from pipeline.data.episodes import read_episodes
+from pipeline.errors import PipelineError
+from pipeline.stages import ingest
+
+UP = np.array([0.0, 0.0, 0.0, 1.0])
+BENDS = ("times", "frame", "degrees", "pose", "twin")
+
+
+def motion(home, index, points=13):
+    """A motion from home to a goal of its own. Shapes (P,), (P, J), (P, J)."""
+    t = np.linspace(0.0, 1.2, points)
+    s = t / t[-1]
+    reach = np.array([0.4, 0.3, -0.2, 0.1, -0.3, 0.2]) * (1 + 0.1 * index)
+    position = home + reach * (3 * s**2 - 2 * s**3)[:, None]
+    return t, position, reach * (6 * s - 6 * s**2)[:, None] / t[-1]
+
+
+def record(path, params, good=4, bad=(), storage="mcap"):
+    """A bag of `good` plans, executed exactly, and then the bad ones."""
+    joints, home = params.robot.joints, np.array(params.robot.home_rad)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with BagWriter(path, storage) as bag:
+        for index, bend in enumerate([None] * good + list(bad)):
+            start = (index + 1) * 10 * 10**9
+            t, position, velocity = motion(home, 0 if bend == "twin" else index)
+            place = np.array([0.4, 0.0 if bend == "twin" else 0.01 * index, 0.2])
+            if bend != "pose":
+                frame = "camera" if bend == "frame" else "base_link"
+                bag.object_pose(start, frame, place, UP)
+            bag.plan(
+                start,
+                joints,
+                t * 0 if bend == "times" else t,
+                np.rad2deg(position) if bend == "degrees" else position,
+                velocity,
+                velocity,
+                home,
+            )
+            for sample in range(100):
+                at = np.clip(sample * 0.02, 0, 1.2)
+                now = [np.interp(at, t, position[:, joint]) for joint in range(len(joints))]
+                bag.joint_state(start + 1 + sample * 20_000_000, joints, now, np.zeros(6))
+    return path
+
+
+def report_of(out):
+    return json.loads((out / "report.json").read_text())
+
+
+def test_good_plans_become_episodes_with_a_report(tmp_path, params):
+    source = record(tmp_path / "bag", params)
+    ingest.run(params, tmp_path / "out", source)
+    episodes = list(read_episodes(tmp_path / "out/episodes.zarr", params.robot.joints, "pen"))
+    assert len(episodes) == 4
+    t, position, _ = motion(np.array(params.robot.home_rad), 2)
+    np.testing.assert_allclose(episodes[2].t, t, atol=1e-8)
+    np.testing.assert_array_equal(episodes[2].joint_pos, position)
+    np.testing.assert_array_equal(episodes[2].object_pos, [0.4, 0.02, 0.2])
+    report = report_of(tmp_path / "out")
+    assert report["totals"] == {"accepted": 4, "warned": 0, "rejected": 0}
+    assert report["samples"] == {"sum": 52.0, "min": 13.0, "median": 13.0, "max": 13.0}
+    assert report["duration_s"]["max"] == pytest.approx(1.2)
+    assert report["sources"][0]["storage"] == "mcap"
+
+
+def test_both_storages_give_the_same_episodes(tmp_path, params):
+    hashes = []
+    for storage in ("mcap", "sqlite3"):
+        source = record(tmp_path / storage / "bag", params, storage=storage)
+        ingest.run(params, tmp_path / storage / "out", source)
+        path = tmp_path / storage / "out/episodes.zarr"
+        episodes = read_episodes(path, params.robot.joints, "pen")
+        hashes.append([episode.content_hash for episode in episodes])
+    assert hashes[0] == hashes[1]
+
+
+def test_bad_plans_are_left_out_with_their_reasons_and_the_rest_is_kept(tmp_path, params, capsys):
+    source = record(tmp_path / "bag", params, good=6, bad=BENDS)
+    ingest.run(params, tmp_path / "out", source)
+    report = report_of(tmp_path / "out")
+    assert report["totals"] == {"accepted": 6, "warned": 0, "rejected": 5}
+    assert [(entry["code"], entry["message"]) for entry in report["rejections"]] == [
+        ("TIME_ALL_ZERO", 6),
+        ("FRAME_UNRESOLVED", 7),
+        ("SUSPECT_DEGREES", 8),
+        ("OBJECT_POSE_STALE", 9),
+        ("DUPLICATE", 10),
+    ]
+    assert all(entry["hint"] and entry["limit"] for entry in report["rejections"])
+    assert "DUPLICATE" in capsys.readouterr().out
+
+
+def test_measured_joints_become_the_state_when_asked_for(tmp_path, params):
+    source = record(tmp_path / "bag", params)
+    ingest.run(params.override("ingest", state="measured"), tmp_path / "out", source)
+    episodes = list(read_episodes(tmp_path / "out/episodes.zarr", params.robot.joints, "pen"))
+    assert [len(episode.t) for episode in episodes] == [100] * 4
+    end = motion(np.array(params.robot.home_rad), 3)[1][-1]
+    np.testing.assert_allclose(episodes[3].joint_command[-1], end)
+
+
+def test_a_folder_of_bags_and_files_is_read_and_a_broken_one_named(tmp_path, params):
+    record(tmp_path / "all/day_1", params)
+    cut = record(tmp_path / "all/day_2", params, good=5) / "day_2.mcap"
+    cut.write_bytes(cut.read_bytes()[:-50])
+    t, position, velocity = motion(np.array(params.robot.home_rad), 9)
+    np.savez(
+        tmp_path / "all/traj_0001.npz",
+        joint_positions=position,
+        joint_velocities=velocity,
+        timestamps=t,
+        ee_poses_world=np.zeros((13, 7)),
+        pen_position=np.array([0.4, 0.0, 0.3]),
+        pen_axis=np.array([0.0, 0.0, 1.0]),
+    )
+    ingest.run(params, tmp_path / "out", tmp_path / "all")
+    report = report_of(tmp_path / "out")
+    assert report["totals"] == {"accepted": 5, "warned": 0, "rejected": 1}
+    assert report["rejections"][0]["code"] == "BAG_TRUNCATED"
+    assert [entry["accepted"] for entry in report["sources"]] == [4, 0, 1]
+
+
+def test_too_many_rejections_fail_and_leave_the_last_output_alone(tmp_path, params):
+    out = tmp_path / "out"
+    ingest.run(params, out, record(tmp_path / "good", params))
+    before = (out / "report.json").read_bytes()
+    bad = record(tmp_path / "bad", params, good=1, bad=["times", "times", "frame"])
+    with pytest.raises(ingest.IngestError, match=r"3 of 4 .*2 × TIME_ALL_ZERO.*1 × FRAME_UNRES"):
+        ingest.run(params, out, bad)
+    assert (out / "report.json").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "good", "out"]
+    ingest.run(params.override("ingest", max_reject_fraction=0.75), out, bad)
+    assert report_of(out)["totals"]["accepted"] == 1
+
+
+def test_nothing_accepted_fails_with_the_reason(tmp_path, params):
+    empty = tmp_path / "empty"
+    with BagWriter(empty, "mcap") as bag:
+        bag.joint_state(0, params.robot.joints, np.zeros(6), np.zeros(6))
+    with pytest.raises(ingest.IngestError, match=r"none of 1 .*BAG_EMPTY.*ingest\.plan_topic"):
+        ingest.run(params, tmp_path / "out", empty)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_source_fails_with_what_was_expected(tmp_path, params):
+    with pytest.raises(PipelineError, match=r"no such recording; expected a rosbag2 folder"):
+        ingest.run(params, tmp_path / "out", tmp_path / "nothing")
+
+
+def test_the_same_recording_gives_the_same_bytes(tmp_path, params):
+    source = record(tmp_path / "bag", params, bad=["times"])
+    for name in ("one", "two"):
+        ingest.run(params, tmp_path / name, source)
+    one, two = tmp_path / "one", tmp_path / "two"
+    files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
+    assert len(files) > 9
+    assert all((one / path).read_bytes() == (two / path).read_bytes() for path in files)
