@@ -207,16 +207,21 @@ def _learn(
         )
         log.write(row, curve, float(trainer.gradient_norm()))
         console.print(
-            f"Epoch {row.epoch}/{params.num_epochs}: train_loss={row.train_loss:.4f}, "
-            f"val_loss={row.val_loss:.4f}"
+            f"Epoch {row.epoch}/{params.num_epochs}: train_loss={_digits(row.train_loss)}, "
+            f"val_loss={_digits(row.val_loss)}"
         )
         if row.val_loss < min((past.val_loss for past in history), default=math.inf):
             save("best_model.pt")
-            console.print(f"  → Best model saved (val_loss={row.val_loss:.4f})")
+            console.print(f"  → Best model saved (val_loss={_digits(row.val_loss)})")
         if row.epoch % params.save_freq == 0:
             save(f"checkpoint_epoch_{row.epoch}.pt")
         history.append(row)
     return history
+
+
+def _digits(loss: float) -> str:
+    """Four decimals, six where four would show no more than a digit or two."""
+    return f"{loss:.4f}" if loss >= 0.01 else f"{loss:.6f}"
 
 
 def _require_finite(losses: NDArray[np.float32], first_step: int, trainer: Trainer) -> None:

@@ -12,6 +12,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params, load_params
 from pipeline.policy.bundle import Bundle, make_config
 from pipeline.policy.model import PolicyModel
+from pipeline.policy.onnx import export_onnx
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -74,10 +75,25 @@ def make_fitted(params: Params, layout: Layout, rng: np.random.Generator) -> Pol
     return model.eval()
 
 
-@pytest.fixture
-def bundle(params: Params, layout: Layout, rng: np.random.Generator) -> Bundle:
-    model = make_fitted(params, layout, rng)
-    weights = model.state_dict()
+def make_bundle(params: Params, layout: Layout) -> Bundle:
+    rng = np.random.default_rng(2)
+    weights = make_fitted(params, layout, rng).state_dict()
     examples = torch.from_numpy(random_states(rng, layout, 5, 2))
     config = make_config(params.policy, layout, 30.0)
     return Bundle(weights, dict(weights), config, {}, layout, examples)
+
+
+@pytest.fixture
+def bundle(params: Params, layout: Layout) -> Bundle:
+    return make_bundle(params, layout)
+
+
+@pytest.fixture(scope="session")
+def exported(
+    params: Params, layout: Layout, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, Path]:
+    """A bundle and its policy.onnx, made once: an export takes seconds."""
+    bundle = make_bundle(params, layout)
+    path = tmp_path_factory.mktemp("onnx") / "policy.onnx"
+    export_onnx(bundle, path, 18, {"checkpoint_sha256": "abc"})
+    return bundle, path

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.policy.backends import OnnxRuntimePolicy
+from pipeline.policy.bundle import Bundle
+from pipeline.policy.engine import Check, build_engines, call_worker, find_gpus
+from pipeline.run import sha256_file
+
+needs_rtx = pytest.mark.skipif(
+    find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is for Linux x86-64"
+)
+
+
+@needs_rtx
+def test_engines_are_built_ahead_of_time_and_never_called_run_without_their_gpu(
+    exported: tuple[Bundle, Path], tmp_path: Path
+) -> None:
+    bundle, graph = exported
+    obs, noise = bundle.examples.numpy(), np.zeros((5, 16, 6), np.float32)
+    check = Check(obs, noise, OnnxRuntimePolicy(graph).predict(obs, noise))
+    reports = list(build_engines(graph, tmp_path / "engines", ("8.6", "9.0"), (1, 1, 8), check))
+    by_target = {(report.backend, report.target): report for report in reports}
+    built, unknown = by_target["tensorrt-rtx", "8.6"], by_target["tensorrt-rtx", "9.0"]
+    gpus, reason = find_gpus()
+    if not any(gpu.capability == "8.6" for gpu in gpus):
+        assert built.status == "built, not run"
+        assert built.reason is not None
+        assert built.max_abs_rad is None
+    assert built.file == "engines/policy-tensorrt-rtx-sm86.engine"
+    engine = tmp_path / built.file
+    assert engine.stat().st_size == built.bytes
+    sidecar = json.loads(engine.with_suffix(".json").read_text())
+    assert sidecar["onnx_sha256"] == sha256_file(graph)
+    assert sidecar["engine_sha256"] == sha256_file(engine)
+    assert sidecar["compute_capability"] == "8.6"
+    assert sidecar["layout"]["fingerprint"] == bundle.layout.fingerprint
+    assert sidecar["profile"] == {"min_batch": 1, "opt_batch": 1, "max_batch": 8}
+    assert unknown.status == "skipped"
+    assert unknown.reason is not None
+    assert "SM86" in unknown.reason
+    if not gpus:
+        full = by_target["tensorrt", None]
+        assert full.status == "skipped"
+        assert reason in str(full.reason)
+
+
+def test_a_child_that_crashes_becomes_a_line_of_the_report() -> None:
+    answer = call_worker({"kind": "unheard of"})
+    assert answer["status"] == "failed"
+    assert "KeyError" in answer["reason"]
+
+
+def test_a_child_that_takes_too_long_is_ended() -> None:
+    answer = call_worker({"kind": "gpus"}, timeout_s=1e-3)
+    assert answer["status"] == "failed"
+    assert "no answer" in answer["reason"]
+
+
+def test_the_child_finds_its_package_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "gpus" in call_worker({"kind": "gpus"})

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy.backends import OnnxRuntimePolicy
+from pipeline.policy.bundle import Bundle
+from pipeline.policy.onnx import OnnxExportError, export_onnx
+
+from .conftest import make_bundle
+
+
+def check(bundle: Bundle, path: Path) -> None:
+    """The graph does what torch does, for any batch."""
+    runtime, model = OnnxRuntimePolicy(path), bundle.build()
+    for batch in (1, 2, 5):
+        obs = bundle.examples[:batch]
+        noise = np.random.default_rng(0).standard_normal((batch, 16, 6), dtype=np.float32)
+        expected = model(obs, torch.from_numpy(noise)).numpy()
+        np.testing.assert_allclose(runtime.predict(obs.numpy(), noise), expected, atol=1e-5)
+
+
+def test_the_mlp_s_graph_does_what_torch_does(exported: tuple[Bundle, Path]) -> None:
+    check(*exported)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"network": "unet", "prediction": "epsilon"},
+        {"actions": "absolute", "object_in_tcp": False, "inputs": ["joint_pos"], "mlp_blocks": 1},
+    ],
+    ids=["unet", "plain"],
+)
+def test_other_policies_graphs_do_what_torch_does(
+    params: Params, layout: Layout, tmp_path: Path, values: dict[str, object]
+) -> None:
+    bundle = make_bundle(params.override("policy", **values), layout)
+    export_onnx(bundle, tmp_path / "policy.onnx", 18, {})
+    check(bundle, tmp_path / "policy.onnx")
+
+
+def test_the_graph_says_what_it_is(exported: tuple[Bundle, Path], layout: Layout) -> None:
+    proto = onnx.load(str(exported[1]))
+    assert [value.name for value in proto.graph.input] == ["obs", "noise"]
+    assert [value.name for value in proto.graph.output] == ["action"]
+    assert [node.op_type for node in proto.graph.node].count("Loop") == 1
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    assert json.loads(metadata["layout"])["fingerprint"] == layout.fingerprint
+    assert metadata["fingerprint"] == layout.fingerprint
+    assert json.loads(metadata["config"])["horizon"] == 16
+    assert metadata["rate_hz"] == "30.0"
+    assert metadata["checkpoint_sha256"] == "abc"
+
+
+def test_an_operator_set_that_torch_does_not_write_is_refused(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    with pytest.raises(OnnxExportError, match=r"export\.opset"):
+        export_onnx(bundle, tmp_path / "policy.onnx", opset=99, metadata={})
+    assert not (tmp_path / "policy.onnx").exists()

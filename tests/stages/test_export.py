@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy.backends import OnnxRuntimePolicy
+from pipeline.policy.bundle import Bundle, BundleError, make_config, save_bundle
+from pipeline.policy.engine import EngineReport
+from pipeline.policy.model import PolicyModel
+from pipeline.run import sha256_file
+from pipeline.stages import export
+
+
+@pytest.fixture(scope="session")
+def small(params: Params) -> Params:
+    chosen = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
+    return chosen.override("export", targets=["8.9"], latency_calls=10)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    layout = Layout.from_params(small)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = PolicyModel(small.policy, layout).state_dict()
+        examples = torch.randn(5, 2, layout.state_dim)
+    config = make_config(small.policy, layout, 30.0)
+    path = tmp_path_factory.mktemp("model") / "best_model.pt"
+    save_bundle(path, Bundle(weights, weights, config, {}, layout, examples))
+    return path
+
+
+@pytest.fixture(scope="session")
+def exported(small: Params, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("export") / "out"
+    export.run(small, out, checkpoint)
+    return out
+
+
+def test_the_report_says_what_was_done(exported: Path, checkpoint: Path) -> None:
+    report = json.loads((exported / "export.json").read_text())
+    assert report["model"]["sha256"] == sha256_file(checkpoint)
+    assert report["onnx"]["sha256"] == sha256_file(exported / "policy.onnx")
+    assert report["onnx"]["inputs"] == {"obs": ["batch", 2, 25], "noise": ["batch", 16, 6]}
+    assert report["onnx"]["outputs"] == {"action": ["batch", 16, 6]}
+    assert report["onnx"]["opset"] == 18
+    assert set(report["parity"]["max_abs_rad"]) == {"1", "3", "64"}
+    assert max(report["parity"]["max_abs_rad"].values()) <= report["parity"]["limit_rad"]
+    assert set(report["backends"]) == {"torch", "onnxruntime", "tensorrt-rtx", "tensorrt"}
+    for name in ("torch", "onnxruntime"):
+        assert report["backends"][name]["latency_batch_1"]["calls"] == 10
+    assert report["machine"]["processor"]
+
+
+def test_no_engine_claims_more_than_was_done(exported: Path) -> None:
+    backends = json.loads((exported / "export.json").read_text())["backends"]
+    engines = backends["tensorrt-rtx"] + backends["tensorrt"]
+    assert [engine["target"] for engine in backends["tensorrt-rtx"]] == ["8.9"]
+    for engine in engines:
+        assert "latency_batch_1" not in engine
+        if engine["status"] == "built and run":
+            assert engine["max_abs_rad"] >= 0
+        else:
+            assert engine["reason"]
+        if engine["status"].startswith("built"):
+            file = exported / engine["file"]
+            assert file.stat().st_size == engine["bytes"]
+            assert file.with_suffix(".json").exists()
+
+
+def test_the_exported_graph_runs_alone(exported: Path, checkpoint: Path) -> None:
+    policy = OnnxRuntimePolicy(exported / "policy.onnx")
+    action = policy.predict(np.ones((2, 25)), np.zeros((1, 16, 6)))
+    assert action.shape == (1, 16, 6)
+
+
+def test_a_graph_that_differs_is_not_written(
+    small: Params,
+    checkpoint: Path,
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph = (exported / "policy.onnx").read_bytes()
+    # The graph of before, not made again: that takes seconds and is not what is tested.
+    monkeypatch.setattr(export, "export_onnx", lambda bundle, path, *_: path.write_bytes(graph))
+    strict = small.override("export", parity_rad=1e-12)
+    with pytest.raises(export.ParityError, match=r"export\.parity_rad"):
+        export.run(strict, tmp_path / "out", checkpoint)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_engine_that_differs_is_refused() -> None:
+    report = EngineReport("tensorrt-rtx", "8.9", "built and run", max_abs_rad=2e-4)
+    with pytest.raises(export.ParityError, match="engine_parity_rad"):
+        export._require_engine_parity(report, 1e-4)
+    export._require_engine_parity(report, 1e-3)
+
+
+def test_a_missing_checkpoint_is_named(small: Params, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"nowhere\.pt"):
+        export.run(small, tmp_path / "out", tmp_path / "nowhere.pt")
