@@ -73,7 +73,7 @@ def demonstrate(
         ModelError: the robot's description does not fit.
     """
     seeds = np.random.SeedSequence(collect.seed, spawn_key=(shard,))
-    seed_planning(1 + int(seeds.generate_state(1)[0]) % (2**32 - 1))
+    seed_planning(int(seeds.generate_state(1)[0]))
     rng = np.random.default_rng(seeds)
     planner = Planner(robot, task, collect)
     objects, plans, reasons = [], [], []

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from ompl import base, geometric, util
 
-from pipeline.errors import PipelineError
 from pipeline.params import CollectParams, RobotParams, TaskParams
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.ik import InverseKinematics
@@ -37,22 +36,13 @@ ATTEMPTS = 3
 util.setLogLevel(util.LogLevel.LOG_NONE)
 
 
-class PlannerError(PipelineError):
-    """The planner was asked for something that it cannot do."""
-
-
 def seed_planning(seed: int) -> None:
-    """Seed OMPL. Works once a process, before anything is planned in it.
+    """Seed OMPL. Has effect once a process, before anything is planned in it.
 
     Args:
-        seed: any positive number below 2**32.
-
-    Raises:
-        PlannerError: the seed is out of range.
+        seed: any whole number; OMPL's own range starts at 1.
     """
-    if not 0 < seed < 2**32:
-        raise PlannerError(f"planning seed {seed} is out of range, expected 1 … 4294967295")
-    util.RNG.setSeed(seed)
+    util.RNG.setSeed(1 + seed % (2**32 - 1))
 
 
 def sample_object(task: TaskParams, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.params import Params
-from pipeline.robot.planner import Planner, PlannerError, sample_object, seed_planning
+from pipeline.params import Params, load_params
+from pipeline.robot.planner import Planner, sample_object, seed_planning
+from pipeline.robot.workers import in_processes
 
 Array = NDArray[np.float64]
 UP = np.array([0.0, 0.0, 1.0])
@@ -87,20 +91,37 @@ def test_failures_say_why(planner: Planner) -> None:
     assert planner.reason in {"unreachable", "goal in collision"}
 
 
-def test_effort_is_bounded_by_checks(params: Params, planner: Planner) -> None:
-    hasty = Planner(
-        params.robot, params.task, params.override("collect", planning_checks=1).collect
-    )
-    position, axis = _pen_in_the_way(planner)
+def test_effort_is_bounded_by_checks(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    collect = params.override("collect", planning_checks=500).collect
+    planner = Planner(params.robot, params.task, collect)
+    calls = 0
+
+    def walled_off(joint_pos: Array, object_pos: Array, object_axis: Array) -> bool:
+        nonlocal calls
+        calls += 1
+        return bool(0.05 < joint_pos[0] < 0.15)
+
+    monkeypatch.setattr(planner.checker, "collides", walled_off)
     rng = np.random.default_rng(1)
-    reasons = set()
-    for _ in range(5):
-        hasty.plan(position, axis, rng)
-        reasons.add(hasty.reason)
-    assert "no path found" in reasons
+    assert planner.plan(np.array([0.4, 0.15, 0.3]), UP, rng) is None
+    assert planner.reason == "no path found"
+    assert 500 < calls < 1500
 
 
-@pytest.mark.parametrize("seed", [0, -1, 2**32])
-def test_a_seed_that_ompl_cannot_take_is_refused(seed: int) -> None:
-    with pytest.raises(PlannerError, match=str(seed)):
-        seed_planning(seed)
+def _first_path(shard: int) -> Array:
+    loaded = load_params(Path("params.yaml"))
+    seed_planning(shard // 2)
+    planner = Planner(
+        loaded.robot, loaded.task, loaded.override("collect", collision_resolution=0.003).collect
+    )
+    plan = planner.plan(*_pen_in_the_way(planner), np.random.default_rng(0))
+    return np.zeros(0) if plan is None else plan.joint_pos
+
+
+def test_a_seed_gives_the_same_plan_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with closing(in_processes(_first_path, 2, [])) as shards:
+        zero, zero_again, one = (next(shards) for _ in range(3))
+    assert len(zero) > 0
+    assert np.array_equal(zero, zero_again)
+    assert not np.array_equal(zero, one)
