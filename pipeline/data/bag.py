@@ -27,6 +27,7 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
+from pipeline.data.cdr import JointStateReader, knows, read_plan
 from pipeline.data.messages import DISPLAY_TRAJECTORY, JOINT_STATE, POSE_STAMPED, typestore
 from pipeline.data.recording import Event, JointSample, ObjectPose, Plan, Segment, Unreadable
 from pipeline.errors import PipelineError
@@ -208,10 +209,15 @@ class _Decoder:
         embedded = _embedded_types(connection)
         # A wrong definition fails loudly, so trying one after the other is safe.
         self._stores = [typestore()] if embedded is None else [embedded, typestore()]
+        self._quick = knows(self._stores[0], self._msgtype)
+        self._read_joint_state = JointStateReader()
 
     def __call__(self, time_ns: int, raw: bytes) -> Event:
         """The event that a message stands for; Unreadable where nothing decodes it."""
         index, self._count = self._count, self._count + 1
+        quick = self._shortcut(index, time_ns, raw) if self._quick else None
+        if quick is not None:
+            return quick
         reasons = []
         for store in self._stores:
             try:
@@ -220,6 +226,13 @@ class _Decoder:
             except (SerdeError, ValueError, KeyError, AttributeError, IndexError) as error:
                 reasons.append(str(error))
         return Unreadable(self._topic, index, "DECODE_ERROR", "; ".join(dict.fromkeys(reasons)))
+
+    def _shortcut(self, index: int, time_ns: int, raw: bytes) -> Event | None:
+        if self._msgtype == JOINT_STATE:
+            joints = self._read_joint_state(raw)
+            return None if joints is None else JointSample(time_ns, *joints)
+        segments = read_plan(raw)
+        return None if segments is None else Plan(self._topic, index, time_ns, segments)
 
     def _event(self, index: int, time_ns: int, message: Any) -> Event:
         if self._msgtype == DISPLAY_TRAJECTORY:
