@@ -1,8 +1,8 @@
 """A trained policy as one ONNX graph: features, normaliser and the whole denoising loop inside.
 
-Unrolled, ten steps take minutes to export and to build. So three parts are exported once each and
-composed: prologue (what depends on the observation), one step as the body of a Loop whose
-coefficients and step embeddings are tables, epilogue (network units to rad).
+Unrolled, ten steps take minutes to export and to build. So two parts are exported and composed: the
+frame (what stands before and after the denoising) and one step, the body of a Loop whose
+coefficients and step embeddings are tables.
 
 Shapes: B batch, T history steps, S state numbers, H horizon, A action numbers, K steps.
 """
@@ -34,14 +34,16 @@ class OnnxExportError(PipelineError):
     """The graph cannot be composed."""
 
 
-class _Prologue(nn.Module):
+class _Frame(nn.Module):
+    """Observation to context, and the denoised chunk to rad."""
+
     def __init__(self, model: PolicyModel) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, obs: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor]:
         context = self.model.network.embed_condition(self.model.condition(obs))
-        return context, self.model.current_joints(obs).clone()
+        return context, self.model.codec.decode(denoised, self.model.current_joints(obs))
 
 
 class _Step(nn.Module):
@@ -53,15 +55,6 @@ class _Step(nn.Module):
         self, chunk: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
     ) -> Tensor:
         return self.model.denoise_step(chunk, step_embedding, coefficients, context)
-
-
-class _Epilogue(nn.Module):
-    def __init__(self, model: PolicyModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, denoised: Tensor, current: Tensor) -> Tensor:
-        return self.model.codec.decode(denoised, current)
 
 
 @dataclass(frozen=True)
@@ -114,24 +107,17 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
     with torch.no_grad():
         embeddings = model.network.embed_step(model.steps)
         obs = torch.ones(EXAMPLE_BATCH, params.n_obs_steps, layout.state_dim)
-        context, current = _Prologue(model)(obs)
-    chunk = torch.zeros(EXAMPLE_BATCH, *chunk_shape)
-    row, coefficients = embeddings[:1], model.table[0]
-    prologue = _export(_Prologue(model), {"obs": obs}, ("context", "current"), opset)
-    step = _export(
-        _Step(model),
-        {
-            "chunk": chunk,
-            "step_embedding": row,
-            "coefficients": coefficients,
-            "context": context,
-        },
-        ("next_chunk",),
-        opset,
-    )
-    epilogue = _export(
-        _Epilogue(model), {"denoised": chunk, "current": current}, ("action",), opset
-    )
+        chunk = torch.zeros(EXAMPLE_BATCH, *chunk_shape)
+        context, _ = _Frame(model)(obs, chunk)
+    frame = _export(_Frame(model), {"obs": obs, "denoised": chunk}, ("context", "action"), opset)
+    step_inputs = {
+        "chunk": chunk,
+        "step_embedding": embeddings[:1],
+        "coefficients": model.table[0],
+        "context": context,
+    }
+    step = _export(_Step(model), step_inputs, ("next_chunk",), opset)
+    before, after = _split(frame.nodes, "denoised")
     tables = {
         "step_embeddings": embeddings.unsqueeze(1).numpy(),
         "step_coefficients": model.table.numpy(),
@@ -147,7 +133,7 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
         body=_body(step, chunk_shape),
     )
     return helper.make_graph(
-        [*prologue.nodes, loop, *epilogue.nodes],
+        [*before, loop, *after],
         "diffusion_policy",
         [
             _value("obs", "batch", params.n_obs_steps, layout.state_dim),
@@ -155,9 +141,8 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
         ],
         [_value("action", "batch", *chunk_shape)],
         [
-            *prologue.initializers,
+            *frame.initializers,
             *step.initializers,
-            *epilogue.initializers,
             *(numpy_helper.from_array(array, name) for name, array in tables.items()),
         ],
     )
@@ -237,6 +222,21 @@ def _prefixed(graph: onnx.GraphProto, prefix: str, keep: set[str]) -> _Part:
         tensor.ClearField("metadata_props")
         tensor.ClearField("doc_string")
     return _Part(list(graph.node), list(graph.initializer))
+
+
+def _split(
+    nodes: list[onnx.NodeProto], source: str
+) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
+    """Nodes that do not depend on a value, and those that do, each in their order."""
+    dependent = {source}
+    before: list[onnx.NodeProto] = []
+    after: list[onnx.NodeProto] = []
+    for node in nodes:
+        late = not dependent.isdisjoint(node.input)
+        (after if late else before).append(node)
+        if late:
+            dependent.update(node.output)
+    return before, after
 
 
 def _value(name: str, *shape: str | int) -> onnx.ValueInfoProto:
