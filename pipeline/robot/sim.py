@@ -68,11 +68,6 @@ class Simulator:
         self._command: Array = np.zeros((0, len(joints)))
 
     @property
-    def model(self) -> Any:
-        """The compiled MuJoCo model, for drawing."""
-        return self._model
-
-    @property
     def joint_pos(self) -> Array:
         """Where the arms are now, rad, shape (N, J)."""
         return self._unpack(self._state[:, None])[0][:, 0]
