@@ -58,12 +58,25 @@ class _Tally:
     def rejected(self) -> int:
         return len(self.rejections)
 
-    def accept(self, episode: Episode, findings: tuple[Finding, ...]) -> None:
-        self.warnings += findings
-        self.warned += bool(findings)
+    def take(self, verdict: Verdict, source: Source) -> Episode | None:
+        """Note a verdict; returns the episode where it is one and not the twin of another."""
+        episode = verdict.episode
+        if episode is None:
+            self.rejections += verdict.findings
+            return None
+        key, message = episode.content_hash, episode.provenance.message
+        if key in self.seen:
+            value, limit = f"the same as {self.seen[key]}", "an episode of its own"
+            twin = Finding("DUPLICATE", source.path, message, None, value, limit)
+            self.rejections.append(twin)
+            return None
+        self.seen[key] = f"message {message} of {source.path}"
+        self.warnings += verdict.findings
+        self.warned += bool(verdict.findings)
         self.samples.append(len(episode.t))
         self.durations_s.append(episode.duration_s)
         self.speeds_rad_s.append(float(np.abs(episode.joint_vel).max()))
+        return episode
 
     def commonest(self, number: int) -> list[tuple[str, int]]:
         return Counter(finding.code for finding in self.rejections).most_common(number)
@@ -106,27 +119,7 @@ def _verdicts(
         source = describe_source(path)
         accepted, rejected = tally.accepted, tally.rejected
         for item in read_candidates(path, params):
-            verdict = _judge(item, source, arm, params)
-            episode = verdict.episode
-            if episode is not None and (twin := tally.seen.get(episode.content_hash)) is not None:
-                origin = episode.provenance
-                value = f"the same as {twin}"
-                limit = "an episode of its own"
-                episode, verdict = (
-                    None,
-                    Verdict(
-                        None,
-                        (Finding("DUPLICATE", source.path, origin.message, None, value, limit),),
-                    ),
-                )
-            if episode is None:
-                tally.rejections += verdict.findings
-            else:
-                tally.seen[episode.content_hash] = (
-                    f"message {episode.provenance.message} of {source.path}"
-                )
-                tally.accept(episode, verdict.findings)
-            yield episode
+            yield tally.take(_judge(item, source, arm, params), source)
         tally.sources.append(
             {
                 "source": source.path,
