@@ -88,17 +88,21 @@ def test_a_recording_is_shown_by_topic(tmp_path, shown, storage):
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     import torch
 
+    from pipeline.kinematics import Geometry
     from pipeline.policy.bundle import Bundle, make_config, save_bundle
     from pipeline.policy.model import PolicyModel
+    from pipeline.robot.chain import kinematic_chain
+    from pipeline.robot.model import RobotModel
 
     layout = Layout.from_params(params)
     policy = params.override("policy", mlp_width=16, mlp_blocks=1).policy
-    model = PolicyModel(policy, layout)
+    chain = kinematic_chain(RobotModel.from_params(params.robot))
+    geometry = Geometry(chain, params.task.object_length_m / 2)
+    model = PolicyModel(policy, layout, geometry)
     weights = model.state_dict()
-    save_bundle(
-        tmp_path / "best_model.pt",
-        Bundle(weights, weights, make_config(policy, layout, 30.0), {}, layout, torch.zeros(1)),
-    )
+    config = make_config(policy, layout, geometry, 30.0)
+    bundle = Bundle(weights, weights, config, {}, layout, torch.zeros(1))
+    save_bundle(tmp_path / "best_model.pt", bundle)
     table = shown(tmp_path / "best_model.pt")
     assert table["parameters"] == [f"{sum(p.numel() for p in model.parameters()):,}"]
     assert table["horizon"] == ["16"]
