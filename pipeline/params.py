@@ -162,7 +162,10 @@ class PolicyParams(Section):
     n_obs_steps: PositiveInt
     inputs: tuple[StateField, ...]
     object_in_tcp: bool
+    offset_scale_m: Positive
+    tilt_scale: Positive
     actions: Literal["relative", "absolute"]
+    action_scale_rad: Positive
     mlp_width: PositiveInt
     mlp_blocks: PositiveInt
     unet_channels: tuple[PositiveInt, ...]
@@ -191,6 +194,10 @@ class TrainParams(Section):
     num_epochs: PositiveInt
     batch_size: PositiveInt
     noise_draws: PositiveInt
+    noise_probability: Annotated[float, Field(ge=0, le=1)]
+    noise_min_rad: Positive
+    noise_max_rad: Positive
+    noise_decay_steps: Positive
     lr: Positive
     betas: tuple[Fraction, Fraction]
     weight_decay: NonNegative
@@ -199,6 +206,14 @@ class TrainParams(Section):
     save_freq: PositiveInt
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     threads: Count
+
+    @model_validator(mode="after")
+    def _noise_is_a_range(self) -> TrainParams:
+        if self.noise_min_rad > self.noise_max_rad:
+            raise ValueError(
+                f"noise_min_rad {self.noise_min_rad} exceeds noise_max_rad {self.noise_max_rad}"
+            )
+        return self
 
 
 class EvaluateParams(Section):

@@ -46,8 +46,15 @@ def _file(module: str) -> Path:
 
 
 def _closure(graph: grimp.ImportGraph, stage: str) -> set[Path]:
-    module = f"pipeline.stages.{stage}"
-    modules = {module, *graph.find_upstream_modules(module)}
+    modules: set[str] = set()
+    waiting = {f"pipeline.stages.{stage}"}
+    while waiting:
+        module = waiting.pop()
+        modules.add(module)
+        # A module may also be named in a string: it then runs in a child process.
+        named = set(re.findall(r'"(pipeline(?:\.\w+)+)"', _file(module).read_text()))
+        waiting |= graph.find_upstream_modules(module) | (named & graph.modules)
+        waiting -= modules
     return {_file(name).relative_to(REPOSITORY) for name in modules} - {
         # Docstrings alone: an edit of a package's first line must not retrain a policy.
         Path("pipeline/__init__.py"),

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline.errors import PipelineError
+from pipeline.kinematics import Geometry, KinematicsError
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
 from pipeline.policy.model import PolicyModel
@@ -49,6 +50,15 @@ class Bundle:
         """Section policy that the checkpoint was trained with."""
         return PolicyParams.model_validate(self.config["policy"])
 
+    @property
+    def geometry(self) -> Geometry:
+        """Arm and object as the policy knows them.
+
+        Raises:
+            KinematicsError: the checkpoint's config has none.
+        """
+        return Geometry.from_dict(self.config.get("geometry", {}))
+
     def build(self) -> PolicyModel:
         """The policy with its averaged weights, on the CPU, in evaluation mode.
 
@@ -56,7 +66,7 @@ class Bundle:
             BundleError: weights and configuration do not fit.
         """
         with torch.random.fork_rng(devices=[]):
-            model = PolicyModel(self.params, self.layout)
+            model = PolicyModel(self.params, self.layout, self.geometry)
         try:
             model.load_state_dict(self.ema)
         except RuntimeError as error:
@@ -64,12 +74,15 @@ class Bundle:
         return model.eval().requires_grad_(False)
 
 
-def make_config(params: PolicyParams, layout: Layout, rate_hz: float | None) -> dict[str, Any]:
+def make_config(
+    params: PolicyParams, layout: Layout, geometry: Geometry, rate_hz: float | None
+) -> dict[str, Any]:
     """The checkpoint's `config`.
 
     Args:
         params: section policy.
         layout: of the training data.
+        geometry: of arm and object.
         rate_hz: control rate of the training data, Hz; None where the data set does not say.
     """
     return {
@@ -80,6 +93,7 @@ def make_config(params: PolicyParams, layout: Layout, rate_hz: float | None) -> 
         "network": params.network,
         "rate_hz": rate_hz,
         "policy": params.model_dump(mode="json"),
+        "geometry": geometry.to_dict(),
     }
 
 
@@ -135,8 +149,8 @@ def load_bundle(path: Path) -> Bundle:
         content["examples"],
     )
     try:
-        _ = bundle.params
-    except (ValidationError, KeyError, TypeError) as error:
+        _ = bundle.params, bundle.geometry
+    except (ValidationError, KeyError, TypeError, KinematicsError) as error:
         raise BundleError(
             f"{path}: its config does not fit this version of the pipeline ({error}); train again"
         ) from error

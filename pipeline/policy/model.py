@@ -6,10 +6,13 @@ of an observation. What trains, samples and is exported is this one module, so t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
 from pipeline.policy.diffusion import DdimTable, cosine_alphas_cumprod
@@ -33,23 +36,25 @@ class PolicyModel(nn.Module):
     steps: Tensor
     table: Tensor
 
-    def __init__(self, params: PolicyParams, layout: Layout) -> None:
+    def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry) -> None:
         """Build an untrained policy whose normalisers are the identity.
 
         Args:
             params: section policy.
             layout: the meaning of states and actions.
+            geometry: of arm and object.
 
         Raises:
             FeatureError: the state does not hold what the policy wants to see.
             NetworkError: the network cannot have these dimensions.
         """
         super().__init__()
-        self.params, self.layout = params, layout
+        self.params, self.layout, self.geometry = params, layout, geometry
         self.joints = layout.field("joint_pos").slice
-        self.features = ObservationFeatures(params, layout)
+        self.features = ObservationFeatures(params, layout, geometry)
         self.scale = MinMax((self.features.num_features,))
-        self.codec = ActionCodec(params.horizon, layout.action_dim, params.actions == "relative")
+        scale_rad = params.action_scale_rad if params.actions == "relative" else None
+        self.codec = ActionCodec(params.horizon, layout.action_dim, scale_rad)
         self.network = build_network(
             params, layout.action_dim, params.n_obs_steps * self.features.num_features
         )
@@ -63,13 +68,20 @@ class PolicyModel(nn.Module):
         self.register_buffer("table", torch.from_numpy(ddim.rows()), persistent=False)
 
     @torch.no_grad()
-    def fit(self, state: Tensor, action: Tensor, windows: tuple[Tensor, Tensor]) -> None:
+    def fit(
+        self,
+        state: Tensor,
+        action: Tensor,
+        windows: tuple[Tensor, Tensor],
+        perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> None:
         """Measure the normalisers' ranges on training windows.
 
         Args:
             state: shape (N, S).
             action: shape (N, A), rad.
             windows: rows of observations (W, T) and of actions (W, H).
+            perturb: what training does to raw observations and actions.
 
         Raises:
             NormalizerError: a value is not finite.
@@ -77,12 +89,12 @@ class PolicyModel(nn.Module):
         feature_ranges, action_ranges = [], []
         pairs = zip(*(torch.split(rows, FIT_CHUNK) for rows in windows), strict=True)
         for obs_rows, action_rows in pairs:
-            obs = state[obs_rows]
+            obs, target = perturb(state[obs_rows], action[action_rows])
             features = self.features(obs).flatten(0, 1)
-            offsets = self.codec.offset(action[action_rows], self.current_joints(obs))
+            offsets = self.codec.offset(target, self.current_joints(obs))
             feature_ranges.append(torch.stack(features.aminmax(dim=0)))
             action_ranges.append(torch.stack(offsets.aminmax(dim=0)))
-        for normalizer, ranges in ((self.scale, feature_ranges), (self.codec.scale, action_ranges)):
+        for normalizer, ranges in ((self.scale, feature_ranges), (self.codec, action_ranges)):
             together = torch.stack(ranges)
             normalizer.fit(together[:, 0].amin(dim=0), together[:, 1].amax(dim=0))
 

@@ -80,26 +80,49 @@ class ActionCodec(nn.Module):
     of what the last ones do, the same weight and resolution as the last.
     """
 
-    def __init__(self, horizon: int, action_dim: int, relative: bool) -> None:
+    def __init__(self, horizon: int, action_dim: int, relative_scale_rad: float | None) -> None:
         """Choose the form.
 
         Args:
             horizon: steps of a chunk, H.
             action_dim: numbers of an action, A.
-            relative: whether actions are counted from the current joints.
+            relative_scale_rad: actions are counted from the current joints and pass through
+                asinh(difference / this); None keeps them absolute and as they are.
         """
         super().__init__()
-        self.relative = relative
+        self.relative_scale_rad = relative_scale_rad
         self.scale = MinMax((horizon, action_dim))
 
+    def fit(self, low: Tensor, high: Tensor) -> None:
+        """Take the ranges of `offset`; those of relative actions become symmetric.
+
+        Symmetric ranges keep "stay where you are" at exactly zero.
+
+        Args:
+            low: smallest values, shape (H, A).
+            high: largest values, shape (H, A).
+
+        Raises:
+            NormalizerError: shapes differ, or a value is not finite.
+        """
+        if self.relative_scale_rad is not None:
+            high = torch.maximum(high.abs(), low.abs())
+            low = -high
+        self.scale.fit(low, high)
+
     def offset(self, action: Tensor, current: Tensor) -> Tensor:
-        """The actions that are scaled: minus the current joints, or as they are.
+        """The actions that are scaled: asinh of the way from the current joints, or as they are.
+
+        asinh is linear near zero and logarithmic far away: the last hundredth of a radian gets the
+        same share of the network's range as a whole radian elsewhere.
 
         Args:
             action: absolute joint positions, rad, shape (B, H, A).
             current: joints of the newest observation, rad, shape (B, A).
         """
-        return action - current.unsqueeze(1) if self.relative else action
+        if self.relative_scale_rad is None:
+            return action
+        return ((action - current.unsqueeze(1)) / self.relative_scale_rad).asinh()
 
     def encode(self, action: Tensor, current: Tensor) -> Tensor:
         """Absolute joint positions to network units.
@@ -123,5 +146,7 @@ class ActionCodec(nn.Module):
         Returns:
             Rad, shape (B, H, A).
         """
-        action = self.scale.denormalize(value)
-        return action + current.unsqueeze(1) if self.relative else action
+        offset = self.scale.denormalize(value)
+        if self.relative_scale_rad is None:
+            return offset
+        return offset.sinh() * self.relative_scale_rad + current.unsqueeze(1)

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
+from pipeline.policy.perturbation import StatePerturbation
 
 VALIDATION_BATCH = 4096
 """Windows of one validation batch: bounds memory."""
@@ -107,6 +108,7 @@ class Trainer:
         self.model, self.params, self.num_steps = model, params, num_steps
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.generator = generator
+        self.perturb = StatePerturbation(params, model.layout, model.geometry, model.params.horizon)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=params.lr,
@@ -122,12 +124,13 @@ class Trainer:
 
         Args:
             step: from 0.
-            obs: raw observations, shape (B, T, S).
+            obs: raw observations, shape (B, T, S); perturbed in place.
             action: absolute joint positions, rad, shape (B, H, A).
 
         Returns:
             The loss before the step, a scalar on the device.
         """
+        obs, action = self.perturb(obs, action, self.generator)
         shape = (len(obs) * self.params.noise_draws, *action.shape[1:])
         noise = torch.randn(shape, generator=self.generator, device=obs.device)
         steps = torch.randint(

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -19,6 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from pipeline.data.store import Dataset, load_dataset
 from pipeline.data.windows import window_index
 from pipeline.errors import PipelineError
+from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
@@ -32,6 +34,8 @@ from pipeline.policy.training import (
     learning_rate,
     seeded_generators,
 )
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.model import RobotModel
 from pipeline.run import OutputError, console, track, write_json
 
 NUM_EXAMPLES = 256
@@ -132,17 +136,22 @@ def run(params: Params, out: Path, data_path: Path | None = None) -> None:
     dataset = load_dataset(path, Layout.from_params(params), params.dataset)
     train, val = (_windows(dataset, split, params, device) for split in ("train", "val"))
     _prepare(out)
+    geometry = Geometry(
+        kinematic_chain(RobotModel.from_params(params.robot)), params.task.object_length_m / 2
+    )
     weights, shuffling, fixed = seeded_generators(params.train.seed, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.initial_seed())
-        model = PolicyModel(params.policy, dataset.layout).to(device)
-    model.fit(train.state, train.action, (train.obs_rows, train.action_rows))
+        model = PolicyModel(params.policy, dataset.layout, geometry).to(device)
     every = np.linspace(0, len(val) - 1, min(NUM_EXAMPLES, len(val))).astype(np.int64)
     examples = val.batch(torch.from_numpy(every).to(device))[0].cpu()
-    config = make_config(params.policy, dataset.layout, dataset.rate_hz)
+    config = make_config(params.policy, dataset.layout, geometry, dataset.rate_hz)
     stats = {name: dict(columns) for name, columns in dataset.stats.items()}
     num_steps = params.train.num_epochs * -(-len(train) // params.train.batch_size)
     trainer = Trainer(model, params.train, num_steps, shuffling)
+    rows = (train.obs_rows, train.action_rows)
+    model.fit(train.state, train.action, rows, partial(trainer.perturb, generator=shuffling))
+    trainer.ema.load_state_dict(model.state_dict())
 
     def save(name: str) -> None:
         states = [
@@ -191,7 +200,6 @@ def _learn(
             order = torch.randperm(len(data), generator=trainer.generator, device=device)
             started = time.perf_counter()
         obs, action = data.batch(order[index * params.batch_size : (index + 1) * params.batch_size])
-        # Observations and actions are still raw here: the place to perturb the state.
         losses[index] = trainer.step(step, obs, action)
         if index < steps - 1:
             continue

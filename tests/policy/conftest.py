@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params, load_params
 from pipeline.policy.bundle import Bundle, make_config
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.onnx import export_onnx
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.model import RobotModel
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -25,7 +28,8 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def params() -> Params:
     """The real parameters with networks of a few thousand weights."""
-    small = load_params(REPOSITORY / "params.yaml")
+    loaded = load_params(REPOSITORY / "params.yaml")
+    small = loaded.override("robot", urdf=REPOSITORY / loaded.robot.urdf)
     return small.override(
         "policy",
         mlp_width=32,
@@ -40,6 +44,17 @@ def params() -> Params:
 @pytest.fixture(scope="session")
 def layout(params: Params) -> Layout:
     return Layout.from_params(params)
+
+
+def make_geometry(params: Params) -> Geometry:
+    return Geometry(
+        kinematic_chain(RobotModel.from_params(params.robot)), params.task.object_length_m / 2
+    )
+
+
+@pytest.fixture(scope="session")
+def geometry(params: Params) -> Geometry:
+    return make_geometry(params)
 
 
 @pytest.fixture
@@ -59,6 +74,13 @@ def random_states(rng: np.random.Generator, layout: Layout, *shape: int) -> np.n
     return layout.pack(values)
 
 
+def training_states(rng: np.random.Generator, layout: Layout) -> torch.Tensor:
+    """200 steps whose chunks lead about as far as real ones: half a radian, not five."""
+    states = torch.from_numpy(random_states(rng, layout, 200))
+    states[:, layout.field("joint_pos").slice] *= 0.2
+    return states
+
+
 @pytest.fixture
 def fitted(params: Params, layout: Layout, rng: np.random.Generator) -> PolicyModel:
     """An untrained policy whose ranges are those of 200 random steps."""
@@ -67,11 +89,13 @@ def fitted(params: Params, layout: Layout, rng: np.random.Generator) -> PolicyMo
 
 def make_fitted(params: Params, layout: Layout, rng: np.random.Generator) -> PolicyModel:
     torch.manual_seed(3)
-    model = PolicyModel(params.policy, layout)
-    states = torch.from_numpy(random_states(rng, layout, 200))
+    model = PolicyModel(params.policy, layout, make_geometry(params))
+    states = training_states(rng, layout)
     actions = states[:, layout.field("joint_pos").slice] + 0.1 * torch.randn(200, 6)
     rows = torch.arange(180)[:, None]
-    model.fit(states, actions, (rows + torch.arange(2), rows + torch.arange(16)))
+    model.fit(
+        states, actions, (rows + torch.arange(2), rows + torch.arange(16)), lambda *batch: batch
+    )
     return model.eval()
 
 
@@ -79,7 +103,7 @@ def make_bundle(params: Params, layout: Layout) -> Bundle:
     rng = np.random.default_rng(2)
     weights = make_fitted(params, layout, rng).state_dict()
     examples = torch.from_numpy(random_states(rng, layout, 5, 2))
-    config = make_config(params.policy, layout, 30.0)
+    config = make_config(params.policy, layout, make_geometry(params), 30.0)
     return Bundle(weights, dict(weights), config, {}, layout, examples)
 
 

@@ -3,76 +3,86 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy.spatial.transform import Rotation
 
+from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.features import FeatureError, ObservationFeatures
+from pipeline.robot.model import RobotModel
 
 from .conftest import random_states
 
-QUATERNIONS = arrays(
-    np.float64, (4,), elements=st.floats(-1, 1, allow_nan=False).map(lambda x: round(x, 3))
-).filter(lambda q: np.linalg.norm(q) > 0.1)
 
-
-def test_features_are_named_and_velocity_is_not_among_them(params: Params, layout: Layout) -> None:
-    features = ObservationFeatures(params.policy, layout)
-    assert features.num_features == 24 == len(set(features.names))
+def test_features_are_named_and_velocity_is_not_among_them(
+    params: Params, layout: Layout, geometry: Geometry
+) -> None:
+    features = ObservationFeatures(params.policy, layout, geometry)
+    assert features.num_features == 27 == len(set(features.names))
     assert not any("vel" in name for name in features.names)
     assert features.names[:2] == ("joint_pos[0]", "joint_pos[1]")
-    assert features.names[-1] == "pen_axis_in_tcp_z"
+    assert features.names[-1] == "asinh_axis_in_tcp_y"
 
 
 def test_selected_fields_pass_as_they_are(
-    params: Params, layout: Layout, rng: np.random.Generator
+    params: Params, layout: Layout, geometry: Geometry, rng: np.random.Generator
 ) -> None:
     chosen = params.override("policy", inputs=["object_axis", "joint_vel"], object_in_tcp=False)
     obs = random_states(rng, layout, 3, 2)
-    out = ObservationFeatures(chosen.policy, layout)(torch.from_numpy(obs)).numpy()
+    out = ObservationFeatures(chosen.policy, layout, geometry)(torch.from_numpy(obs)).numpy()
     expected = [layout.unpack(obs, "object_axis"), layout.unpack(obs, "joint_vel")]
     np.testing.assert_array_equal(out, np.concatenate(expected, axis=-1))
 
 
-@given(quaternion=QUATERNIONS, seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=50)
-def test_object_is_seen_from_the_tcp_as_scipy_says(
-    params: Params, layout: Layout, quaternion: np.ndarray, seed: int
+def test_the_gripper_and_the_grasp_are_seen_as_the_robot_s_model_says(
+    params: Params, layout: Layout, geometry: Geometry, rng: np.random.Generator
 ) -> None:
-    obs = random_states(np.random.default_rng(seed), layout, 1, 2)
-    pose = layout.unpack(obs, "ee_pose")
-    pose[..., 3:] = quaternion  # of any length: a measured one is never exactly unit
-    out = ObservationFeatures(params.policy, layout)(torch.from_numpy(obs)).numpy()[0, 1]
-    rotation = Rotation.from_quat(quaternion)
-    offset = layout.unpack(obs, "object_pos")[0, 1] - pose[0, 1, :3]
-    axis = layout.unpack(obs, "object_axis")[0, 1]
-    np.testing.assert_allclose(out[9:12], rotation.apply([0, 0, 1]), atol=1e-5)
-    np.testing.assert_allclose(out[18:21], rotation.inv().apply(offset), atol=1e-5)
-    np.testing.assert_allclose(out[21:24], rotation.inv().apply(axis), atol=1e-5)
+    robot = RobotModel.from_params(params.robot)
+    obs = random_states(rng, layout, 5, 2)
+    features = ObservationFeatures(params.policy, layout, geometry)
+    out = dict(zip(features.names, features(torch.from_numpy(obs))[:, 1].numpy().T, strict=True))
+    for row, state in enumerate(obs[:, 1].astype(np.float64)):
+        tcp = robot.tcp(layout.unpack(state, "joint_pos"))
+        held = layout.unpack(state, "joint_pos").copy()
+        held[-1] = 0.0  # the idle joint
+        to_tcp = robot.tcp(held).rotation.T
+        axis = layout.unpack(state, "object_axis")
+        grasp = layout.unpack(state, "object_pos") + params.task.object_length_m / 2 * axis
+        offset, axis = to_tcp @ (grasp - tcp.translation), to_tcp @ axis
+        for index, name in enumerate("xyz"):
+            assert out[f"tcp_{name}"][row] == pytest.approx(tcp.translation[index], abs=1e-5)
+            assert out[f"tcp_z_axis_{name}"][row] == pytest.approx(tcp.rotation[index, 2], abs=1e-5)
+            assert out[f"grasp_in_tcp_{name}"][row] == pytest.approx(offset[index], abs=1e-5)
+            assert out[f"asinh_grasp_in_tcp_{name}"][row] == pytest.approx(
+                np.arcsinh(offset[index] / params.policy.offset_scale_m), abs=1e-3
+            )
+        for index, name in enumerate("xy"):
+            assert out[f"asinh_axis_in_tcp_{name}"][row] == pytest.approx(
+                np.arcsinh(axis[index] / params.policy.tilt_scale), abs=1e-3
+            )
+        assert out["axis_in_tcp_z"][row] == pytest.approx(axis[2], abs=1e-5)
 
 
-def test_both_signs_of_a_quaternion_look_the_same(
-    params: Params, layout: Layout, rng: np.random.Generator
+def test_a_recorded_gripper_pose_is_not_trusted(
+    params: Params, layout: Layout, geometry: Geometry, rng: np.random.Generator
 ) -> None:
-    features = ObservationFeatures(params.policy, layout)
+    features = ObservationFeatures(params.policy, layout, geometry)
     obs = random_states(rng, layout, 4, 2)
-    flipped = obs.copy()
-    layout.unpack(flipped, "ee_pose")[..., 3:] *= -1
-    torch.testing.assert_close(features(torch.from_numpy(obs)), features(torch.from_numpy(flipped)))
+    other = obs.copy()
+    layout.unpack(other, "ee_pose")[...] = 0.0
+    torch.testing.assert_close(features(torch.from_numpy(obs)), features(torch.from_numpy(other)))
 
 
 @pytest.mark.parametrize("inputs", [["joint_pos", "joint_pos"], []])
 def test_inputs_named_twice_or_not_at_all_are_refused(
-    params: Params, layout: Layout, inputs: list[str]
+    params: Params, layout: Layout, geometry: Geometry, inputs: list[str]
 ) -> None:
     with pytest.raises(FeatureError, match=r"policy\.inputs"):
-        ObservationFeatures(params.override("policy", inputs=inputs).policy, layout)
+        ObservationFeatures(params.override("policy", inputs=inputs).policy, layout, geometry)
 
 
-def test_a_state_without_the_needed_field_is_refused_by_name(params: Params) -> None:
+def test_a_state_without_the_needed_field_is_refused_by_name(
+    params: Params, geometry: Geometry
+) -> None:
     layout = Layout.build(("a", "b"), "pen", ("joint_pos", "object_pos"))
-    with pytest.raises(FeatureError, match="ee_pose, object_axis"):
-        ObservationFeatures(params.policy, layout)
+    with pytest.raises(FeatureError, match="object_axis"):
+        ObservationFeatures(params.policy, layout, geometry)

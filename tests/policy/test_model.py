@@ -9,7 +9,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.model import PolicyModel
 
-from .conftest import make_fitted, random_states
+from .conftest import make_fitted, random_states, training_states
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_perfect_network_gives_the_training_chunk_back(
     obs, action = batch
     joints = model.current_joints(obs)
     offsets = model.codec.offset(action, joints)
-    model.codec.scale.fit(*offsets.aminmax(dim=0))
+    model.codec.fit(*offsets.aminmax(dim=0))
     clean = model.codec.encode(action, joints)
     model.network.denoise = lambda noisy, step_embedding, context: clean  # type: ignore[method-assign]
     torch.testing.assert_close(model(obs, torch.randn(4, 16, 6)), action, atol=1e-5, rtol=1e-5)
@@ -79,7 +79,7 @@ def test_ranges_cover_every_training_window(
 ) -> None:
     monkeypatch.setattr("pipeline.policy.model.FIT_CHUNK", 7)  # several chunks must be joined
     model = make_fitted(params, layout, rng)
-    states = torch.from_numpy(random_states(np.random.default_rng(7), layout, 200))
+    states = training_states(np.random.default_rng(7), layout)
     rows = torch.arange(180)[:, None] + torch.arange(2)
     condition = model.condition(states[rows])
     assert condition.abs().max() == pytest.approx(1, abs=1e-4)
@@ -89,7 +89,7 @@ def test_ranges_cover_every_training_window(
 def test_weights_and_ranges_travel_in_the_state_dictionary(
     params: Params, layout: Layout, fitted: PolicyModel, batch: tuple[Tensor, Tensor]
 ) -> None:
-    other = PolicyModel(params.policy, layout)
+    other = PolicyModel(params.policy, layout, fitted.geometry)
     other.load_state_dict(fitted.state_dict())
     noise = torch.randn(4, 16, 6)
     torch.testing.assert_close(other(batch[0], noise), fitted(batch[0], noise))

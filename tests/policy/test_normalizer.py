@@ -55,30 +55,41 @@ def test_ranges_travel_in_the_state_dictionary() -> None:
     assert other.normalize(torch.tensor([4.0])) == 1
 
 
-@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("scale_rad", [0.05, 10.0, None])
 @given(seed=st.integers(0, 1000))
 @settings(deadline=None, max_examples=20)
-def test_actions_come_back_whatever_the_joints_are(relative: bool, seed: int) -> None:
+def test_actions_come_back_whatever_the_joints_are(scale_rad: float | None, seed: int) -> None:
     torch.manual_seed(seed)
-    codec = ActionCodec(horizon=4, action_dim=2, relative=relative)
+    codec = ActionCodec(horizon=4, action_dim=2, relative_scale_rad=scale_rad)
     action, current = torch.randn(30, 4, 2), torch.randn(30, 2)
     offsets = codec.offset(action, current)
-    codec.scale.fit(*offsets.aminmax(dim=0))
+    codec.fit(*offsets.aminmax(dim=0))
     encoded = codec.encode(action, current)
     assert encoded.abs().max() <= 1 + 1e-5
     torch.testing.assert_close(codec.decode(encoded, current), action, atol=1e-5, rtol=1e-5)
 
 
 def test_relative_actions_do_not_see_where_the_arm_stands() -> None:
-    codec = ActionCodec(horizon=3, action_dim=2, relative=True)
+    codec = ActionCodec(horizon=3, action_dim=2, relative_scale_rad=0.05)
     action, current = torch.randn(5, 3, 2), torch.randn(5, 2)
     shifted = codec.encode(action + 1, current + 1)
     torch.testing.assert_close(codec.encode(action, current), shifted)
 
 
 def test_every_horizon_step_has_its_own_range() -> None:
-    codec = ActionCodec(horizon=2, action_dim=1, relative=True)
-    offsets = torch.tensor([[[0.01], [1.0]], [[-0.01], [-1.0]]])
-    codec.scale.fit(*offsets.aminmax(dim=0))
-    encoded = codec.encode(offsets, torch.zeros(2, 1))
+    codec = ActionCodec(horizon=2, action_dim=1, relative_scale_rad=0.05)
+    action, joints = torch.tensor([[[0.01], [1.0]], [[-0.01], [-1.0]]]), torch.zeros(2, 1)
+    codec.fit(*codec.offset(action, joints).aminmax(dim=0))
+    encoded = codec.encode(action, joints)
     torch.testing.assert_close(encoded.abs(), torch.ones(2, 2, 1))
+
+
+def test_staying_is_exactly_zero_and_small_ways_keep_their_resolution() -> None:
+    codec = ActionCodec(horizon=1, action_dim=1, relative_scale_rad=0.05)
+    codec.fit(torch.tensor([[-1.0]]), torch.tensor([[4.0]]))
+    joints = torch.tensor([[0.7]])
+    assert codec.encode(joints[:, None], joints) == 0
+    assert codec.decode(torch.zeros(1, 1, 1), joints) == joints[:, None]
+    # One per cent of the widest way gets seven times its share of the range.
+    codec.fit(*codec.offset(torch.tensor([[[-1.6]], [[1.6]]]), torch.zeros(2, 1)).aminmax(dim=0))
+    assert codec.encode(torch.tensor([[[0.016]]]), torch.zeros(1, 1)) > 0.07

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import Bundle, BundleError, make_config, save_bundle
 from pipeline.policy.engine import EngineReport
 from pipeline.policy.model import PolicyModel
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.model import RobotModel
 from pipeline.run import sha256_file
 from pipeline.stages import export
 
@@ -26,11 +29,13 @@ def small(params: Params) -> Params:
 @pytest.fixture(scope="session")
 def checkpoint(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = Layout.from_params(small)
+    chain = kinematic_chain(RobotModel.from_params(small.robot))
+    geometry = Geometry(chain, small.task.object_length_m / 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        weights = PolicyModel(small.policy, layout).state_dict()
+        weights = PolicyModel(small.policy, layout, geometry).state_dict()
         examples = torch.randn(5, 2, layout.state_dim)
-    config = make_config(small.policy, layout, 30.0)
+    config = make_config(small.policy, layout, geometry, 30.0)
     path = tmp_path_factory.mktemp("model") / "best_model.pt"
     save_bundle(path, Bundle(weights, weights, config, {}, layout, examples))
     return path

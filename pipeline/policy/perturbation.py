@@ -1,0 +1,72 @@
+"""Moves the joints off the demonstrations in training, and says how to come back.
+
+Demonstrations are thin lines through the joint space. A policy that has never stood beside one does
+not know the way back, and the closed loop leaves them all the time. Shapes: B windows, T history
+steps, H horizon, S state numbers, A action numbers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from pipeline.kinematics import Geometry
+from pipeline.layout import Layout
+from pipeline.params import TrainParams
+
+SLIDE_M_PER_RAD = 0.3
+"""A sliding joint's noise, m, for a turning one's in rad: what moves the TCP alike at 0.3 m."""
+
+
+class StatePerturbation:
+    """Adds noise to the observed joints and relabels the actions so that they decay back.
+
+    With probability `noise_probability` a window's joints are off by n ~ σ · N(0, I), the same in
+    every history step, σ log-uniform between `noise_min_rad` and `noise_max_rad`; its action of
+    step j then is commanded_j + n · exp(−j / `noise_decay_steps`). Features that follow from
+    the joints are computed after this, so they see the arm where it now is.
+    """
+
+    def __init__(self, params: TrainParams, layout: Layout, geometry: Geometry, horizon: int):
+        """Prepare the constants.
+
+        Args:
+            params: section train.
+            layout: where the joints stand in the state.
+            geometry: which joints slide.
+            horizon: steps of a chunk, H.
+        """
+        self._probability = params.noise_probability
+        self._log_low = math.log(params.noise_min_rad)
+        self._log_span = math.log(params.noise_max_rad) - self._log_low
+        self._joints = layout.field("joint_pos").slice
+        sliding = {joint.name for joint in geometry.chain.joints if joint.motion == "prismatic"}
+        units = [SLIDE_M_PER_RAD if name in sliding else 1.0 for name in layout.joints]
+        steps = torch.arange(horizon)
+        self._units = torch.tensor(units)
+        self._decay = torch.exp(-steps / params.noise_decay_steps).unsqueeze(-1)
+
+    def __call__(
+        self, obs: Tensor, action: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Perturb a batch.
+
+        Args:
+            obs: raw observations, shape (B, T, S); changed in place.
+            action: absolute joint positions, rad, shape (B, H, A).
+            generator: draws the noise, on the batch's device.
+
+        Returns:
+            Observations and actions of the same shapes.
+        """
+        device = obs.device
+        if self._units.device != device:
+            self._units, self._decay = self._units.to(device), self._decay.to(device)
+        chance, size = torch.rand((2, len(obs), 1), generator=generator, device=device)
+        sigma = torch.exp(self._log_low + self._log_span * size) * (chance < self._probability)
+        normal = torch.randn((len(obs), len(self._units)), generator=generator, device=device)
+        noise = (sigma * normal * self._units).unsqueeze(1)
+        obs[..., self._joints] += noise
+        return obs, action + noise * self._decay

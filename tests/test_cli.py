@@ -1,0 +1,61 @@
+"""The command line: errors are one red line, options reach the stages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def _pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_help_lists_every_command() -> None:
+    output = _pipeline("--help").stdout
+    for command in ("collect", "ingest", "dataset", "train", "evaluate", "export", "info"):
+        assert command in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("collect", "--params", "absent.yaml"), ["absent.yaml", "no such file"]),
+        (("ingest", "--source", "absent.bag"), ["absent.bag"]),
+        (("dataset", "--source", "absent.zarr"), ["absent.zarr"]),
+        (("train", "--data-path", "absent.zarr"), ["absent.zarr"]),
+        (("evaluate", "--model", "absent.pt"), ["absent.pt", "no such file"]),
+        (("export", "--model", "absent.pt"), ["absent.pt", "no such file"]),
+        (("info", "absent"), ["absent"]),
+        (("train", "--lr", "-1"), ["command line (train)", "train.lr", "greater than 0"]),
+    ],
+)
+def test_a_missing_input_is_one_line_that_names_it(
+    tmp_path: Path, arguments: tuple[str, ...], words: list[str]
+) -> None:
+    if arguments[0] != "info":
+        arguments = (*arguments, "--out", str(tmp_path / "out"))
+    result = _pipeline(*arguments)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.strip().splitlines()) == 1
+    for word in words:
+        assert word in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_the_traceback() -> None:
+    assert "Traceback" in _pipeline("--debug", "collect", "--params", "absent.yaml").stderr
+
+
+def test_the_team_s_spelling_of_options_is_understood() -> None:
+    output = _pipeline("train", "--help").stdout
+    for option in ("--data-path", "--output-dir", "--num-epochs", "--batch-size", "--n-obs-steps"):
+        assert option in output
