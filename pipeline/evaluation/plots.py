@@ -25,6 +25,8 @@ from pipeline.robot.model import RobotModel
 Array = NDArray[np.float64]
 # Okabe and Ito's palette: told apart by the colour-blind too.
 GOOD, BAD, EXPERT, OBJECT = "#0072B2", "#D55E00", "#666666", "#009E73"
+LEAST_RANGE_RAD = 0.05
+"""Joint curves span this at least, so that a tenth of a degree does not look like a swing."""
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -57,17 +59,20 @@ def error_over_time(
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
         panels = (
-            (axes[0], policy.cap_m * 1000, expert.cap_m * 1000, "distance from the cap, mm"),
-            (axes[1], policy.angle_deg, expert.angle_deg, "angle to the axis, degrees"),
+            (axes[0], policy.cap_m * 1000, expert.cap_m * 1000, "distance from the cap, mm", 0.1),
+            (axes[1], policy.angle_deg, expert.angle_deg, "angle to the axis, degrees", 0.01),
         )
-        for axis, values, expert_values, label in panels:
+        for axis, values, expert_values, label, floor in panels:
             low, median, high, most = np.percentile(values, [25, 50, 75, 95], axis=0)
             axis.fill_between(time, low, high, color=GOOD, alpha=0.25, label="policy, quartiles")
             axis.plot(time, median, color=GOOD, label="policy, median")
             axis.plot(time, most, color=BAD, lw=1, label="policy, 95th percentile")
             axis.plot(time, np.median(expert_values, axis=0), "--", color=EXPERT, label="expert")
+            # Below the floor the expert's replay is exact: nothing to see there.
             axis.set(xlabel="time, s", ylabel=label, yscale="log")
-        axes[0].legend(frameon=False, fontsize=8)
+            axis.set_ylim(bottom=floor)
+        axes[0].legend(frameon=False, fontsize=8, loc="lower left")
+        figure.tight_layout()
         figure.suptitle(f"Closed loop, n = {len(policy.cap_m)}")
         _save(figure, path)
 
@@ -106,10 +111,9 @@ def reach_map(
         axes[1].set_aspect("equal")
         axes[2].axhline(task.strict_m * 1000, color=EXPERT, lw=1, ls="--")
         axes[2].set_yscale("log")
-        axes[0].legend(
-            frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 1.22), ncol=2
-        )
-        figure.suptitle(f"Strict success over the workspace, n = {len(passed)}", y=1.02)
+        figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncol=2, loc="upper left")
+        figure.suptitle(f"Strict success over the workspace, n = {len(passed)}")
+        figure.tight_layout()
         _save(figure, path)
 
 
@@ -142,6 +146,7 @@ def worst_rollouts(
     policy: Rollouts,
     expert: Rollouts,
     error_m: Array,
+    rate_hz: float,
     frames: int = 6,
     rows: int = 4,
 ) -> None:
@@ -155,6 +160,7 @@ def worst_rollouts(
         policy: what the policy did.
         expert: what the expert's replay did.
         error_m: distance from the cap at the end, m, shape (N,).
+        rate_hz: control steps a second.
         frames: pictures of a strip.
         rows: rollouts to show.
     """
@@ -162,8 +168,8 @@ def worst_rollouts(
     instants = np.linspace(0, policy.joint_pos.shape[1] - 1, frames).round().astype(int)
     with plt.rc_context({**STYLE, "axes.grid": False}):
         figure, grid = plt.subplots(
-            len(worst), frames, figsize=(2 * frames, 2.1 * len(worst)), squeeze=False,
-            subplot_kw={"projection": "3d"},
+            len(worst), frames, figsize=(1.8 * frames, 1.7 * len(worst)), squeeze=False,
+            subplot_kw={"projection": "3d"}, gridspec_kw={"wspace": 0, "hspace": 0},
         )  # fmt: skip
         for row, trial in enumerate(worst):
             for column, instant in enumerate(instants):
@@ -175,11 +181,12 @@ def worst_rollouts(
                 axis.plot(*ends.T, color=OBJECT, lw=4)
                 _frame(axis)
                 if row == 0:
-                    axis.set_title(f"step {instant + 1}")
-            label = f"trial {trial}: {error_m[trial] * 1000:.1f} mm"
-            grid[row, 0].text2D(0.0, 0.98, label, transform=grid[row, 0].transAxes, fontsize=8)
+                    axis.set_title(f"{(instant + 1) / rate_hz:.1f} s", y=0.95)
+            label = f"trial {trial}\n{error_m[trial] * 1000:.1f} mm"
+            grid[row, 0].text2D(-0.25, 0.3, label, transform=grid[row, 0].transAxes, fontsize=8)
         figure.suptitle(
-            f"Worst {len(worst)} of n = {len(error_m)}: policy blue, expert grey, object green"
+            f"Worst {len(worst)} of n = {len(error_m)}: policy blue, expert grey, object green",
+            y=0.96,
         )
         _save(figure, path)
 
@@ -223,6 +230,9 @@ def joint_curves(
             axis.plot(time, policy.joint_pos[trial, :, index], color=GOOD, label="measured")
             axis.set_title(name)
             axis.set_ylabel("rad")
+            low, high = axis.get_ylim()
+            middle, half = (low + high) / 2, max((high - low) / 2, LEAST_RANGE_RAD / 2)
+            axis.set_ylim(middle - half, middle + half)
         grid.flat[0].legend(frameon=False, fontsize=8)
         for axis in grid.flat[len(joints) :]:
             axis.set_axis_off()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from pipeline import metrics
 from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.rollout import Loop, Observations, Predict, Rollouts, collided
+from pipeline.evaluation.results import ClosedLoop, judge, write_tables
+from pipeline.evaluation.rollout import Loop, Observations, Predict
 from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -33,16 +32,6 @@ Array = NDArray[np.float64]
 
 class EvaluateError(PipelineError):
     """Policy, data set and parameters do not fit together."""
-
-
-@dataclass(frozen=True)
-class ClosedLoop:
-    """Rollouts of one driver (policy, expert or stand-still) on all trials."""
-
-    rollouts: Rollouts
-    error: metrics.ReachError
-    collided: NDArray[np.bool_]
-    summary: dict[str, Any]
 
 
 def run(params: Params, out: Path, model: Path | None = None, data: Path | None = None) -> None:
@@ -116,16 +105,9 @@ def _drive(
         "stand_still": loop.replay(still, trials),
     }
     checker = CollisionChecker(params.robot, params.task)
-    results = {}
-    for name, rollout in rollouts.items():
-        error = metrics.reach_error(
-            rollout.ee_pose, trials.object_pos[:, None], trials.object_axis[:, None],
-            params.task.object_length_m,
-        )  # fmt: skip
-        hit = collided(checker, rollout, trials)
-        summary = metrics.closed_loop_summary(error, hit, params.task)
-        results[name] = ClosedLoop(rollout, error, hit, summary)
-    return results
+    return {
+        name: judge(rollout, trials, checker, params.task) for name, rollout in rollouts.items()
+    }
 
 
 def _metrics(
@@ -151,17 +133,18 @@ def _write(
     rate_hz: float,
 ) -> None:
     policy, expert = results["policy"], results["expert"]
-    passed = metrics.success(policy.error, policy.collided, params.task)
     final_m = policy.error.cap_m[:, -1]
-    _write_tables(folder, params, trials, policy, passed, open_loop, rate_hz)
+    write_tables(folder, policy, trials, open_loop, robot.joints, params.task.object, rate_hz)
     pictures = folder / "plots"
     pictures.mkdir()
     plots.error_over_time(pictures / "error_over_time.png", policy.error, expert.error, rate_hz)
-    plots.reach_map(pictures / "reach_map.png", trials, params.task, passed["strict"], final_m)
+    plots.reach_map(
+        pictures / "reach_map.png", trials, params.task, policy.passed["strict"], final_m
+    )
     plots.open_loop(pictures / "open_loop.png", open_loop, robot.joints)
     plots.worst_rollouts(
         pictures / "worst_rollouts.png", robot, trials, params.task,
-        policy.rollouts, expert.rollouts, final_m,
+        policy.rollouts, expert.rollouts, final_m, rate_hz,
     )  # fmt: skip
     median = int(np.argsort(final_m)[len(final_m) // 2])
     plots.joint_curves(
@@ -170,63 +153,11 @@ def _write(
     )  # fmt: skip
 
 
-def _write_tables(
-    folder: Path,
-    params: Params,
-    trials: Trials,
-    policy: ClosedLoop,
-    passed: dict[str, NDArray[np.bool_]],
-    open_loop: OpenLoop,
-    rate_hz: float,
-) -> None:
-    """The pictures' data, for `dvc plots` and for anyone's own analysis."""
-    cap_mm, angle = policy.error.cap_m * 1000, policy.error.angle_deg
-    medians = np.median(cap_mm, axis=0), np.percentile(cap_mm, 95, axis=0), np.median(angle, axis=0)
-    times = np.arange(1, cap_mm.shape[1] + 1) / rate_hz
-    _table(
-        folder / "error_over_time.csv",
-        ["time_s", "median_mm", "p95_mm", "median_deg"],
-        zip(times, *medians, strict=True),
-    )
-    _table(
-        folder / "open_loop_steps.csv",
-        ["horizon_step", "joint_rmse_deg"],
-        enumerate(open_loop.per_step_deg),
-    )
-    _table(
-        folder / "open_loop_joints.csv",
-        ["joint", "joint_rmse_deg"],
-        zip(params.robot.joints, open_loop.per_joint_deg, strict=True),
-    )
-    name = params.task.object
-    columns = [f"{name}_{kind}_{axis}" for kind in ("pos", "axis") for axis in "xyz"]
-    _table(
-        folder / "rollouts.csv",
-        ["trial", *columns, "error_mm", "error_deg", *passed, "collided"],
-        (
-            (
-                trial, *trials.object_pos[trial], *trials.object_axis[trial],
-                cap_mm[trial, -1], angle[trial, -1],
-                *(int(flags[trial]) for flags in passed.values()), int(policy.collided[trial]),
-            )
-            for trial in range(len(trials))
-        ),
-    )  # fmt: skip
-
-
-def _table(path: Path, header: list[str], rows: Any) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        for row in rows:
-            writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row])
-
-
 def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
     number = results["policy"].summary["n"]
-    table = Table(title=f"Closed loop, n = {number}", title_justify="left")
-    for heading in ("", "team", "strict", "95 % interval", "5 mm", "median mm", "95th mm", "hits"):
-        table.add_column(heading, justify="left" if heading == "" else "right")
+    table = Table(title=f"Closed loop, n = {number}", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("", "team", "strict", "95 %", "5 mm", "median", "95th", "hits"):
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     for name, result in results.items():
         row = result.summary
         low, high = row["ci95_strict"]
@@ -234,10 +165,10 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
             name.replace("_", " "),
             f"{row['success_team']:.1%}",
             f"{row['success_strict']:.1%}",
-            f"{low:.1%} – {high:.1%}",
+            f"{low * 100:.1f}–{high * 100:.1f}",
             f"{row['success_5mm']:.1%}",
-            f"{row['error_mm_median']:.2f}",
-            f"{row['error_mm_p95']:.2f}",
+            f"{row['error_mm_median']:.1f} mm",
+            f"{row['error_mm_p95']:.1f} mm",
             str(row["collisions"]),
         )
     console.print(table)

@@ -33,7 +33,7 @@ def test_every_picture_is_drawn(params: Params, loop: Loop, trials: Trials, tmp_
         plots.open_loop(folder / "open.png", result, joints)
         plots.worst_rollouts(
             folder / "worst.png", loop.model, trials, params.task, policy, expert,
-            error.cap_m[:, -1],
+            error.cap_m[:, -1], 30.0,
         )  # fmt: skip
         plots.joint_curves(folder / "joints.png", policy, expert, joints, 0, 30.0)
     pictures = sorted(path.name for path in (tmp_path / "first").iterdir())

@@ -1,0 +1,120 @@
+"""What an evaluation found: rollouts judged, and the tables behind the pictures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import metrics
+from pipeline.evaluation.open_loop import OpenLoop
+from pipeline.evaluation.rollout import Rollouts, collided
+from pipeline.evaluation.trials import Trials
+from pipeline.params import TaskParams
+from pipeline.robot.collision import CollisionChecker
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ClosedLoop:
+    """Rollouts of one driver (policy, expert or stand-still) on all trials, judged. N rollouts."""
+
+    rollouts: Rollouts
+    error: metrics.ReachError
+    """Over time, shape (N, T)."""
+    collided: Mask
+    """Whether a rollout touched what it must not. Shape (N,)."""
+    passed: dict[str, Mask]
+    """Success by measure: team, strict, tight. Shape (N,) each."""
+    summary: dict[str, Any]
+    """JSON numbers for metrics.json."""
+
+
+def judge(
+    rollouts: Rollouts, trials: Trials, checker: CollisionChecker, task: TaskParams
+) -> ClosedLoop:
+    """Measure rollouts against the grasps they were after.
+
+    Args:
+        rollouts: N rollouts.
+        trials: their objects.
+        checker: the planner's own collision checks.
+        task: thresholds and the object's length.
+    """
+    error = metrics.reach_error(
+        rollouts.ee_pose,
+        trials.object_pos[:, None],
+        trials.object_axis[:, None],
+        task.object_length_m,
+    )
+    hits = collided(checker, rollouts, trials)
+    passed = metrics.success(error, hits, task)
+    return ClosedLoop(rollouts, error, hits, passed, metrics.closed_loop_summary(error, hits, task))
+
+
+def write_tables(
+    folder: Path,
+    policy: ClosedLoop,
+    trials: Trials,
+    open_loop: OpenLoop,
+    joints: tuple[str, ...],
+    object_name: str,
+    rate_hz: float,
+) -> None:
+    """The pictures' data, for `dvc plots` and for anyone's own analysis.
+
+    Args:
+        folder: where the CSV files go.
+        policy: its rollouts.
+        trials: their objects.
+        open_loop: the comparison with the expert.
+        joints: names.
+        object_name: for the columns' names.
+        rate_hz: control steps a second.
+    """
+    cap_mm, angle = policy.error.cap_m * 1000, policy.error.angle_deg
+    times = np.arange(1, cap_mm.shape[1] + 1) / rate_hz
+    rows = (times, np.median(cap_mm, axis=0), np.percentile(cap_mm, 95, axis=0))
+    _table(
+        folder / "error_over_time.csv",
+        ["time_s", "median_mm", "p95_mm", "median_deg"],
+        zip(*rows, np.median(angle, axis=0), strict=True),
+    )
+    _table(
+        folder / "open_loop_steps.csv",
+        ["horizon_step", "joint_rmse_deg"],
+        enumerate(open_loop.per_step_deg),
+    )
+    _table(
+        folder / "open_loop_joints.csv",
+        ["joint", "joint_rmse_deg"],
+        zip(joints, open_loop.per_joint_deg, strict=True),
+    )
+    columns = [f"{object_name}_{kind}_{axis}" for kind in ("pos", "axis") for axis in "xyz"]
+    _table(
+        folder / "rollouts.csv",
+        ["trial", *columns, "error_mm", "error_deg", *policy.passed, "collided"],
+        (
+            (
+                trial, *trials.object_pos[trial], *trials.object_axis[trial],
+                cap_mm[trial, -1], angle[trial, -1],
+                *(int(flags[trial]) for flags in policy.passed.values()),
+                int(policy.collided[trial]),
+            )
+            for trial in range(len(trials))
+        ),
+    )  # fmt: skip
+
+
+def _table(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row])

@@ -1,0 +1,119 @@
+"""Evaluate on a data set of real plans and an untrained policy: bad, but measured."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.store import create_array, create_group
+from pipeline.evaluation.trials import draw_trials, expert_commands
+from pipeline.kinematics import Geometry
+from pipeline.layout import Layout, LayoutError
+from pipeline.params import Params
+from pipeline.policy.bundle import Bundle, make_config, save_bundle
+from pipeline.policy.model import PolicyModel
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.model import RobotModel
+from pipeline.robot.planner import Planner
+from pipeline.stages import evaluate
+
+RATE_HZ = 30.0
+
+
+@pytest.fixture(scope="module")
+def small(params: Params) -> Params:
+    chosen = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
+    return chosen.override("evaluate", pens=4, rollout_steps=60, open_loop_windows=30)
+
+
+@pytest.fixture(scope="module")
+def data(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four episodes, the last two of them for testing."""
+    robot, layout = RobotModel.from_params(small.robot), Layout.from_params(small)
+    trials = draw_trials(Planner(small.robot, small.task, small.collect), small.task, 4, seed=3)
+    commands = expert_commands(trials, RATE_HZ, 40)
+    state = layout.pack(
+        {
+            "joint_pos": commands,
+            "joint_vel": np.zeros_like(commands),
+            "ee_pose": robot.fk(commands),
+            "object_pos": trials.object_pos[:, None],
+            "object_axis": trials.object_axis[:, None],
+        }
+    )
+    path = tmp_path_factory.mktemp("data") / "pen_grasp.zarr"
+    group = create_group(path, 2)
+    arrays = {
+        "data/state": state.reshape(160, -1),
+        "data/action": commands.reshape(160, -1).astype(np.float32),
+        "meta/episode_ends": np.array([40, 80, 120, 160], np.int64),
+        "meta/split": np.array([0, 1, 2, 2], np.int8),
+    }
+    for name, array in arrays.items():
+        create_array(group, name, array.shape, array.dtype.name, 1000)[:] = array
+    group.attrs.update({"layout": layout.to_dict(), "rate_hz": RATE_HZ})
+    return path
+
+
+def _checkpoint(params: Params, path: Path, rate_hz: float | None = RATE_HZ) -> Path:
+    layout = Layout.from_params(params)
+    geometry = Geometry(kinematic_chain(RobotModel.from_params(params.robot)), 0.06)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = PolicyModel(params.policy, layout, geometry).state_dict()
+    config = make_config(params.policy, layout, geometry, rate_hz)
+    save_bundle(path, Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, 25)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def evaluated(small: Params, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluated")
+    evaluate.run(small, folder / "out", _checkpoint(small, folder / "best_model.pt"), data)
+    return folder / "out"
+
+
+def test_metrics_say_what_the_contract_says(evaluated: Path) -> None:
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["closed_loop"]["n"] == 4
+    assert metrics["closed_loop"]["success_strict"] == 0.0, "an untrained policy reaches nothing"
+    low, high = metrics["closed_loop"]["ci95_strict"]
+    assert low == 0.0
+    assert 0.4 < high < 0.6
+    assert metrics["expert"]["success_strict"] == 1.0
+    assert metrics["stand_still"]["success_team"] == 0.0
+    assert metrics["open_loop"]["episodes"] == 2
+    assert metrics["open_loop"]["windows"] == 30
+    assert metrics["open_loop"]["joint_rmse_deg"] > 1
+
+
+def test_tables_and_pictures_are_written(evaluated: Path) -> None:
+    with (evaluated / "rollouts.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4
+    assert float(rows[0]["pen_pos_x"]) > 0.1
+    assert {row["strict"] for row in rows} == {"0"}
+    with (evaluated / "error_over_time.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == 60
+    assert len(list((evaluated / "plots").glob("*.png"))) == 5
+
+
+def test_another_layout_is_refused_by_name(small: Params, data: Path, tmp_path: Path) -> None:
+    other = small.override("task", object="cup")
+    with pytest.raises(LayoutError, match="cup"):
+        evaluate.run(other, tmp_path / "out", _checkpoint(other, tmp_path / "m.pt"), data)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("rate_hz", "words"), [(None, "without a rate"), (20.0, "20.0 Hz.*30.0")])
+def test_a_policy_of_another_rate_is_refused(
+    small: Params, data: Path, tmp_path: Path, rate_hz: float | None, words: str
+) -> None:
+    model = _checkpoint(small, tmp_path / "m.pt", rate_hz)
+    with pytest.raises(evaluate.EvaluateError, match=words):
+        evaluate.run(small, tmp_path / "out", model, data)
