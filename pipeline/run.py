@@ -28,6 +28,8 @@ from pipeline.errors import PipelineError
 
 console = Console(highlight=False, soft_wrap=True)
 Item = TypeVar("Item")
+MARKER = ".stage"
+"""Empty file in every folder that a stage wrote."""
 
 
 class OutputError(PipelineError):
@@ -60,19 +62,20 @@ def output_folder(out: Path) -> Iterator[Path]:
     """A folder that appears whole or not at all.
 
     Yields an empty folder beside `out`; when the block ends well it takes the place of `out`, and
-    when it fails what stood there stays untouched.
+    when it fails what stood there stays untouched. A marker file says that a stage wrote the
+    folder: one that holds anything else is not replaced.
 
     Args:
         out: the folder to make or replace.
 
     Raises:
-        OutputError: `out` is a file.
+        OutputError: `out` is a file, or a folder that no stage wrote.
     """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file, expected a folder to write to; name another --out")
+    require_own_folder(out)
     partial, previous = (out.with_name(f".{out.name}.{name}") for name in ("partial", "previous"))
     _remove(partial, previous)
     partial.mkdir(parents=True)
+    (partial / MARKER).touch()
     try:
         yield partial
     except BaseException:
@@ -82,6 +85,27 @@ def output_folder(out: Path) -> Iterator[Path]:
         out.rename(previous)
     partial.rename(out)
     _remove(previous)
+
+
+def require_own_folder(out: Path) -> None:
+    """Refuse to write over what is not a stage's.
+
+    Args:
+        out: the folder to make or replace.
+
+    Raises:
+        OutputError: `out` is a file, or a folder that no stage wrote.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise OutputError(f"{out}: is a file, expected a folder to write to; name another --out")
+    content = sorted(path.name for path in out.iterdir())
+    if content and MARKER not in content:
+        raise OutputError(
+            f"{out}: holds {', '.join(content[:3])}{' …' if len(content) > 3 else ''} and was not "
+            "written by a stage, so it is not replaced; name another --out, or empty it"
+        )
 
 
 def _remove(*folders: Path) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.run import OutputError, output_folder, sha256_file, track, versions, write_json
+from pipeline.run import (
+    MARKER,
+    OutputError,
+    output_folder,
+    sha256_file,
+    track,
+    versions,
+    write_json,
+)
 
 
 def test_a_folder_replaces_the_previous_one_when_all_went_well(tmp_path: Path) -> None:
@@ -15,7 +23,7 @@ def test_a_folder_replaces_the_previous_one_when_all_went_well(tmp_path: Path) -
     for content in ("first", "second"):
         with output_folder(out) as folder:
             (folder / content).write_text(content)
-    assert [path.name for path in out.iterdir()] == ["second"]
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "second"]
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
 
 
@@ -26,7 +34,7 @@ def test_a_failure_leaves_the_previous_folder_untouched(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), output_folder(out) as folder:
         (folder / "half").write_text("half")
         raise KeyboardInterrupt
-    assert [path.name for path in out.iterdir()] == ["kept"]
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "kept"]
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
 
 
@@ -34,13 +42,25 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".stage.partial").mkdir()
     (tmp_path / ".stage.partial" / "half").write_text("half")
     with output_folder(tmp_path / "stage") as folder:
-        assert list(folder.iterdir()) == []
+        assert [path.name for path in folder.iterdir()] == [MARKER]
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "stage").write_text("a file")
     with pytest.raises(OutputError, match="stage: is a file"), output_folder(tmp_path / "stage"):
         pass
+
+
+def test_a_folder_that_no_stage_wrote_is_not_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "home"
+    out.mkdir()
+    with output_folder(out):
+        """An empty folder is anyone's."""
+    (out / MARKER).unlink()
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(OutputError, match=r"home: holds thesis\.tex"), output_folder(out):
+        pass
+    assert (out / "thesis.tex").read_text() == "years of work"
 
 
 def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

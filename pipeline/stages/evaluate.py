@@ -25,7 +25,7 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
 from pipeline.robot.sim import Simulator
-from pipeline.run import console, output_folder, write_json
+from pipeline.run import console, output_folder, require_own_folder, write_json
 
 Array = NDArray[np.float64]
 
@@ -48,6 +48,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     """
     model = model or Path("artifacts/train/best_model.pt")
     data = data or Path(f"artifacts/dataset/{params.task.object}_grasp.zarr")
+    require_own_folder(out)
     started = time.perf_counter()
     layout = Layout.from_params(params)
     policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
