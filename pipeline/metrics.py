@@ -169,17 +169,17 @@ def chunk_errors(predicted: Array, expert: Array) -> dict[str, Array]:
     }
 
 
-def mean_square_jerk(joint_pos: Array, rate_hz: float) -> float:
-    """Mean square of the third difference: how rough joint curves are.
+def root_mean_square_jerk(joint_pos: Array, rate_hz: float) -> float:
+    """Root mean square of the third difference: how rough joint curves are.
 
     Args:
         joint_pos: rad. Shape (..., T, J), T at least 4.
         rate_hz: samples a second.
 
     Returns:
-        (rad/s³)².
+        rad/s³.
     """
-    return float(np.mean((np.diff(joint_pos, n=3, axis=-2) * rate_hz**3) ** 2))
+    return float(np.sqrt(np.mean((np.diff(joint_pos, n=3, axis=-2) * rate_hz**3) ** 2)))
 
 
 def limit_violations(

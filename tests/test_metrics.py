@@ -92,7 +92,7 @@ def test_chunk_errors_are_in_degrees_by_joint_and_by_step() -> None:
 
 def test_jerk_of_a_cubic_is_constant() -> None:
     time = np.arange(20) / 10.0
-    assert metrics.mean_square_jerk((time**3)[:, None], 10.0) == pytest.approx(36.0)
+    assert metrics.root_mean_square_jerk((time**3)[:, None], 10.0) == pytest.approx(6.0)
 
 
 def test_limit_violations_are_counted() -> None:

@@ -93,8 +93,8 @@ def compare(
         "joint_rmse_deg": float(joint["total"]),
         "ee_rmse_mm": float(np.sqrt(np.mean(offset**2))),
         "ee_rmse_deg": float(np.sqrt(np.mean(angle**2))),
-        "jerk_ratio": metrics.mean_square_jerk(predicted, rate_hz)
-        / metrics.mean_square_jerk(expert, rate_hz),
+        "jerk_ratio": metrics.root_mean_square_jerk(predicted, rate_hz)
+        / metrics.root_mean_square_jerk(expert, rate_hz),
         "limit_violations": violations,
     }
     return OpenLoop(predicted, expert, summary, joint["per_step"], joint["per_joint"])
