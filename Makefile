@@ -41,7 +41,7 @@ types: $(STAMP) ## check types
 	mypy
 
 test: $(STAMP) ## run the tests
-	python -m pytest -q
+	python -m pytest -q -n 2 --dist loadfile
 
 check: lint types test ## lint, types and tests
 

@@ -23,7 +23,8 @@ class FeatureError(PipelineError):
 class ObservationFeatures(nn.Module):
     """Selects and derives the policy's features, the same ones for every history step.
 
-    Fields pass as they are, in the order of `policy.inputs`, but for `ee_pose`: the TCP's position
+    Fields pass as they are, in the order of `policy.inputs`, but for two. A joint that turns without
+    end shows its cosine and sine, so that a whole turn changes nothing. `ee_pose`: the TCP's position
     and z axis are computed from `joint_pos`, so that they stay true when training moves the joints
     off the demonstrations. The rotation about that axis stands in the last joint already, and a
     quaternion has two signs for one pose.
@@ -68,6 +69,9 @@ class ObservationFeatures(nn.Module):
         self.offset_scale_m, self.tilt_scale = params.offset_scale_m, params.tilt_scale
         self.grasp_offset_m = geometry.grasp_offset_m
         self.kinematics = ForwardKinematics(geometry.chain, layout.joints)
+        endless = {joint.name for joint in geometry.chain.joints if joint.motion == "continuous"}
+        self.endless = [i for i, name in enumerate(layout.joints) if name in endless]
+        self.limited = [i for i, name in enumerate(layout.joints) if name not in endless]
         self.names = self._names(layout)
 
     @property
@@ -91,6 +95,10 @@ class ObservationFeatures(nn.Module):
         for kind in self.kinds:
             if kind == "ee_pose":
                 parts += [position, rotation[..., 2]]
+            elif kind == "joint_pos" and self.endless:
+                joints = obs[..., self.slices[kind]]
+                angles = joints[..., self.endless]
+                parts += [joints[..., self.limited], angles.cos(), angles.sin()]
             else:
                 parts.append(obs[..., self.slices[kind]])
         if self.object_in_tcp:
@@ -109,6 +117,9 @@ class ObservationFeatures(nn.Module):
         for kind in self.kinds:
             if kind == "ee_pose":
                 names += [f"tcp_{axis}" for axis in "xyz"] + [f"tcp_z_axis_{a}" for a in "xyz"]
+            elif kind == "joint_pos":
+                names += [f"joint_pos[{index}]" for index in self.limited]
+                names += [f"{f}_joint_pos[{i}]" for f in ("cos", "sin") for i in self.endless]
             else:
                 field = layout.field(kind)
                 names += [f"{field.name}[{index}]" for index in range(field.size)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,21 @@ def test_a_recorded_gripper_pose_is_not_trusted(
     other = obs.copy()
     layout.unpack(other, "ee_pose")[...] = 0.0
     torch.testing.assert_close(features(torch.from_numpy(obs)), features(torch.from_numpy(other)))
+
+
+def test_a_whole_turn_of_an_endless_joint_changes_nothing(
+    params: Params, layout: Layout, geometry: Geometry, rng: np.random.Generator
+) -> None:
+    first, *others = geometry.chain.joints
+    endless = replace(first, motion="continuous")
+    turning = replace(geometry, chain=replace(geometry.chain, joints=(endless, *others)))
+    features = ObservationFeatures(params.policy, layout, turning)
+    obs = torch.from_numpy(random_states(rng, layout, 4, 2))
+    turned = obs.clone()
+    turned[..., 0] += 2 * np.pi
+    assert features.num_features == 28
+    assert features.names[5:7] == ("cos_joint_pos[0]", "sin_joint_pos[0]")
+    torch.testing.assert_close(features(obs), features(turned), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("inputs", [["joint_pos", "joint_pos"], []])
