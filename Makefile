@@ -45,6 +45,9 @@ test: $(STAMP) ## run the tests
 
 check: lint types test ## lint, types and tests
 
+bench: $(STAMP) ## measure what each part of the recipe is worth; ARGS="--epochs 5 --pens 200"
+	python -m bench.ablation $(ARGS)
+
 lock: ## pin every version anew into constraints.txt (needs uv)
 	uv pip compile requirements.in --universal --python-version 3.11 --no-annotate --no-header -q -U -o constraints.txt
 

@@ -1,6 +1,6 @@
 """What each part of the recipe is worth: the same budget of steps, one change at a time.
 
-    python bench/ablation.py --epochs 5 --pens 200
+    python -m bench.ablation --epochs 5 --pens 200
 
 Trains each variant on the same demonstrations (planned states, as most recordings have them) and
 rolls it out on the same pens. Writes bench/results/ablation.json and prints the table as Markdown.
