@@ -26,8 +26,8 @@ class ObservationFeatures(nn.Module):
     Fields pass as they are, in the order of `policy.inputs`, but for two. A joint that turns
     without end shows its cosine and sine: a whole turn changes nothing. For `ee_pose` the TCP's
     position and z axis are computed from `joint_pos`, so that they stay true when training moves
-    the joints off the demonstrations. The rotation about that axis stands in the last joint already, and a
-    quaternion has two signs for one pose.
+    the joints off the demonstrations. The rotation about that axis stands in the last joint
+    already, and a quaternion has two signs for one pose.
 
     With `object_in_tcp` the grasp follows as seen from the gripper, idle joints at zero: the offset
     of the grasped point and the object's axis, once as they are and once through asinh, which keeps
