@@ -81,9 +81,7 @@ def reach_error(
 
 
 def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Mask]:
-    """Which rollouts succeeded, by three measures.
-
-    A rollout that touched what it must not is no strict or tight success, however well it ended.
+    """Which rollouts succeeded, by four measures.
 
     Args:
         error: errors over time. Shape (N, T).
@@ -91,20 +89,23 @@ def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Ma
         task: thresholds; strict and tight ones must hold in each of the last `settle_steps` steps.
 
     Returns:
-        Shape (N,) each: `team` (the team's measure, at the last step), `strict`, `tight`.
+        Shape (N,) each: `team` (the team's measure, at the last step), `strict`, `tight`, and
+        `collision_free` (strict, and nothing touched on the way).
     """
     last = slice(-task.settle_steps, None)
 
     def held(position_m: float, angle_deg: float) -> Mask:
         near = error.cap_m[:, last] <= position_m
         aligned = error.angle_deg[:, last] <= angle_deg
-        return np.asarray((near & aligned).all(axis=1) & ~collided, dtype=np.bool_)
+        return np.asarray((near & aligned).all(axis=1), dtype=np.bool_)
 
     team = (error.cap_m[:, -1] <= task.team_cap_m) & (error.axis_m[:, -1] <= task.team_axis_m)
+    strict = held(task.strict_m, task.strict_deg)
     return {
         "team": np.asarray(team, dtype=np.bool_),
-        "strict": held(task.strict_m, task.strict_deg),
+        "strict": strict,
         "tight": held(task.tight_m, task.tight_deg),
+        "collision_free": strict & ~collided,
     }
 
 
@@ -223,6 +224,7 @@ def closed_loop_summary(error: ReachError, collided: Mask, task: TaskParams) -> 
         "success_team": float(flags["team"].mean()),
         "success_strict": float(flags["strict"].mean()),
         "success_5mm": float(flags["tight"].mean()),
+        "success_collision_free": float(flags["collision_free"].mean()),
         "ci95_strict": [low, high],
         "error_mm_median": float(np.median(final_mm)),
         "error_mm_p95": float(np.percentile(final_mm, 95)),

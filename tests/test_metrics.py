@@ -52,15 +52,16 @@ def _errors(cap_m: list[list[float]], angle_deg: float = 0.0) -> metrics.ReachEr
     return metrics.ReachError(cap, np.zeros_like(cap), np.full_like(cap, angle_deg))
 
 
-def test_success_must_hold_in_each_of_the_last_steps_and_without_collision() -> None:
+def test_success_must_hold_in_each_of_the_last_steps() -> None:
     steady = [0.02] * 5 + [0.004] * TASK.settle_steps
     passing = [0.02] * (TASK.settle_steps + 4) + [0.004]
     rough = [0.02] * 5 + [0.008] * TASK.settle_steps
     error = _errors([steady, passing, rough, steady])
     flags = metrics.success(error, np.array([False, False, False, True]), TASK)
     assert flags["team"].tolist() == [True, True, True, True]
-    assert flags["strict"].tolist() == [True, False, True, False]
-    assert flags["tight"].tolist() == [True, False, False, False]
+    assert flags["strict"].tolist() == [True, False, True, True]
+    assert flags["tight"].tolist() == [True, False, False, True]
+    assert flags["collision_free"].tolist() == [True, False, True, False]
     tilted = metrics.success(_errors([steady], angle_deg=11.0), np.array([False]), TASK)
     assert not tilted["strict"].any()
 

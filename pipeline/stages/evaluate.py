@@ -157,20 +157,21 @@ def _write(
 def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
     number = results["policy"].summary["n"]
     table = Table(title=f"Closed loop, n = {number}", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("", "team", "strict", "95 %", "5 mm", "median", "95th", "hits"):
+    headings = ("", "team %", "strict %", "interval", "5 mm %", "free %", "median", "95th")
+    for heading in headings:
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     for name, result in results.items():
         row = result.summary
         low, high = row["ci95_strict"]
         table.add_row(
             name.replace("_", " "),
-            f"{row['success_team']:.1%}",
-            f"{row['success_strict']:.1%}",
+            f"{row['success_team'] * 100:.1f}",
+            f"{row['success_strict'] * 100:.1f}",
             f"{low * 100:.1f}–{high * 100:.1f}",
-            f"{row['success_5mm']:.1%}",
+            f"{row['success_5mm'] * 100:.1f}",
+            f"{row['success_collision_free'] * 100:.1f}",
             f"{row['error_mm_median']:.1f} mm",
             f"{row['error_mm_p95']:.1f} mm",
-            str(row["collisions"]),
         )
     console.print(table)
     summary = open_loop.summary
