@@ -269,9 +269,9 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
             low, high = zip(*(summary["ci95_strict"] for _, summary in curve), strict=True)
             axis.fill_between(severity, low, high, color=GOOD, alpha=0.2, lw=0)
             for key, colour, name in (
-                ("success_strict", GOOD, "strict, 95 % interval"),
-                ("success_5mm", OBJECT, "tight"),
                 ("success_team", EXPERT, "team's measure"),
+                ("success_5mm", OBJECT, "tight"),
+                ("success_strict", GOOD, "strict, 95 % interval"),
             ):
                 values = [summary[key] for _, summary in curve]
                 axis.plot(severity, values, "o-", ms=4, color=colour, label=name)

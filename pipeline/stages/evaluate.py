@@ -206,7 +206,7 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
 def _print_robustness(outcomes: list[Outcome]) -> None:
     number = outcomes[0].summary["n"]
     table = Table(title=f"Robustness, n = {number}", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("", "severity", "team", "strict", "95 %", "5 mm"):
+    for heading in ("", "by", "strict", "95 %", "5 mm"):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     for outcome in outcomes:
         row = outcome.summary
@@ -214,7 +214,6 @@ def _print_robustness(outcomes: list[Outcome]) -> None:
         table.add_row(
             outcome.condition.label,
             f"{outcome.condition.severity:g}",
-            f"{row['success_team']:.1%}",
             f"{row['success_strict']:.1%}",
             f"{low * 100:.1f}–{high * 100:.1f}",
             f"{row['success_5mm']:.1%}",

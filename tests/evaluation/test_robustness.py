@@ -26,7 +26,7 @@ from pipeline.robot.planner import Planner
 
 @pytest.fixture
 def suite(params: Params, loop: Loop, trials: Trials, planner: Planner) -> Suite:
-    """A policy that goes to the home pose's mirror image of nothing: it stands still."""
+    """With a policy that stands still."""
 
     def stand(obs: Observations, noise: Observations) -> Array:
         return np.repeat(obs[:, -1:, :6], 16, axis=1).astype(np.float64)
