@@ -216,15 +216,28 @@ class TrainParams(Section):
         return self
 
 
+class ExecutionParams(Section):
+    """What is sent of the chunks: shared by evaluation and robot."""
+
+    mode: Literal["chunk", "blend", "ensemble"]
+    execute_steps: PositiveInt
+    blend_steps: Count
+    ensemble_decay: float
+    object_window: PositiveInt
+    object_jump_m: Positive
+    object_jump_deg: Annotated[float, Field(gt=0, le=180)]
+
+
 class EvaluateParams(Section):
     """Open- and closed-loop evaluation."""
 
     pens: PositiveInt
     seed: PositiveInt
     rollout_steps: PositiveInt
-    execute_steps: PositiveInt
     physics_steps: PositiveInt
     open_loop_windows: Count
+    robustness: Literal["off", "short", "full"]
+    robustness_pens: PositiveInt
 
 
 class ExportParams(Section):
@@ -254,6 +267,7 @@ class Params(Section):
     dataset: DatasetParams
     policy: PolicyParams
     train: TrainParams
+    execution: ExecutionParams
     evaluate: EvaluateParams
     export: ExportParams
 

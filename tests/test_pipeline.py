@@ -19,6 +19,7 @@ TINY = {
     "pens": "3",
     "rollout_steps": "60",
     "open_loop_windows": "20",
+    "robustness_pens": "2",
     "test_fraction": "0.3",
     "targets": '["8.9"]',
     "warmup_steps": "5",

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline import metrics
 from pipeline.evaluation.open_loop import OpenLoop
+from pipeline.evaluation.robustness import Outcome
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams
@@ -239,5 +240,52 @@ def joint_curves(
         for axis in grid[-1]:
             axis.set_xlabel("time, s")
         figure.suptitle(f"Rollout of median error, trial {trial}")
+        figure.tight_layout()
+        _save(figure, path)
+
+
+def robustness(path: Path, outcomes: list[Outcome]) -> None:
+    """Success against severity, a panel for each way in which the task was made harder.
+
+    Args:
+        path: PNG to write.
+        outcomes: of the robustness suite; the first is calm and begins every curve.
+    """
+    calm, families = outcomes[0], list(dict.fromkeys(o.condition.family for o in outcomes[1:]))
+    columns = 4
+    rows = -(-len(families) // columns)
+    with plt.rc_context(STYLE):
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(11, 2.5 * rows), sharey=True, squeeze=False
+        )
+        for axis, family in zip(grid.flat, families, strict=False):
+            own = [o for o in outcomes if o.condition.family == family]
+            curve = sorted(
+                [(o.condition.severity, o.summary) for o in own]
+                + [(own[0].condition.calm, calm.summary)],
+                key=lambda point: point[0],
+            )
+            severity = [point[0] for point in curve]
+            low, high = zip(*(summary["ci95_strict"] for _, summary in curve), strict=True)
+            axis.fill_between(severity, low, high, color=GOOD, alpha=0.2, lw=0)
+            for key, colour, name in (
+                ("success_team", EXPERT, "team's measure"),
+                ("success_5mm", OBJECT, "tight"),
+                ("success_strict", GOOD, "strict, 95 % interval"),
+            ):
+                values = [summary[key] for _, summary in curve]
+                axis.plot(severity, values, "o-", ms=4, color=colour, label=name)
+            axis.axhline(1.0, color=EXPERT, lw=0.5)
+            axis.set(xlabel=own[0].condition.label, ylim=(-0.03, 1.05), xticks=severity)
+        for axis in grid[:, 0]:
+            axis.set_ylabel("success")
+        for axis in grid.flat[len(families) :]:
+            axis.set_axis_off()
+        figure.legend(
+            *grid.flat[0].get_legend_handles_labels(), frameon=False, ncol=3, loc="upper right"
+        )
+        figure.suptitle(
+            f"Success against severity, n = {calm.summary['n']} for each point", x=0.02, ha="left"
+        )
         figure.tight_layout()
         _save(figure, path)

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.evaluation.disturbance import CALM, Disturbance, Sensor
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
+from pipeline.params import ExecutionParams
+from pipeline.policy.execution import ChunkExecutor, ExecutionReport
+from pipeline.policy.limiter import JointLimits
+from pipeline.policy.object_filter import ObjectFilter
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.sim import Simulator
@@ -34,6 +39,8 @@ class Rollouts:
     """Sent to the servo, rad. Shape (N, T, J)."""
     ee_pose: Array
     """TCP, m and quaternion xyzw. Shape (N, T, 7)."""
+    execution: ExecutionReport | None = None
+    """What became of the policy's chunks; None for commands that were fixed beforehand."""
 
 
 @dataclass(frozen=True)
@@ -41,68 +48,150 @@ class Loop:
     """Everything of the closed loop but the policy."""
 
     simulator: Simulator
+    """Its rate is the control rate."""
     model: RobotModel
     layout: Layout
     horizon: int
     n_obs_steps: int
-    execute_steps: int
+    execution: ExecutionParams
+    policy_hz: float
+    """Steps of a chunk and observations a second."""
 
-    def run(self, predict: Predict, trials: Trials, steps: int, seed: int) -> Rollouts:
-        """Roll a policy out from home on every trial at once.
+    def run(
+        self,
+        predict: Predict,
+        trials: Trials,
+        steps: int,
+        seed: int,
+        disturbance: Disturbance = CALM,
+        start: Array | None = None,
+        moved: Trials | None = None,
+    ) -> Rollouts:
+        """Roll a policy out on every trial at once.
 
         Args:
             predict: the policy.
             trials: N objects.
             steps: control steps, T.
-            seed: of the policy's noise.
+            seed: of the policy's noise and of the disturbance.
+            disturbance: what the sensors and the clock do to the policy.
+            start: where the arms start, rad, shape (N, J); None for home.
+            moved: where the objects lie from `disturbance.moves_at_s` on.
 
         Returns:
             The rollouts.
         """
         rng = np.random.default_rng(np.random.SeedSequence([seed, 0x4015E]))
-        recorder = _Recorder(self.model, self.layout, trials, self.n_obs_steps)
-        self.simulator.reset(recorder.home)
-        done = 0
-        while done < steps:
-            # A fixed number of draws each time: neither `steps` nor `execute_steps` shifts them.
-            shape = (len(trials), self.horizon, len(self.layout.joints))
-            noise = rng.standard_normal(shape, dtype=np.float32)
-            count = min(self.execute_steps, steps - done)
-            command = predict(recorder.observation(), noise)[:, :count].astype(np.float64)
+        sensor_rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5E450]))
+        rate = self.simulator.rate_hz
+        executor = ChunkExecutor(
+            self.execution, joint_limits(self.model), self.horizon, self.policy_hz, rate
+        )
+        if start is None:
+            start = np.tile(self.model.home, (len(trials), 1))
+        sensor = Sensor(disturbance, len(trials), sensor_rng)
+        object_filter = ObjectFilter(self.execution)
+        recorder = _Recorder(self.model, self.layout, start, sensor, object_filter, trials)
+        self.simulator.reset(start)
+        executor.reset(start)
+        history = np.arange(self.n_obs_steps, dtype=np.float64)[::-1] * (rate / self.policy_hz)
+        ages = np.asarray(disturbance.latency_steps + history, dtype=np.float64)
+        moves_at = disturbance.moves_at_s * rate
+        for step in range(steps):
+            if moved is not None and step >= moves_at:
+                recorder.objects = moved
+            if executor.steps_left == 0:
+                # A fixed number of draws each time: neither `steps` nor the mode shifts them.
+                shape = (len(trials), self.horizon, len(self.layout.joints))
+                noise = rng.standard_normal(shape, dtype=np.float32)
+                executor.add(predict(recorder.observation(ages), noise))
+            command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command))
-            done += count
-        return recorder.rollouts()
+            if recorder.object_jumped:
+                executor.interrupt()
+        return recorder.rollouts(executor.report())
 
     def replay(self, commands: Array, trials: Trials) -> Rollouts:
-        """Send fixed commands instead of a policy's.
+        """Send fixed commands from home instead of a policy's.
 
         Args:
             commands: rad. Shape (N, T, J).
             trials: N objects.
         """
-        recorder = _Recorder(self.model, self.layout, trials, self.n_obs_steps)
-        self.simulator.reset(recorder.home)
+        start = np.tile(self.model.home, (len(trials), 1))
+        sensor = Sensor(CALM, len(trials), np.random.default_rng(0))
+        recorder = _Recorder(
+            self.model, self.layout, start, sensor, ObjectFilter(self.execution), trials
+        )
+        self.simulator.reset(start)
         recorder.add(commands, *self.simulator.run(commands))
-        return recorder.rollouts()
+        return recorder.rollouts(None)
+
+
+def joint_limits(model: RobotModel) -> JointLimits:
+    """The arm's limits in the form that chunk execution keeps.
+
+    Args:
+        model: of the arm.
+    """
+    return JointLimits(model.lower, model.upper, model.velocity_limits, model.acceleration_limits)
 
 
 class _Recorder:
     """Grows the rollouts and keeps the history that a policy observes."""
 
-    def __init__(self, model: RobotModel, layout: Layout, trials: Trials, n_obs_steps: int) -> None:
-        self._model, self._layout, self._trials = model, layout, trials
-        self.home = np.tile(model.home, (len(trials), 1))
-        pose = model.fk(self.home)
-        first = self._pack(self.home, np.zeros_like(self.home), pose)
-        self._history = [first] * n_obs_steps
+    def __init__(
+        self,
+        model: RobotModel,
+        layout: Layout,
+        start: Array,
+        sensor: Sensor,
+        object_filter: ObjectFilter,
+        objects: Trials,
+    ) -> None:
+        self._model, self._layout = model, layout
+        self._sensor, self._filter = sensor, object_filter
+        self._filter.reset(len(start))
+        self.objects = objects
+        """Where the objects are now."""
+        pose = model.fk(start)
         self._quaternion = pose[:, 3:]
+        self._states = [self._observe(start, np.zeros_like(start), pose)]
         self._joint_pos: list[Array] = []
         self._command: list[Array] = []
         self._ee_pose: list[Array] = []
 
-    def observation(self) -> Observations:
-        """The last observations, oldest first. Shape (N, O, S)."""
-        return np.stack(self._history, axis=1)
+    @property
+    def object_jumped(self) -> bool:
+        """Whether the last observation shows an object in another place."""
+        return bool(self._filter.jumped.any())
+
+    def observation(self, ages: Array) -> Observations:
+        """Observations of the past; before the first one the arm stood there as long as one likes.
+
+        Args:
+            ages: how long ago each was made, control steps, fractions allowed. Shape (O,).
+
+        Returns:
+            In the order of `ages`. Shape (N, O, S).
+        """
+        return np.stack([self._at(len(self._states) - 1 - float(age)) for age in ages], axis=1)
+
+    def _at(self, instant: float) -> Observations:
+        instant = max(instant, 0.0)
+        before = int(instant + 1e-9)
+        share = instant - before
+        if share < 1e-9:
+            return self._pack(self._states[before])
+        first, second = self._states[before], self._states[before + 1]
+        # Joints run on between two steps; the object's last observation stands.
+        mixed = {
+            key: (1 - share) * first[key] + share * second[key]
+            for key in ("joint_pos", "joint_vel")
+        }
+        pose = self._model.fk(mixed["joint_pos"])
+        pose[:, 3:] = continue_quaternions(first["ee_pose"][:, 3:], pose[:, 3:])
+        return self._pack({**first, **mixed, "ee_pose": pose})
 
     def add(self, command: Array, joint_pos: Array, joint_vel: Array) -> None:
         """Append executed control steps, each of shape (N, K, J)."""
@@ -110,25 +199,31 @@ class _Recorder:
         for step in range(pose.shape[1]):
             pose[:, step, 3:] = continue_quaternions(self._quaternion, pose[:, step, 3:])
             self._quaternion = pose[:, step, 3:]
-            state = self._pack(joint_pos[:, step], joint_vel[:, step], pose[:, step])
-            self._history = [*self._history[1:], state]
+            self._states.append(
+                self._observe(joint_pos[:, step], joint_vel[:, step], pose[:, step])
+            )
         self._joint_pos.append(joint_pos)
         self._command.append(command)
         self._ee_pose.append(pose)
 
-    def rollouts(self) -> Rollouts:
+    def rollouts(self, execution: ExecutionReport | None) -> Rollouts:
         """What was recorded so far."""
         parts = (self._joint_pos, self._command, self._ee_pose)
-        return Rollouts(*(np.concatenate(part, axis=1) for part in parts))
+        joint_pos, command, ee_pose = (np.concatenate(part, axis=1) for part in parts)
+        return Rollouts(joint_pos, command, ee_pose, execution)
 
-    def _pack(self, joint_pos: Array, joint_vel: Array, ee_pose: Array) -> Observations:
-        values = {
+    def _observe(self, joint_pos: Array, joint_vel: Array, ee_pose: Array) -> dict[str, Array]:
+        seen = self._sensor.observe(self.objects.object_pos, self.objects.object_axis)
+        position, axis = self._filter.update(*seen)
+        return {
             "joint_pos": joint_pos,
             "joint_vel": joint_vel,
             "ee_pose": ee_pose,
-            "object_pos": self._trials.object_pos,
-            "object_axis": self._trials.object_axis,
+            "object_pos": position,
+            "object_axis": axis,
         }
+
+    def _pack(self, values: dict[str, Array]) -> Observations:
         return self._layout.pack({field.kind: values[field.kind] for field in self._layout.state})
 
 

@@ -6,7 +6,7 @@ Knows the planner and the simulator's rate, nothing of policies.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,19 @@ class Trials:
 
     def __len__(self) -> int:
         return len(self.plans)
+
+    def first(self, number: int) -> Trials:
+        """The first of them.
+
+        Args:
+            number: how many; all where there are fewer.
+        """
+        return replace(
+            self,
+            object_pos=self.object_pos[:number],
+            object_axis=self.object_axis[:number],
+            plans=self.plans[:number],
+        )
 
 
 def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> Trials:

@@ -41,6 +41,7 @@ class Simulator:
         physics_steps: int,
         gain_scale: float = 1.0,
         threads: int | None = None,
+        interpolate: bool = True,
     ):
         """Build the model.
 
@@ -50,13 +51,16 @@ class Simulator:
             physics_steps: steps of the physics in one control period.
             gain_scale: factor on kp; the damping ratio stays.
             threads: threads of the physics; None takes one per core that this process may use.
+            interpolate: whether a command is approached evenly within its period, as a controller
+                interpolates, or stands in full from the period's start.
 
         Raises:
             ModelError: the URDF is missing or lacks a joint.
             SimulationError: MuJoCo cannot read the URDF.
         """
         self._arm = RobotModel.from_params(robot)
-        self._physics_steps = physics_steps
+        self.rate_hz = rate_hz
+        self._physics_steps, self._interpolate = physics_steps, interpolate
         self._model = _build(robot, self._arm, 1.0 / (rate_hz * physics_steps), gain_scale)
         joints = [self._model.joint(name) for name in robot.joints]
         self._positions = np.array([joint.qposadr[0] for joint in joints])
@@ -101,8 +105,8 @@ class Simulator:
     def run(self, commands: Array) -> tuple[Array, Array]:
         """Follow commands.
 
-        Within a control period the command runs straight from the one before to the new one, as a
-        controller interpolates; the arm is looked at when the period ends.
+        Within a control period the command runs straight from the one before to the new one, or
+        stands (`interpolate`); the arm is looked at when the period ends.
 
         Args:
             commands: joint positions, rad, shape (N, K, J), N as in `reset`.
@@ -126,6 +130,8 @@ class Simulator:
             return np.zeros_like(commands), np.zeros_like(commands)
         previous = np.concatenate([self._command[:, None], commands[:, :-1]], axis=1)
         share = np.arange(1, self._physics_steps + 1)[:, None] / self._physics_steps
+        if not self._interpolate:
+            share = np.ones_like(share)
         control = previous[:, :, None] + share * (commands - previous)[:, :, None]
         control = control.reshape(number, -1, joints)
         states, _ = self._rollout.rollout(self._model, self._data, self._state, control)

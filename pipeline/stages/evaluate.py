@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.results import ClosedLoop, judge, write_tables
+from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_table
 from pipeline.evaluation.rollout import Loop, Observations, Predict
+from pipeline.evaluation.smoothness import execution_summary
 from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -25,7 +28,7 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
 from pipeline.robot.sim import Simulator
-from pipeline.run import console, output_folder, require_own_folder, write_json
+from pipeline.run import console, output_folder, require_own_folder, track, write_json
 
 Array = NDArray[np.float64]
 
@@ -71,13 +74,22 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
     simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
     loop = Loop(
-        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.evaluate.execute_steps
+        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz
     )
     results = _drive(loop, predict, trials, params, rate_hz)
+    outcomes = _robustness(Suite(predict, loop, trials, planner, params))
     with output_folder(out) as folder:
         _write(folder, params, robot, trials, results, open_loop, rate_hz)
-        write_json(folder / "metrics.json", _metrics(trials, results, open_loop, started))
+        if outcomes:
+            write_table(folder / "robustness.csv", outcomes)
+            plots.robustness(folder / "plots" / "robustness.png", outcomes)
+        figures = _metrics(trials, results, open_loop, started)
+        figures["execution"] = execution_summary(results["policy"].rollouts, rate_hz)
+        figures["robustness"] = {outcome.condition.name: outcome.summary for outcome in outcomes}
+        write_json(folder / "metrics.json", figures)
     _print(results, open_loop)
+    if outcomes:
+        _print_robustness(outcomes)
 
 
 def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) -> float:
@@ -109,6 +121,17 @@ def _drive(
     return {
         name: judge(rollout, trials, checker, params.task) for name, rollout in rollouts.items()
     }
+
+
+def _robustness(suite: Suite) -> list[Outcome]:
+    size = suite.params.evaluate.robustness
+    if size == "off":
+        return []
+    number = min(suite.params.evaluate.robustness_pens, len(suite.trials))
+    suite = replace(suite, trials=suite.trials.first(number))
+    chosen = conditions(size, suite.loop.policy_hz)
+    console.print(f"Robustness: {len(chosen)} conditions, {number} trials each")
+    return list(track(suite.run(chosen), "Robustness", len(chosen)))
 
 
 def _metrics(
@@ -180,3 +203,21 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
         f"{summary['joint_rmse_deg']:.2f}°, gripper {summary['ee_rmse_mm']:.1f} mm and "
         f"{summary['ee_rmse_deg']:.2f}° (root mean squares)"
     )
+
+
+def _print_robustness(outcomes: list[Outcome]) -> None:
+    number = outcomes[0].summary["n"]
+    table = Table(title=f"Robustness, n = {number}", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("", "by", "strict", "95 %", "5 mm"):
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
+    for outcome in outcomes:
+        row = outcome.summary
+        low, high = row["ci95_strict"]
+        table.add_row(
+            outcome.condition.label,
+            f"{outcome.condition.severity:g}",
+            f"{row['success_strict']:.1%}",
+            f"{low * 100:.1f}–{high * 100:.1f}",
+            f"{row['success_5mm']:.1%}",
+        )
+    console.print(table)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from pipeline import metrics
+from pipeline.evaluation.disturbance import Disturbance
 from pipeline.evaluation.rollout import Array, Loop, Observations, collided
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.sim import Simulator
 
 STEPS = 70
 
@@ -24,7 +28,8 @@ def test_a_policy_that_knows_the_goal_reaches_it(
         share = np.minimum(np.arange(1, 17) / 12, 1)[None, :, None]
         return now[:, None] + share * (goals - now)[:, None]
 
-    rollouts = loop.run(towards_goal, trials, 100, seed=0)
+    # It asks for more than the limits allow, so it takes longer than a demonstration.
+    rollouts = loop.run(towards_goal, trials, 150, seed=0)
     error = metrics.reach_error(
         rollouts.ee_pose,
         trials.object_pos[:, None],
@@ -64,6 +69,54 @@ def test_the_noise_depends_on_the_seed_alone(loop: Loop, trials: Trials) -> None
 
     assert np.array_equal(drawn(1, 16), drawn(1, 24)[:2])
     assert not np.array_equal(drawn(1, 8), drawn(2, 8))
+
+
+def test_a_late_policy_sees_what_was_true_earlier(loop: Loop, trials: Trials) -> None:
+    seen: list[Observations] = []
+
+    def watch(obs: Observations, noise: Observations) -> Array:
+        seen.append(obs)
+        return np.repeat(obs[:, -1:, :6], 16, axis=1).astype(np.float64) + 0.01
+
+    rollouts = loop.run(watch, trials, 24, 0, Disturbance(latency_steps=2))
+    assert np.array_equal(seen[0][:, 0], seen[0][:, 1]), "before the start nothing had happened"
+    assert seen[1][:, :, :6] == pytest.approx(rollouts.joint_pos[:, 4:6], abs=1e-6)
+
+
+def test_observations_are_a_policy_step_apart_at_any_control_rate(
+    params: Params, loop: Loop, trials: Trials
+) -> None:
+    seen: list[Observations] = []
+
+    def watch(obs: Observations, noise: Observations) -> Array:
+        seen.append(obs)
+        return np.repeat(obs[:, -1:, :6], 16, axis=1).astype(np.float64) + 0.01
+
+    fast = replace(loop, simulator=Simulator(params.robot, 60.0, 8))
+    rollouts = fast.run(watch, trials, 40, 0)
+    assert seen[1][:, :, :6] == pytest.approx(rollouts.joint_pos[:, [13, 15]], abs=1e-6)
+    odd = replace(loop, simulator=Simulator(params.robot, 45.0, 10))
+    rollouts = odd.run(watch, trials, 24, 0)
+    between = rollouts.joint_pos[:, 9:11].mean(axis=1)
+    assert seen[-1][:, 0, :6] == pytest.approx(between, abs=1e-6)
+    pose = loop.model.fk(between)
+    assert seen[-1][:, 0, 12:15] == pytest.approx(pose[:, :3], abs=1e-6)
+
+
+def test_commands_keep_the_limits_whatever_the_policy_asks(loop: Loop, trials: Trials) -> None:
+    def wild(obs: Observations, noise: Observations) -> Array:
+        return 3.0 * noise.astype(np.float64)
+
+    rollouts = loop.run(wild, trials, 30, seed=0)
+    report, model = rollouts.execution, loop.model
+    assert report is not None
+    assert report.clipped["acceleration"] > 0
+    assert (rollouts.command <= model.upper + 1e-9).all()
+    assert (rollouts.command >= model.lower - 1e-9).all()
+    speed = np.diff(rollouts.command, axis=1) * 30.0
+    assert (np.abs(speed) <= model.velocity_limits + 1e-7).all()
+    change = np.diff(speed, axis=1) * 30.0
+    assert (np.abs(change) <= model.acceleration_limits + 1e-5).all()
 
 
 def test_the_expert_s_replay_is_the_ceiling_and_standing_still_the_floor(

@@ -36,6 +36,12 @@ def test_more_trials_keep_the_first_ones(params: Params, trials: Trials, planner
     assert np.array_equal(more.object_pos[:3], trials.object_pos)
 
 
+def test_the_first_trials_are_a_prefix(trials: Trials) -> None:
+    assert len(trials.first(2)) == len(trials.first(2).object_pos) == 2
+    assert np.array_equal(trials.first(2).object_axis, trials.object_axis[:2])
+    assert len(trials.first(10)) == 3
+
+
 def test_commands_follow_the_plan_and_hold_its_end(trials: Trials) -> None:
     commands = expert_commands(trials, rate_hz=30.0, steps=90)
     assert commands.shape == (3, 90, 6)

@@ -72,6 +72,16 @@ def test_commands_are_interpolated_inside_a_period(params: Params, arm: RobotMod
     assert found[:, 1::2] == pytest.approx(expected, abs=1e-9)
 
 
+def test_held_commands_lead_interpolated_ones(params: Params, arm: RobotModel) -> None:
+    commands = (arm.home + 0.01 * np.arange(1, 9)[:, None])[None]
+    paths = []
+    for interpolate in (True, False):
+        simulator = Simulator(params.robot, 30.0, 16, interpolate=interpolate)
+        simulator.reset(arm.home[None])
+        paths.append(simulator.run(commands)[0])
+    assert (paths[1] > paths[0] + 1e-5).all()
+
+
 def test_torque_is_limited(params: Params, arm: RobotModel, tmp_path: Path) -> None:
     text = params.robot.urdf.read_text().replace('effort="194"', 'effort="5"')
     path = tmp_path / "weak.urdf"

@@ -28,7 +28,9 @@ RATE_HZ = 30.0
 @pytest.fixture(scope="module")
 def small(params: Params) -> Params:
     chosen = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
-    return chosen.override("evaluate", pens=4, rollout_steps=60, open_loop_windows=30)
+    return chosen.override(
+        "evaluate", pens=4, rollout_steps=60, open_loop_windows=30, robustness_pens=2
+    )
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,26 @@ def test_tables_and_pictures_are_written(evaluated: Path) -> None:
     assert {row["strict"] for row in rows} == {"0"}
     with (evaluated / "error_over_time.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 60
-    assert len(list((evaluated / "plots").glob("*.png"))) == 5
+    assert len(list((evaluated / "plots").glob("*.png"))) == 6
+
+
+def test_the_robustness_suite_is_reported(evaluated: Path) -> None:
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert metrics["execution"]["commands"] == 4 * 60 * 6
+    assert metrics["execution"]["starved_steps"] == 0
+    assert set(metrics["execution"]["clipped"]) == {"position", "velocity", "acceleration"}
+    noise = metrics["robustness"]["noise_mm_5"]
+    assert noise["n"] == 2
+    assert noise["success_strict"] == noise["ci95_strict"][0] == 0.0
+    with (evaluated / "robustness.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(metrics["robustness"])
+
+
+def test_the_robustness_suite_can_be_left_out(small: Params, data: Path, tmp_path: Path) -> None:
+    off = small.override("evaluate", robustness="off", pens=2, rollout_steps=20)
+    evaluate.run(off, tmp_path / "out", _checkpoint(small, tmp_path / "m.pt"), data)
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["robustness"] == {}
+    assert not (tmp_path / "out/robustness.csv").exists()
 
 
 def test_another_layout_is_refused_by_name(small: Params, data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,104 @@
+"""What differs from the training's calm: how arm, sensors and clock of a rollout are disturbed.
+
+Knows numbers and objects' poses, nothing of simulators or policies. N rollouts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One way in which a rollout is harder than the demonstrations. The defaults disturb nothing.
+
+    Servo gains and held commands are the simulator's, its rate is the control rate: they are not
+    named here.
+    """
+
+    start_rad: float = 0.0
+    """Every joint starts off home by a uniform draw of at most this, rad."""
+    noise_m: float = 0.0
+    """Standard deviation of each coordinate of the observed object, drawn anew each step, m."""
+    noise_deg: float = 0.0
+    """Standard deviation of its axis' rotation about each of two normals, as often, degrees."""
+    bias_m: float = 0.0
+    """Length of a constant error of the observed position, in a random direction, m."""
+    bias_deg: float = 0.0
+    """Angle of a constant error of the observed axis, degrees."""
+    latency_steps: int = 0
+    """The policy sees what was true this many control steps ago, and does not know it."""
+    moves_at_s: float = float("inf")
+    """Time at which the object is moved to its second place, s."""
+
+
+CALM = Disturbance()
+
+
+class Sensor:
+    """Where the objects seem to be, to a policy."""
+
+    def __init__(self, disturbance: Disturbance, number: int, rng: np.random.Generator) -> None:
+        """Draw what is constant.
+
+        Args:
+            disturbance: how the sensor errs.
+            number: N.
+            rng: of the errors.
+        """
+        self._noise_m, self._noise_deg = disturbance.noise_m, disturbance.noise_deg
+        self._rng = rng
+        direction = _directions(rng.standard_normal((number, 3)))
+        self._offset = disturbance.bias_m * direction
+        self._turn = np.radians(disturbance.bias_deg) * _directions(
+            rng.standard_normal((number, 2))
+        )
+
+    def observe(self, position: Array, axis: Array) -> tuple[Array, Array]:
+        """One observation.
+
+        Args:
+            position: true centres, m. Shape (N, 3).
+            axis: true unit axes. Shape (N, 3).
+
+        Returns:
+            Observed centres and unit axes.
+        """
+        turn, offset = self._turn, self._offset
+        if self._noise_m > 0:
+            offset = offset + self._noise_m * self._rng.standard_normal(position.shape)
+        if self._noise_deg > 0:
+            turn = turn + np.radians(self._noise_deg) * self._rng.standard_normal(turn.shape)
+        return position + offset, tilt(axis, turn)
+
+
+def tilt(axis: Array, turn: Array) -> Array:
+    """Turn unit vectors about axes at right angles to them.
+
+    Args:
+        axis: unit vectors. Shape (N, 3).
+        turn: rotation about each of two normals of the vector, rad. Shape (N, 2); its length is
+            the angle between the old and the new vector.
+
+    Returns:
+        Unit vectors. Shape (N, 3).
+    """
+    # The coordinate axis that is furthest from the vector gives a well-conditioned first normal.
+    furthest = np.eye(3)[np.argmin(np.abs(axis), axis=-1)]
+    first = _directions(np.cross(axis, furthest))
+    second = np.cross(axis, first)
+    angle = np.linalg.norm(turn, axis=-1, keepdims=True)
+    unit = np.divide(turn, angle, out=np.zeros_like(turn), where=angle > 0)
+    normal = unit[:, :1] * first + unit[:, 1:] * second
+    turned = np.cos(angle) * axis + np.sin(angle) * np.cross(normal, axis)
+    return np.where(angle > 0, turned, axis)
+
+
+def _directions(vectors: Array) -> Array:
+    """Vectors scaled to unit length."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))

@@ -1,0 +1,286 @@
+"""The robustness suite: one policy, unchanged, on arms, sensors and clocks that it never saw.
+
+The conditions are a fixed benchmark, so that figures of two policies compare: they stand here and
+not in params.yaml. Knows the closed loop, no network.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import metrics
+from pipeline.errors import PipelineError
+from pipeline.evaluation.disturbance import CALM, Disturbance
+from pipeline.evaluation.results import judge
+from pipeline.evaluation.rollout import Loop, Predict, Rollouts, collided
+from pipeline.evaluation.trials import Trials
+from pipeline.params import Params
+from pipeline.robot.planner import Planner
+from pipeline.robot.sim import Simulator
+
+Array = NDArray[np.float64]
+MOVES_AT_S = 0.5
+"""When the object is moved: the arm is on its way, a demonstration takes about a second."""
+DEG_PER_MM = 0.4
+"""Errors of the axis grow with those of the position as in the quality bar: 2° with 5 mm."""
+TRIES = 200
+"""Draws of a free start, or of a place to move an object to, before giving up."""
+MEASURES = {
+    "team": "team",
+    "strict": "strict",
+    "tight": "5mm",
+    "collision_free": "collision_free",
+}
+"""Names of the measures of success in metrics.json."""
+
+
+class RobustnessError(PipelineError):
+    """A condition cannot be set up."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way of making the task harder, at one severity."""
+
+    family: str
+    """Conditions of one family differ in severity alone: they are one curve."""
+    severity: float
+    label: str
+    """What the severity is, with its unit."""
+    calm: float = 0.0
+    """Severity at which the family's curve meets the undisturbed loop."""
+    disturbance: Disturbance = CALM
+    gain_scale: float = 1.0
+    """Factor on the servo's gains."""
+    interpolate: bool = True
+    """Whether the servo approaches a command evenly within its period."""
+    control_hz: float | None = None
+    """Control rate; None for the policy's own."""
+    move_m: float = 0.0
+    """How far the object is moved on the way, m."""
+
+    @property
+    def name(self) -> str:
+        """Key in metrics.json."""
+        return f"{self.family}_{self.severity:g}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a condition came to."""
+
+    condition: Condition
+    summary: dict[str, Any]
+    """n, success by each measure and their intervals, errors, collisions."""
+
+
+def conditions(size: Literal["short", "full"], policy_hz: float) -> list[Condition]:
+    """The suite.
+
+    Args:
+        size: short takes the severities that the quality bar names, full whole curves.
+        policy_hz: the policy's own rate; no condition of its own.
+
+    Returns:
+        Conditions, those of a family by rising severity; the first is calm.
+    """
+    full = size == "full"
+    divisors = (2, 3, 5, 10, 20) if full else (3, 10)
+    starts = (0.1, 0.2, 0.3, 0.5) if full else (0.3,)
+    errors_mm = (2, 5, 10) if full else (5,)
+    latencies = (1, 2, 4) if full else (1, 2)
+    moves_mm = (50, 100, 200) if full else (100,)
+    rates = [
+        rate for rate in ((10, 20, 30, 50, 100) if full else (20, 30, 50)) if rate != policy_hz
+    ]
+    return [
+        Condition("nominal", 0, "as trained"),
+        *(
+            Condition("gains_divided", divisor, "servo gains ÷", 1.0, gain_scale=1 / divisor)
+            for divisor in divisors
+        ),
+        Condition("commands_held", 1, "commands held within a period", interpolate=False),
+        *(
+            Condition("start_off_rad", rad, "start off home, ± rad", 0, Disturbance(start_rad=rad))
+            for rad in starts
+        ),
+        *(
+            Condition(
+                "noise_mm", mm, "noise on the pose, σ in mm", 0,
+                Disturbance(noise_m=mm / 1000, noise_deg=mm * DEG_PER_MM),
+            )
+            for mm in errors_mm
+        ),
+        *(
+            Condition(
+                "bias_mm", mm, "constant error of the pose, mm", 0,
+                Disturbance(bias_m=mm / 1000, bias_deg=mm * DEG_PER_MM),
+            )
+            for mm in errors_mm
+        ),
+        *(
+            Condition(
+                "latency_steps", steps, "latency, control steps", 0,
+                Disturbance(latency_steps=steps),
+            )
+            for steps in latencies
+        ),
+        *(
+            Condition(
+                "moved_mm", mm, "object moved on the way, mm", 0,
+                Disturbance(moves_at_s=MOVES_AT_S), move_m=mm / 1000,
+            )
+            for mm in moves_mm
+        ),
+        *(
+            Condition(
+                "control_hz", rate, "control rate, Hz", policy_hz, control_hz=float(rate)
+            )
+            for rate in rates
+        ),
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What the conditions have in common."""
+
+    predict: Predict
+    loop: Loop
+    """Calm loop at the policy's rate."""
+    trials: Trials
+    """Objects of every condition. N trials."""
+    planner: Planner
+    """Says which places an object may be moved to."""
+    params: Params
+
+    def run(self, suite: list[Condition]) -> Iterator[Outcome]:
+        """Roll every condition out on the same trials.
+
+        Args:
+            suite: conditions.
+
+        Raises:
+            RobustnessError: no free start or no reachable second place was found.
+        """
+        for condition in suite:
+            yield Outcome(condition, self._summary(condition))
+
+    def _summary(self, condition: Condition) -> dict[str, Any]:
+        evaluate, task = self.params.evaluate, self.params.task
+        rate = condition.control_hz or self.loop.policy_hz
+        ratio = rate / self.loop.policy_hz
+        moved = self._second_places(condition.move_m) if condition.move_m > 0 else None
+        steps = round(evaluate.rollout_steps * ratio)
+        rollouts = self._loop(condition, rate).run(
+            self.predict, self.trials, steps, evaluate.seed, condition.disturbance,
+            self._starts(condition.disturbance.start_rad), moved,
+        )  # fmt: skip
+        # At rest for as long as at the policy's own rate.
+        task = task.model_copy(update={"settle_steps": max(round(task.settle_steps * ratio), 1)})
+        checker = self.planner.checker
+        if moved is None:
+            result = judge(rollouts, self.trials, checker, task)
+            error, hits = result.error, result.collided
+        else:
+            turn = int(np.ceil(condition.disturbance.moves_at_s * rate))
+            before, after = _cut(rollouts, turn)
+            result = judge(after, moved, checker, task)
+            error, hits = result.error, result.collided | collided(checker, before, self.trials)
+        summary = metrics.closed_loop_summary(error, hits, task)
+        for name, flags in metrics.success(error, hits, task).items():
+            interval = metrics.wilson_interval(int(flags.sum()), len(flags))
+            summary[f"ci95_{MEASURES[name]}"] = list(interval)
+        return summary
+
+    def _loop(self, condition: Condition, rate: float) -> Loop:
+        # The physics' own time step stays about what it is.
+        physics = self.params.evaluate.physics_steps * self.loop.policy_hz / rate
+        simulator = Simulator(
+            self.params.robot, rate, max(round(physics), 1), condition.gain_scale,
+            interpolate=condition.interpolate,
+        )  # fmt: skip
+        return replace(self.loop, simulator=simulator)
+
+    def _rng(self, purpose: int) -> np.random.Generator:
+        return np.random.default_rng(
+            np.random.SeedSequence([self.params.evaluate.seed, 0x20B057, purpose])
+        )
+
+    def _starts(self, spread_rad: float) -> Array | None:
+        """Poses around home that touch nothing, (N, J)."""
+        if spread_rad == 0:
+            return None
+        model, checker, rng = self.loop.model, self.planner.checker, self._rng(1)
+        starts = []
+        for position, axis in zip(self.trials.object_pos, self.trials.object_axis, strict=True):
+            for _ in range(TRIES):
+                offset = rng.uniform(-spread_rad, spread_rad, len(model.home))
+                start = np.clip(model.home + offset, model.lower, model.upper)
+                if not checker.collides(start, position, axis):
+                    break
+            else:
+                raise RobustnessError(
+                    f"each of {TRIES} poses within ±{spread_rad} rad of home collides; expected "
+                    "free room around robot.home_rad"
+                )
+            starts.append(start)
+        return np.array(starts)
+
+    def _second_places(self, distance_m: float) -> Trials:
+        """Objects shifted by a distance to where the expert reaches them too."""
+        task, rng = self.params.task, self._rng(2)
+        places, plans = [], []
+        for position, axis in zip(self.trials.object_pos, self.trials.object_axis, strict=True):
+            for _ in range(TRIES):
+                direction = rng.standard_normal(3)
+                place = position + distance_m * direction / np.linalg.norm(direction)
+                cap = metrics.object_cap(place, axis, task.object_length_m)
+                if (cap < task.cap_min_m).any() or (cap > task.cap_max_m).any():
+                    continue
+                plan = self.planner.plan(place, axis, rng)
+                if plan is not None:
+                    break
+            else:
+                raise RobustnessError(
+                    f"no place {distance_m} m from the object at {position.round(3).tolist()} can "
+                    f"be reached ({TRIES} tries); expected task.cap_min_m to cap_max_m to hold one"
+                )
+            places.append(place)
+            plans.append(plan)
+        return replace(self.trials, object_pos=np.array(places), plans=tuple(plans))
+
+
+def _cut(rollouts: Rollouts, step: int) -> tuple[Rollouts, Rollouts]:
+    """The first control steps of rollouts, and the others."""
+
+    def part(steps: slice) -> Rollouts:
+        return Rollouts(
+            rollouts.joint_pos[:, steps], rollouts.command[:, steps], rollouts.ee_pose[:, steps]
+        )
+
+    return part(slice(step)), part(slice(step, None))
+
+
+def write_table(path: Path, outcomes: list[Outcome]) -> None:
+    """The suite as CSV, one condition a row.
+
+    Args:
+        path: file to write.
+        outcomes: of `Suite.run`.
+    """
+    measures = [name for name in outcomes[0].summary if not name.startswith("ci95_")]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["condition", "severity", *measures, "ci95_strict_low", "ci95_strict_high"])
+        for outcome in outcomes:
+            values = [outcome.summary[name] for name in measures]
+            cells = [outcome.condition.severity, *values, *outcome.summary["ci95_strict"]]
+            writer.writerow([outcome.condition.family, *(f"{cell:.6g}" for cell in cells)])

@@ -1,0 +1,140 @@
+"""Keeps joint commands within position, velocity and acceleration limits, on N robots at once.
+
+Numpy alone. Knows one target at a time and the one after it; where they come from is the
+executor's affair. N robots, J joints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+KINDS = ("position", "velocity", "acceleration")
+ROUNDING_RAD = 1e-9
+"""A command that differs from what was asked by less than this was not clipped."""
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """What the joints may do. Shape (J,) each."""
+
+    lower: Array
+    """Least positions, rad; minus infinity where there is none."""
+    upper: Array
+    """Largest positions, rad; infinity where there is none."""
+    velocity: Array
+    """Largest speeds, rad/s."""
+    acceleration: Array
+    """Largest accelerations, rad/s²."""
+
+
+class Limiter:
+    """Follows targets as closely as the limits allow, and never so fast that it cannot stop.
+
+    Commands x have velocity v = Δx · rate and acceleration Δv · rate; all stay within the limits
+    at every step. A motion that is within the limits passes unchanged. Where one is not, the
+    command catches up in the least number of steps that leaves no overshoot: `approach_speed`.
+    """
+
+    def __init__(self, limits: JointLimits, rate_hz: float) -> None:
+        """Fix the limits.
+
+        Args:
+            limits: of the joints.
+            rate_hz: commands a second.
+        """
+        self._limits, self._period = limits, 1.0 / rate_hz
+        self._change = limits.acceleration * self._period
+        # Far enough that the speed limit alone counts: keeps infinity out of the arithmetic.
+        self._far = limits.velocity**2 / limits.acceleration + 2 * limits.velocity * self._period
+        self.reset(np.zeros((0, len(limits.lower))))
+
+    def reset(self, position: Array) -> None:
+        """Stand still and count from zero.
+
+        Args:
+            position: where the joints are commanded to be, rad. Shape (N, J). One that lies
+                outside its limits is led back, never pushed further out.
+        """
+        self._position = position.copy()
+        self._velocity = np.zeros_like(position)
+        self.clipped = dict.fromkeys(KINDS, 0)
+        self.largest_change = 0.0
+
+    def step(self, target: Array, following: Array) -> Array:
+        """The next command.
+
+        Args:
+            target: position asked for, rad. Shape (N, J).
+            following: position asked for one step later: it tells with which velocity to arrive.
+
+        Returns:
+            Position to command, rad. Shape (N, J).
+        """
+        limits, period = self._limits, self._period
+        inside = np.clip(target, limits.lower, limits.upper)
+        ahead = np.clip(following, limits.lower, limits.upper)
+        asked = (inside - self._position) / period
+        # Seen from the target, which moves on at `drift`, the lag must shrink to nothing.
+        drift = np.clip((ahead - inside) / period, -limits.velocity, limits.velocity)
+        lag = inside - drift * period - self._position
+        speed = approach_speed(np.minimum(np.abs(lag), self._far), self._change, period)
+        wanted = drift + np.sign(lag) * speed
+        # With a short lag the approach is what was asked; rounding must not make it differ.
+        wanted = np.where(speed <= self._change, asked, wanted)
+        slow = np.clip(wanted, -limits.velocity, limits.velocity)
+        room_up = np.clip(limits.upper - self._position, 0.0, self._far)
+        room_down = np.clip(self._position - limits.lower, 0.0, self._far)
+        up = np.minimum(limits.velocity, approach_speed(room_up, self._change, period))
+        down = np.minimum(limits.velocity, approach_speed(room_down, self._change, period))
+        low = np.maximum(self._velocity - self._change, -down)
+        high = np.minimum(self._velocity + self._change, up)
+        velocity = np.minimum(np.maximum(slow, low), high)
+        self._count(target, inside, asked, velocity)
+        exact = np.abs(velocity - asked) * period <= ROUNDING_RAD
+        moved = np.where(exact, inside, self._position + velocity * period)
+        # Rounding alone may lie past a limit.
+        moved = np.clip(
+            moved,
+            np.minimum(limits.lower, self._position),
+            np.maximum(limits.upper, self._position),
+        )
+        self._velocity = (moved - self._position) / period
+        self._position = moved
+        return moved.copy()
+
+    def _count(self, target: Array, inside: Array, asked: Array, velocity: Array) -> None:
+        if target.size == 0:
+            return
+        outside = np.abs(target - inside) > ROUNDING_RAD
+        fast = (np.abs(asked) - self._limits.velocity) * self._period > ROUNDING_RAD
+        changed = np.abs(velocity - asked) * self._period > ROUNDING_RAD
+        self.clipped["position"] += int(outside.sum())
+        self.clipped["velocity"] += int((fast & ~outside).sum())
+        self.clipped["acceleration"] += int((changed & ~fast & ~outside).sum())
+        sent = self._position + velocity * self._period
+        self.largest_change = max(self.largest_change, float(np.abs(sent - target).max()))
+
+
+def approach_speed(distance: Array, change: Array, period_s: float) -> Array:
+    """Largest speed of the next step from which a stop after `distance` is still possible.
+
+    Steps at speeds u, u − c, u − 2c, … (c the change of speed in a step) end exactly at the
+    distance: with n of them, n·u − c·n(n − 1)/2 = distance / period, and n is the least number
+    with c·n(n + 1)/2 ≥ distance / period. This is the time-optimal approach in discrete time.
+
+    Args:
+        distance: way that is left, rad, at least 0. Shape (..., J).
+        change: largest change of speed in one step, rad/s. Shape (J,).
+        period_s: duration of a step, s.
+
+    Returns:
+        Speed, rad/s. Shape (..., J).
+    """
+    way = distance / period_s
+    steps = np.ceil((np.sqrt(1 + 8 * way / change) - 1) / 2 - 1e-9)
+    steps = np.maximum(steps, 1)
+    return np.asarray(way / steps + change * (steps - 1) / 2)
