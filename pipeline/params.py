@@ -216,6 +216,15 @@ class TrainParams(Section):
         return self
 
 
+class FailureParams(Section):
+    """How failed rollouts are classed."""
+
+    neighbours: PositiveInt
+    way_share: Annotated[float, Field(gt=0, le=1)]
+    path_rad: Positive
+    limit_margin_rad: NonNegative
+
+
 class EvaluateParams(Section):
     """Open- and closed-loop evaluation."""
 
@@ -224,6 +233,8 @@ class EvaluateParams(Section):
     rollout_steps: PositiveInt
     execute_steps: PositiveInt
     physics_steps: PositiveInt
+    failures: FailureParams
+    films: Count
     open_loop_windows: Count
 
 

@@ -14,8 +14,9 @@ from rich.table import Table
 from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
+from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.results import ClosedLoop, judge, write_tables
+from pipeline.evaluation.results import ClosedLoop, judge, write_table, write_tables
 from pipeline.evaluation.rollout import Loop, Observations, Predict
 from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
 from pipeline.layout import Layout
@@ -73,9 +74,15 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.evaluate.execute_steps
     )
     results = _drive(loop, predict, trials, params, rate_hz)
+    failures = classify(
+        results["policy"], results["expert"], trials, Demonstrations.from_dataset(dataset), robot,
+        params.task, params.evaluate.failures,
+    )  # fmt: skip
     with output_folder(out) as folder:
         _write(folder, params, robot, trials, results, open_loop, rate_hz)
-        write_json(folder / "metrics.json", _metrics(trials, results, open_loop, started))
+        write_table(folder / "failures.csv", *table(failures))
+        metrics = _metrics(trials, results, open_loop, failures, started)
+        write_json(folder / "metrics.json", metrics)
     _print(results, open_loop)
 
 
@@ -111,7 +118,11 @@ def _drive(
 
 
 def _metrics(
-    trials: Trials, results: dict[str, ClosedLoop], open_loop: OpenLoop, started: float
+    trials: Trials,
+    results: dict[str, ClosedLoop],
+    open_loop: OpenLoop,
+    failures: list[Failure],
+    started: float,
 ) -> dict[str, Any]:
     floor = ("n", "success_team", "success_strict", "error_mm_median", "collisions")
     return {
@@ -119,6 +130,7 @@ def _metrics(
         "expert": {key: results["expert"].summary[key] for key in floor},
         "stand_still": {key: results["stand_still"].summary[key] for key in floor},
         "open_loop": open_loop.summary,
+        "failures": count(failures),
         "seconds": round(time.perf_counter() - started, 1),
     }
 
