@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 CLASSES = {
     "collision": "touched the table, the object or itself at some step",
     "limit": "a joint stood at its position limit for the whole of the end, the expert's did not",
-    "overshoot": "was inside the strict tolerance and left it, or ended beyond the cap along the "
-    "object",
+    "overshoot": "was inside the tolerance and left it, or near the cap (the length of the object) "
+    "and went away by more than the tolerance, or ended at the object but beyond the cap",
     "off the data": "the object is more alone than any demonstrated one, or the arm ended far from "
     "every pose of the demonstrations",
     "wrong mode": "the arm ended where demonstrations go, but none of those to objects near this "
@@ -103,8 +103,6 @@ class Evidence:
     """Least distance from the cap."""
     beyond_mm: float
     """How far the gripper ended past the cap, along the approach; negative before it."""
-    aside_mm: float
-    """Distance from the line through the object's axis at the end."""
     collided: bool
     was_inside: bool
     """Whether position and angle were within the strict tolerance at some step."""
@@ -142,13 +140,13 @@ def failure_class(evidence: Evidence, task: TaskParams, params: FailureParams) -
     arrived = evidence.final_mm <= task.team_cap_m * 1000 and evidence.final_deg <= task.strict_deg
     # An arm that stands at the object came by a way that works, demonstrated or not.
     astray = evidence.way_rad > params.path_rad and not arrived
-    pushed = (
-        evidence.beyond_mm > task.strict_m * 1000 and evidence.aside_mm <= task.team_axis_m * 1000
-    )
+    strict_mm, length_mm = task.strict_m * 1000, task.object_length_m * 1000
+    left = evidence.closest_mm <= min(length_mm, evidence.final_mm - strict_mm)
+    pushed = evidence.final_mm <= length_mm and evidence.beyond_mm > strict_mm
     rules = {
         "collision": evidence.collided,
         "limit": bool(evidence.limit_joint),
-        "overshoot": evidence.was_inside or pushed,
+        "overshoot": evidence.was_inside or left or pushed,
         "off the data": evidence.isolation > 1 or evidence.data_rad > params.path_rad,
         "wrong mode": astray,
     }
@@ -260,7 +258,6 @@ def _evidence(
         final_deg=float(angle[-1]),
         closest_mm=float(cap_m.min() * 1000),
         beyond_mm=float(-offset @ axis * 1000),
-        aside_mm=float(policy.error.axis_m[trial, -1] * 1000),
         collided=bool(policy.collided[trial]),
         was_inside=bool(((cap_m <= task.strict_m) & (angle <= task.strict_deg)).any()),
         limit_joint=limit_joint,

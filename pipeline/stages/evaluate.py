@@ -16,6 +16,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
 from pipeline.evaluation.open_loop import OpenLoop, compare
+from pipeline.evaluation.report import Findings, write_report
 from pipeline.evaluation.results import ClosedLoop, judge, write_table, write_tables
 from pipeline.evaluation.rollout import Loop, Observations, Predict
 from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
@@ -74,15 +75,20 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.evaluate.execute_steps
     )
     results = _drive(loop, predict, trials, params, rate_hz)
+    known = Demonstrations.from_dataset(dataset)
     failures = classify(
-        results["policy"], results["expert"], trials, Demonstrations.from_dataset(dataset), robot,
-        params.task, params.evaluate.failures,
+        results["policy"], results["expert"], trials, known, robot, params.task,
+        params.evaluate.failures,
     )  # fmt: skip
     with output_folder(out) as folder:
         _write(folder, params, robot, trials, results, open_loop, rate_hz)
         write_table(folder / "failures.csv", *table(failures))
         metrics = _metrics(trials, results, open_loop, failures, started)
         write_json(folder / "metrics.json", metrics)
+        found = Findings(
+            params, model, dataset, rate_hz, trials, results, open_loop, known, failures, metrics
+        )
+        write_report(folder, found)
     _print(results, open_loop)
 
 

@@ -106,6 +106,7 @@ def test_tables_and_pictures_are_written(evaluated: Path) -> None:
     with (evaluated / "error_over_time.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 60
     assert len(list((evaluated / "plots").glob("*.png"))) == 5
+    assert "strict success: 0 of n = 4" in (evaluated / "report.html").read_text(encoding="utf-8")
 
 
 def test_another_layout_is_refused_by_name(small: Params, data: Path, tmp_path: Path) -> None:
