@@ -228,6 +228,15 @@ class ExecutionParams(Section):
     object_jump_deg: Annotated[float, Field(gt=0, le=180)]
 
 
+class FailureParams(Section):
+    """How failed rollouts are classed."""
+
+    neighbours: PositiveInt
+    way_share: Annotated[float, Field(gt=0, le=1)]
+    path_rad: Positive
+    limit_margin_rad: NonNegative
+
+
 class EvaluateParams(Section):
     """Open- and closed-loop evaluation."""
 
@@ -235,6 +244,8 @@ class EvaluateParams(Section):
     seed: PositiveInt
     rollout_steps: PositiveInt
     physics_steps: PositiveInt
+    failures: FailureParams
+    films: Count
     open_loop_windows: Count
     robustness: Literal["off", "short", "full"]
     robustness_pens: PositiveInt

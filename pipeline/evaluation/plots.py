@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline import metrics
+from pipeline.evaluation import panels
 from pipeline.evaluation.open_loop import OpenLoop
+from pipeline.evaluation.panels import EXPERT, GOOD, OBJECT
 from pipeline.evaluation.robustness import Outcome
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
@@ -24,10 +26,6 @@ from pipeline.params import TaskParams
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
-# Okabe and Ito's palette: told apart by the colour-blind too.
-GOOD, BAD, EXPERT, OBJECT = "#0072B2", "#D55E00", "#666666", "#009E73"
-LEAST_RANGE_RAD = 0.05
-"""Joint curves span this at least, so that a tenth of a degree does not look like a swing."""
 STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -56,22 +54,15 @@ def error_over_time(
         expert: errors of the expert's replay, shape (N, T).
         rate_hz: control steps a second.
     """
-    time = np.arange(1, policy.cap_m.shape[1] + 1) / rate_hz
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-        panels = (
+        pair = (
             (axes[0], policy.cap_m * 1000, expert.cap_m * 1000, "distance from the cap, mm", 0.1),
             (axes[1], policy.angle_deg, expert.angle_deg, "angle to the axis, degrees", 0.01),
         )
-        for axis, values, expert_values, label, floor in panels:
-            low, median, high, most = np.percentile(values, [25, 50, 75, 95], axis=0)
-            axis.fill_between(time, low, high, color=GOOD, alpha=0.25, label="policy, quartiles")
-            axis.plot(time, median, color=GOOD, label="policy, median")
-            axis.plot(time, most, color=BAD, lw=1, label="policy, 95th percentile")
-            axis.plot(time, np.median(expert_values, axis=0), "--", color=EXPERT, label="expert")
-            # Below the floor the expert's replay is exact: nothing to see there.
-            axis.set(xlabel="time, s", ylabel=label, yscale="log")
-            axis.set_ylim(bottom=floor)
+        for axis, values, expert_values, label, floor in pair:
+            panels.error(axis, values, expert_values, rate_hz, floor)
+            axis.set_ylabel(label)
         axes[0].legend(frameon=False, fontsize=8, loc="lower left")
         figure.tight_layout()
         figure.suptitle(f"Closed loop, n = {len(policy.cap_m)}")
@@ -99,14 +90,7 @@ def reach_map(
             (axes[1], (cap[:, 0], cap[:, 2]), ("cap x, m", "cap z, m")),
             (axes[2], (tilt, error_m * 1000), ("tilt, degrees", "final error, mm")),
         ):
-            for mask, colour, marker, name in (
-                (passed, GOOD, "o", "reached"),
-                (~passed, BAD, "X", "missed"),
-            ):
-                axis.scatter(
-                    rows[0][mask], rows[1][mask], c=colour, marker=marker, s=18, alpha=0.7,
-                    lw=0, label=f"{name} ({mask.sum()})",
-                )  # fmt: skip
+            panels.reached(axis, rows[0], rows[1], passed)
             axis.set(xlabel=labels[0], ylabel=labels[1])
         axes[0].set_aspect("equal")
         axes[1].set_aspect("equal")
@@ -128,12 +112,8 @@ def open_loop(path: Path, result: OpenLoop, joints: tuple[str, ...]) -> None:
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3))
-        axes[0].bar(joints, result.per_joint_deg, color=GOOD)
-        axes[0].set_ylabel("error, degrees (RMS)")
-        axes[0].tick_params(axis="x", rotation=30)
-        axes[1].plot(result.per_step_deg, "o-", color=GOOD)
-        axes[1].set(xlabel="step of the chunk", ylabel="error, degrees (RMS)")
-        axes[1].set_ylim(bottom=0)
+        panels.joint_errors(axes[0], result, joints)
+        panels.step_errors(axes[1], result)
         windows, episodes = result.summary["windows"], result.summary["episodes"]
         figure.suptitle(f"Open loop, {windows} windows of {episodes} test episodes")
         _save(figure, path)
@@ -217,7 +197,6 @@ def joint_curves(
         trial: which rollout.
         rate_hz: control steps a second.
     """
-    time = np.arange(1, policy.joint_pos.shape[1] + 1) / rate_hz
     with plt.rc_context(STYLE):
         columns = 3
         rows = -(-len(joints) // columns)
@@ -226,14 +205,9 @@ def joint_curves(
         )
         for index, name in enumerate(joints):
             axis: Axes = grid.flat[index]
-            axis.plot(time, expert.joint_pos[trial, :, index], "--", color=EXPERT, label="expert")
-            axis.plot(time, policy.command[trial, :, index], color=BAD, lw=1, label="commanded")
-            axis.plot(time, policy.joint_pos[trial, :, index], color=GOOD, label="measured")
+            panels.joint_curve(axis, policy, expert, trial, index, rate_hz)
             axis.set_title(name)
             axis.set_ylabel("rad")
-            low, high = axis.get_ylim()
-            middle, half = (low + high) / 2, max((high - low) / 2, LEAST_RANGE_RAD / 2)
-            axis.set_ylim(middle - half, middle + half)
         grid.flat[0].legend(frameon=False, fontsize=8)
         for axis in grid.flat[len(joints) :]:
             axis.set_axis_off()

@@ -81,23 +81,23 @@ def write_tables(
     cap_mm, angle = policy.error.cap_m * 1000, policy.error.angle_deg
     times = np.arange(1, cap_mm.shape[1] + 1) / rate_hz
     rows = (times, np.median(cap_mm, axis=0), np.percentile(cap_mm, 95, axis=0))
-    _table(
+    write_table(
         folder / "error_over_time.csv",
         ["time_s", "median_mm", "p95_mm", "median_deg"],
         zip(*rows, np.median(angle, axis=0), strict=True),
     )
-    _table(
+    write_table(
         folder / "open_loop_steps.csv",
         ["horizon_step", "joint_rmse_deg"],
         enumerate(open_loop.per_step_deg),
     )
-    _table(
+    write_table(
         folder / "open_loop_joints.csv",
         ["joint", "joint_rmse_deg"],
         zip(joints, open_loop.per_joint_deg, strict=True),
     )
     columns = [f"{object_name}_{kind}_{axis}" for kind in ("pos", "axis") for axis in "xyz"]
-    _table(
+    write_table(
         folder / "rollouts.csv",
         ["trial", *columns, "error_mm", "error_deg", *policy.passed, "collided"],
         (
@@ -112,7 +112,14 @@ def write_tables(
     )  # fmt: skip
 
 
-def _table(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+def write_table(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
+    """A CSV file, numbers with six digits.
+
+    Args:
+        path: the file.
+        header: names of the columns.
+        rows: their values.
+    """
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)

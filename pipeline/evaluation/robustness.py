@@ -269,7 +269,7 @@ def _cut(rollouts: Rollouts, step: int) -> tuple[Rollouts, Rollouts]:
     return part(slice(step)), part(slice(step, None))
 
 
-def write_table(path: Path, outcomes: list[Outcome]) -> None:
+def write_outcomes(path: Path, outcomes: list[Outcome]) -> None:
     """The suite as CSV, one condition a row.
 
     Args:

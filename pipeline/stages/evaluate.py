@@ -15,9 +15,11 @@ from rich.table import Table
 from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
+from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.results import ClosedLoop, judge, write_tables
-from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_table
+from pipeline.evaluation.report import Findings, write_report
+from pipeline.evaluation.results import ClosedLoop, judge, write_table, write_tables
+from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Observations, Predict
 from pipeline.evaluation.smoothness import execution_summary
 from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
@@ -78,15 +80,25 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     )
     results = _drive(loop, predict, trials, params, rate_hz)
     outcomes = _robustness(Suite(predict, loop, trials, planner, params))
+    known = Demonstrations.from_dataset(dataset)
+    failures = classify(
+        results["policy"], results["expert"], trials, known, robot, params.task,
+        params.evaluate.failures,
+    )  # fmt: skip
     with output_folder(out) as folder:
         _write(folder, params, robot, trials, results, open_loop, rate_hz)
+        write_table(folder / "failures.csv", *table(failures))
         if outcomes:
-            write_table(folder / "robustness.csv", outcomes)
+            write_outcomes(folder / "robustness.csv", outcomes)
             plots.robustness(folder / "plots" / "robustness.png", outcomes)
-        figures = _metrics(trials, results, open_loop, started)
-        figures["execution"] = execution_summary(results["policy"].rollouts, rate_hz)
-        figures["robustness"] = {outcome.condition.name: outcome.summary for outcome in outcomes}
-        write_json(folder / "metrics.json", figures)
+        metrics = _metrics(trials, results, open_loop, failures, started)
+        metrics["execution"] = execution_summary(results["policy"].rollouts, rate_hz)
+        metrics["robustness"] = {outcome.condition.name: outcome.summary for outcome in outcomes}
+        write_json(folder / "metrics.json", metrics)
+        found = Findings(
+            params, model, dataset, rate_hz, trials, results, open_loop, known, failures, metrics
+        )
+        write_report(folder, found)
     _print(results, open_loop)
     if outcomes:
         _print_robustness(outcomes)
@@ -135,7 +147,11 @@ def _robustness(suite: Suite) -> list[Outcome]:
 
 
 def _metrics(
-    trials: Trials, results: dict[str, ClosedLoop], open_loop: OpenLoop, started: float
+    trials: Trials,
+    results: dict[str, ClosedLoop],
+    open_loop: OpenLoop,
+    failures: list[Failure],
+    started: float,
 ) -> dict[str, Any]:
     floor = ("n", "success_team", "success_strict", "error_mm_median", "collisions")
     return {
@@ -143,6 +159,7 @@ def _metrics(
         "expert": {key: results["expert"].summary[key] for key in floor},
         "stand_still": {key: results["stand_still"].summary[key] for key in floor},
         "open_loop": open_loop.summary,
+        "failures": count(failures),
         "seconds": round(time.perf_counter() - started, 1),
     }
 

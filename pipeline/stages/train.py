@@ -51,7 +51,7 @@ class TrainError(PipelineError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of history.csv."""
+    """One row of history.csv, and how fast it went."""
 
     epoch: int
     train_loss: float
@@ -71,7 +71,10 @@ class Log:
             out: folder of the stage.
         """
         self._file = (out / "history.csv").open("w", newline="")
-        self._csv = csv.DictWriter(self._file, [field.name for field in fields(Epoch)])
+        # The evaluation's report depends on this file: the same training must write the same one,
+        # so the speed goes to TensorBoard and metrics.json alone.
+        names = [field.name for field in fields(Epoch) if field.name != "samples_per_s"]
+        self._csv = csv.DictWriter(self._file, names, extrasaction="ignore")
         self._csv.writeheader()
         self._events = SummaryWriter(str(out / "tensorboard"))
 

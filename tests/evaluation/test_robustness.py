@@ -16,7 +16,7 @@ from pipeline.evaluation.robustness import (
     RobustnessError,
     Suite,
     conditions,
-    write_table,
+    write_outcomes,
 )
 from pipeline.evaluation.rollout import Array, Loop, Observations
 from pipeline.evaluation.trials import Trials
@@ -118,7 +118,7 @@ def test_a_move_beyond_the_box_is_an_error(suite: Suite) -> None:
 def test_table_and_picture_say_n_and_the_severity(suite: Suite, tmp_path: Path) -> None:
     chosen = [c for c in conditions("short", 30.0) if c.name in {"nominal_0", "gains_divided_3"}]
     outcomes = list(suite.run(chosen))
-    write_table(tmp_path / "robustness.csv", outcomes)
+    write_outcomes(tmp_path / "robustness.csv", outcomes)
     with (tmp_path / "robustness.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["condition"], row["severity"], row["n"]) for row in rows] == [

@@ -92,6 +92,7 @@ def test_metrics_say_what_the_contract_says(evaluated: Path) -> None:
     assert metrics["open_loop"]["episodes"] == 2
     assert metrics["open_loop"]["windows"] == 30
     assert metrics["open_loop"]["joint_rmse_deg"] > 1
+    assert sum(metrics["failures"].values()) == 4
 
 
 def test_tables_and_pictures_are_written(evaluated: Path) -> None:
@@ -100,9 +101,14 @@ def test_tables_and_pictures_are_written(evaluated: Path) -> None:
     assert len(rows) == 4
     assert float(rows[0]["pen_pos_x"]) > 0.1
     assert {row["strict"] for row in rows} == {"0"}
+    with (evaluated / "failures.csv").open() as file:
+        failures = list(csv.DictReader(file))
+    assert len(failures) == 4
+    assert all(row["nearest_episodes"].startswith("0:") for row in failures), "one training episode"
     with (evaluated / "error_over_time.csv").open() as file:
         assert len(list(csv.DictReader(file))) == 60
     assert len(list((evaluated / "plots").glob("*.png"))) == 6
+    assert "strict success: 0 of n = 4" in (evaluated / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_robustness_suite_is_reported(evaluated: Path) -> None:

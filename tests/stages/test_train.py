@@ -107,7 +107,7 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(
 ) -> None:
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         train.run(small.override("train", seed=seed), tmp_path / name, zarr_path)
-    for file in ("best_model.pt", "final_model.pt"):
+    for file in ("best_model.pt", "final_model.pt", "history.csv", "config.json"):
         first, again, other = ((tmp_path / name / file).read_bytes() for name in "abc")
         assert first == again
         assert first != other

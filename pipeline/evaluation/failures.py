@@ -1,0 +1,332 @@
+"""Why rollouts failed: one class each, the evidence behind it, the nearest demonstrations.
+
+Arrays in, records out; knows thresholds, but no files and no policy.
+N rollouts, T control steps, J joints, E training episodes, R training rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pipeline import metrics
+from pipeline.data.store import Dataset
+from pipeline.data.windows import episode_rows, episode_starts
+from pipeline.evaluation.results import ClosedLoop
+from pipeline.evaluation.trials import Trials
+from pipeline.params import FailureParams, TaskParams
+from pipeline.robot.model import RobotModel
+
+Array = NDArray[np.float64]
+
+CLASSES = {
+    "collision": "touched the table, the object or itself at some step",
+    "limit": "a joint stood at its position limit for the whole of the end, the expert's did not",
+    "overshoot": "was inside the tolerance and left it, or near the cap (the length of the object) "
+    "and went away by more than the tolerance, or ended at the object but beyond the cap",
+    "off the data": "the object is more alone than any demonstrated one, or the arm ended far from "
+    "every pose of the demonstrations",
+    "wrong mode": "the arm ended where demonstrations go, but none of those to objects near this "
+    "one, and not as the expert does",
+    "stopped short": "on a demonstrated way to such an object, but never within the tolerance",
+}
+"""Every class and what it means, in the order in which the rules are tried: the first that holds
+names the class. Touching and limits come first since they explain all that follows."""
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """The training episodes that a failure is held against."""
+
+    episodes: NDArray[np.int64]
+    """Indices in the data set. Shape (E,)."""
+    object_pos: Array
+    """m, base frame. Shape (E, 3)."""
+    object_axis: Array
+    """Unit vectors. Shape (E, 3)."""
+    joint_pos: Array
+    """Every training row, rad, episode after episode. Shape (R, J)."""
+    owner: NDArray[np.int64]
+    """Which of the E episodes a row belongs to. Shape (R,)."""
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset) -> Demonstrations:
+        """The training split of a data set.
+
+        Args:
+            dataset: with joint positions and the object's pose in its state.
+
+        Raises:
+            LayoutError: its state lacks one of them.
+        """
+        episodes, layout = dataset.episodes("train"), dataset.layout
+        first = episode_starts(dataset.episode_ends)[episodes]
+        rows = episode_rows(dataset.episode_ends, episodes)
+        lengths = dataset.episode_ends[episodes] - first
+
+        def part(kind: str, which: NDArray[np.int64]) -> Array:
+            return layout.unpack(dataset.state[which], kind).astype(np.float64)
+
+        return cls(
+            episodes,
+            part("object_pos", first),
+            part("object_axis", first),
+            part("joint_pos", rows),
+            np.repeat(np.arange(len(episodes)), lengths),
+        )
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training episode whose object is near."""
+
+    episode: int
+    """Index in the data set."""
+    offset_mm: float
+    """Between the objects' centres."""
+    angle_deg: float
+    """Between the objects' axes."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The numbers that the rules look at, for one rollout."""
+
+    final_mm: float
+    """Distance from the cap at the end."""
+    final_deg: float
+    """Angle to the object's axis at the end."""
+    closest_mm: float
+    """Least distance from the cap."""
+    beyond_mm: float
+    """How far the gripper ended past the cap, along the approach; negative before it."""
+    collided: bool
+    was_inside: bool
+    """Whether position and angle were within the strict tolerance at some step."""
+    limit_joint: str
+    """Joint that stood at its limit, or nothing."""
+    isolation: float
+    """Distance of the object to the nearest demonstrated one, over the largest such distance among
+    the demonstrations themselves."""
+    data_rad: float
+    """From the arm's last pose to the nearest pose of all demonstrations, largest joint, rad."""
+    way_rad: float
+    """The same, to the expert's path and the demonstrations with objects near this one, rad."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed rollout."""
+
+    trial: int
+    kind: str
+    """One of CLASSES."""
+    evidence: Evidence
+    nearest: tuple[Neighbour, ...]
+    """Training episodes with the nearest objects, nearest first."""
+
+
+def failure_class(evidence: Evidence, task: TaskParams, params: FailureParams) -> str:
+    """The first class whose rule holds (the order of CLASSES).
+
+    Args:
+        evidence: of one rollout that is no strict success.
+        task: tolerances.
+        params: thresholds.
+    """
+    arrived = evidence.final_mm <= task.team_cap_m * 1000 and evidence.final_deg <= task.strict_deg
+    # An arm that stands at the object came by a way that works, demonstrated or not.
+    astray = evidence.way_rad > params.path_rad and not arrived
+    strict_mm, length_mm = task.strict_m * 1000, task.object_length_m * 1000
+    left = evidence.closest_mm <= min(length_mm, evidence.final_mm - strict_mm)
+    pushed = evidence.final_mm <= length_mm and evidence.beyond_mm > strict_mm
+    rules = {
+        "collision": evidence.collided,
+        "limit": bool(evidence.limit_joint),
+        "overshoot": evidence.was_inside or left or pushed,
+        "off the data": evidence.isolation > 1 or evidence.data_rad > params.path_rad,
+        "wrong mode": astray,
+    }
+    return next((name for name, holds in rules.items() if holds), "stopped short")
+
+
+def classify(
+    policy: ClosedLoop,
+    expert: ClosedLoop,
+    trials: Trials,
+    demonstrations: Demonstrations,
+    robot: RobotModel,
+    task: TaskParams,
+    params: FailureParams,
+) -> list[Failure]:
+    """Class every rollout that is no strict success.
+
+    Args:
+        policy: N rollouts, judged.
+        expert: the expert's on the same trials.
+        trials: their objects.
+        demonstrations: the training episodes.
+        robot: limits of the joints.
+        task: tolerances and the object's length.
+        params: thresholds.
+
+    Returns:
+        The failures, in the order of the trials.
+    """
+    failed = np.flatnonzero(~policy.passed["strict"])
+    if not len(failed):
+        return []
+    length = task.object_length_m
+    tree = cKDTree(_key(demonstrations.object_pos, demonstrations.object_axis, length))
+    wanted = _key(trials.object_pos[failed], trials.object_axis[failed], length)
+    spacing = tree.query(tree.data, k=[2])[0].max()
+    share = max(params.neighbours, round(params.way_share * len(demonstrations.episodes)))
+    distances, nearest = tree.query(wanted, k=range(1, share + 1))
+    found = []
+    for trial, distance, near in zip(failed.tolist(), distances, nearest, strict=True):
+        near = near[near < len(demonstrations.episodes)]  # noqa: PLW2901 (fewer than k: padded)
+        # A lone demonstration says nothing of how close they should lie.
+        isolation = float(distance[0] / spacing) if np.isfinite(spacing) and spacing else 0.0
+        limit = _limit_joint(policy, expert, trial, robot, task, params)
+        ways = _ways(policy, expert, trial, near, demonstrations, robot.continuous)
+        evidence = _evidence(policy, trials, trial, task, limit, isolation, ways)
+        kind = failure_class(evidence, task, params)
+        neighbours = _neighbours(near[: params.neighbours], trial, trials, demonstrations)
+        found.append(Failure(trial, kind, evidence, neighbours))
+    return found
+
+
+def count(failures: list[Failure]) -> dict[str, int]:
+    """Failures of each class, the empty ones too.
+
+    Args:
+        failures: of one evaluation.
+    """
+    return {name: sum(failure.kind == name for failure in failures) for name in CLASSES}
+
+
+def table(failures: list[Failure]) -> tuple[list[str], list[list[object]]]:
+    """The failures for failures.csv.
+
+    Args:
+        failures: of one evaluation.
+
+    Returns:
+        Names of the columns, and a row a failure. `nearest_episodes` names each training episode
+        as index:offset in mm:angle in degrees.
+    """
+    rows: list[list[object]] = [
+        [
+            failure.trial,
+            failure.kind,
+            *asdict(failure.evidence).values(),
+            " ".join(
+                f"{near.episode}:{near.offset_mm:.1f}:{near.angle_deg:.1f}"
+                for near in failure.nearest
+            ),
+        ]
+        for failure in failures
+    ]
+    names = [field.name for field in fields(Evidence)]
+    return ["trial", "class", *names, "nearest_episodes"], rows
+
+
+def _key(position: Array, axis: Array, length_m: float) -> Array:
+    """Objects as points whose distance weighs a turn by how far it moves the object's end, m."""
+    return np.concatenate([position, axis * length_m], axis=-1)
+
+
+def _evidence(
+    policy: ClosedLoop,
+    trials: Trials,
+    trial: int,
+    task: TaskParams,
+    limit_joint: str,
+    isolation: float,
+    ways: tuple[float, float],
+) -> Evidence:
+    cap_m, angle = policy.error.cap_m[trial], policy.error.angle_deg[trial]
+    position, axis = trials.object_pos[trial], trials.object_axis[trial]
+    offset = policy.rollouts.ee_pose[trial, -1, :3] - metrics.object_cap(
+        position, axis, task.object_length_m
+    )
+    return Evidence(
+        final_mm=float(cap_m[-1] * 1000),
+        final_deg=float(angle[-1]),
+        closest_mm=float(cap_m.min() * 1000),
+        beyond_mm=float(-offset @ axis * 1000),
+        collided=bool(policy.collided[trial]),
+        was_inside=bool(((cap_m <= task.strict_m) & (angle <= task.strict_deg)).any()),
+        limit_joint=limit_joint,
+        isolation=isolation,
+        data_rad=ways[0],
+        way_rad=ways[1],
+    )
+
+
+def _limit_joint(
+    policy: ClosedLoop,
+    expert: ClosedLoop,
+    trial: int,
+    robot: RobotModel,
+    task: TaskParams,
+    params: FailureParams,
+) -> str:
+    """The first joint that stands or is sent to a limit where the expert's does not."""
+
+    def pressed(joint_pos: Array) -> NDArray[np.bool_]:
+        margin = params.limit_margin_rad
+        outside = (joint_pos <= robot.lower + margin) | (joint_pos >= robot.upper - margin)
+        return np.asarray(outside.all(axis=0))
+
+    last = (trial, slice(-task.settle_steps, None))
+    stuck = pressed(policy.rollouts.joint_pos[last]) | pressed(policy.rollouts.command[last])
+    stuck &= ~pressed(expert.rollouts.joint_pos[last])
+    return robot.joints[int(np.argmax(stuck))] if stuck.any() else ""
+
+
+def _ways(
+    policy: ClosedLoop,
+    expert: ClosedLoop,
+    trial: int,
+    near: NDArray[np.int64],
+    demonstrations: Demonstrations,
+    continuous: NDArray[np.bool_],
+) -> tuple[float, float]:
+    """From the arm's last pose to all demonstrations, and to the known ways to this object."""
+    last = policy.rollouts.joint_pos[trial, -1]
+    to_data = joint_distance(demonstrations.joint_pos, last, continuous)
+    to_expert = joint_distance(expert.rollouts.joint_pos[trial], last, continuous)
+    known = np.isin(demonstrations.owner, near)
+    return float(to_data.min()), float(min(to_data[known].min(), to_expert.min()))
+
+
+def joint_distance(joint_pos: Array, other: Array, continuous: NDArray[np.bool_]) -> Array:
+    """Largest difference of any joint; a continuous joint goes the short way round.
+
+    Args:
+        joint_pos: rad. Shape (..., J).
+        other: rad. Shape (J,).
+        continuous: joints that turn without end. Shape (J,).
+
+    Returns:
+        rad. Shape (...,).
+    """
+    apart = np.abs(joint_pos - other)
+    short = np.abs((apart + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray(np.where(continuous, short, apart).max(axis=-1))
+
+
+def _neighbours(
+    near: NDArray[np.int64], trial: int, trials: Trials, demonstrations: Demonstrations
+) -> tuple[Neighbour, ...]:
+    offset = np.linalg.norm(demonstrations.object_pos[near] - trials.object_pos[trial], axis=1)
+    cosine = demonstrations.object_axis[near] @ trials.object_axis[trial]
+    angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    return tuple(
+        Neighbour(int(demonstrations.episodes[which]), float(metres * 1000), float(degrees))
+        for which, metres, degrees in zip(near, offset, angle, strict=True)
+    )

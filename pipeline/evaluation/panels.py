@@ -1,0 +1,150 @@
+"""What single diagrams show, drawn onto matplotlib axes; see `plots` and `figures` for the rest."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from pipeline.evaluation.open_loop import OpenLoop
+from pipeline.evaluation.rollout import Rollouts
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+# Okabe and Ito's palette: told apart by the colour-blind too.
+GOOD, BAD, EXPERT, OBJECT = "#0072B2", "#D55E00", "#666666", "#009E73"
+LEAST_RANGE_RAD = 0.05
+"""Joint curves span this at least, so that a tenth of a degree does not look like a swing."""
+
+
+def error(axis: Axes, policy: Array, expert: Array, rate_hz: float, floor: float) -> None:
+    """An error over time: the policy's spread and the expert's median, log scale.
+
+    Args:
+        axis: where.
+        policy: shape (N, T).
+        expert: of the expert's replay, shape (N, T).
+        rate_hz: control steps a second.
+        floor: least value shown; below it the expert's replay is exact.
+    """
+    time = np.arange(1, policy.shape[1] + 1) / rate_hz
+    low, median, high, most = np.percentile(policy, [25, 50, 75, 95], axis=0)
+    axis.fill_between(time, low, high, color=GOOD, alpha=0.25, label="policy: quartiles")
+    axis.plot(time, median, color=GOOD, label="median")
+    axis.plot(time, most, color=BAD, lw=1, label="95th percentile")
+    axis.plot(time, np.median(expert, axis=0), "--", color=EXPERT, label="expert, median")
+    axis.set(xlabel="time, s", yscale="log")
+    axis.set_ylim(bottom=floor)
+
+
+def reached(axis: Axes, x: Array, y: Array, passed: Mask) -> None:
+    """Tries as points, successes and failures told apart.
+
+    Args:
+        axis: where.
+        x: shape (N,).
+        y: shape (N,).
+        passed: shape (N,).
+    """
+    for mask, colour, marker, name in (
+        (passed, GOOD, "o", "reached"),
+        (~passed, BAD, "X", "missed"),
+    ):
+        label = f"{name} ({mask.sum()})"
+        axis.scatter(x[mask], y[mask], c=colour, marker=marker, s=18, alpha=0.7, lw=0, label=label)
+
+
+def joint_errors(axis: Axes, result: OpenLoop, joints: tuple[str, ...]) -> None:
+    """Open-loop error of each joint.
+
+    Args:
+        axis: where.
+        result: the comparison with the expert.
+        joints: names.
+    """
+    axis.bar(joints, result.per_joint_deg, color=GOOD)
+    axis.set_ylabel("error, degrees (RMS)")
+    axis.tick_params(axis="x", rotation=30)
+
+
+def step_errors(axis: Axes, result: OpenLoop) -> None:
+    """Open-loop error of each step of the chunk.
+
+    Args:
+        axis: where.
+        result: the comparison with the expert.
+    """
+    axis.plot(result.per_step_deg, "o-", color=GOOD)
+    axis.set(xlabel="step of the chunk", ylabel="error, degrees (RMS)")
+    axis.set_ylim(bottom=0)
+
+
+def joint_curve(
+    axis: Axes, policy: Rollouts, expert: Rollouts, trial: int, joint: int, rate_hz: float
+) -> None:
+    """One joint of one rollout against the expert's.
+
+    Args:
+        axis: where.
+        policy: what the policy did.
+        expert: what the expert's replay did.
+        trial: which rollout.
+        joint: which joint.
+        rate_hz: control steps a second.
+    """
+    time = np.arange(1, policy.joint_pos.shape[1] + 1) / rate_hz
+    axis.plot(time, expert.joint_pos[trial, :, joint], "--", color=EXPERT, label="expert")
+    axis.plot(time, policy.command[trial, :, joint], color=BAD, lw=1, label="commanded")
+    axis.plot(time, policy.joint_pos[trial, :, joint], color=GOOD, label="measured")
+    low, high = axis.get_ylim()
+    middle, half = (low + high) / 2, max((high - low) / 2, LEAST_RANGE_RAD / 2)
+    axis.set_ylim(middle - half, middle + half)
+
+
+def losses(axis: Axes, epoch: Array, train: Array, val: Array) -> None:
+    """Training and validation loss, log scale.
+
+    Args:
+        axis: where.
+        epoch: shape (K,).
+        train: shape (K,).
+        val: shape (K,).
+    """
+    axis.plot(epoch, train, ".-", color=EXPERT, label="training")
+    axis.plot(epoch, val, ".-", color=GOOD, label="validation")
+    axis.set(xlabel="epoch", ylabel="loss", yscale="log")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def histogram(axis: Axes, values: Array, label: str) -> None:
+    """How often values occur.
+
+    Args:
+        axis: where.
+        values: shape (N,).
+        label: quantity and unit.
+    """
+    # Values that differ by rounding alone are one value: bins between them would show noise.
+    spread = float(np.ptp(values))
+    flat = spread <= 1e-6 * max(1.0, float(np.abs(values).max()))
+    axis.hist(np.round(values, 6), bins=1 if flat else 24, color=GOOD)
+    axis.set(xlabel=label, ylabel="episodes")
+
+
+def intervals(axis: Axes, names: list[str], share: Array, low: Array, high: Array) -> None:
+    """Shares with their intervals, one line each, the first on top.
+
+    Args:
+        axis: where.
+        names: of the lines.
+        share: between 0 and 1, shape (K,).
+        low: lower bounds, shape (K,).
+        high: upper bounds, shape (K,).
+    """
+    rows = np.arange(len(names))
+    axis.hlines(rows, low * 100, high * 100, color=GOOD, lw=3, alpha=0.4)
+    axis.plot(share * 100, rows, "o", color=GOOD)
+    axis.set_yticks(rows, names)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set(xlabel="strict success, % (bar: 95 % interval)", xlim=(-2, 102))

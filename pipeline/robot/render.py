@@ -1,0 +1,107 @@
+"""Pictures of the arm at work, drawn by MuJoCo off screen where the machine has EGL or OSMesa.
+
+The drawing happens in a child process: where graphics libraries are missing or crash, the answer
+is a reason instead of pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.params import RobotParams, TaskParams
+from pipeline.robot.model import RobotModel
+
+Array = NDArray[np.float64]
+PLATFORMS = ("egl", "osmesa")
+"""MuJoCo's off-screen platforms on Linux: with and without a GPU, in the order of trial."""
+TIMEOUT_S = 120
+WORKER = "pipeline.robot.render_worker"
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Frames, or why there are none."""
+
+    frames: NDArray[np.uint8] | None
+    """RGB, shape (F, height, width, 3)."""
+    how: str
+    """The platform that drew them, or what each one said."""
+
+
+def render(
+    robot: RobotParams,
+    task: TaskParams,
+    joint_pos: Array,
+    object_pos: Array,
+    object_axis: Array,
+    size: tuple[int, int],
+    platforms: tuple[str, ...] = PLATFORMS,
+) -> Pictures:
+    """Draw the arm and the object, one picture a pose.
+
+    Args:
+        robot: description file and joints.
+        task: size of the object, height of the table.
+        joint_pos: rad. Shape (F, J).
+        object_pos: centres, m, base frame. Shape (F, 3).
+        object_axis: unit axes, base frame. Shape (F, 3).
+        size: width and height of a picture, pixels.
+        platforms: values of MUJOCO_GL to try.
+    """
+    model = RobotModel.from_params(robot)
+    base = model.world_base
+    cap = object_pos + object_axis * task.object_length_m
+    points = np.concatenate([*(model.link_positions(pose) for pose in joint_pos[::5]), cap])
+    low, high = points.min(axis=0), points.max(axis=0)
+    reasons = []
+    with tempfile.TemporaryDirectory() as folder:
+        given, drawn = Path(folder) / "task.npz", Path(folder) / "frames.npy"
+        np.savez(
+            given,
+            urdf=str(robot.urdf.resolve()),
+            joints=np.array(robot.joints),
+            joint_pos=joint_pos,
+            object_pos=object_pos @ base.rotation.T + base.translation,
+            object_axis=object_axis @ base.rotation.T,
+            length_m=task.object_length_m,
+            radius_m=task.object_radius_m,
+            table_m=task.table_height_m + base.translation[2],
+            centre=base.rotation @ ((low + high) / 2) + base.translation,
+            # Somewhat inside the ball around all that moves: its corners stay empty.
+            extent_m=0.42 * np.linalg.norm(high - low),
+            width=size[0],
+            height=size[1],
+        )
+        for platform in platforms:
+            reason = _run(platform, given, drawn)
+            if reason is None:
+                return Pictures(np.load(drawn), f"MuJoCo off screen ({platform})")
+            reasons.append(f"{platform}: {reason}")
+    return Pictures(None, "; ".join(reasons))
+
+
+def _run(platform: str, given: Path, drawn: Path) -> str | None:
+    """Draw in a child process; the last line of what went wrong, or None."""
+    command = [sys.executable, "-m", WORKER, str(given), str(drawn)]
+    # The package may be imported from any folder; the child must find the same one.
+    root = str(Path(__file__).parents[2])
+    paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+    try:
+        child = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
+            env={**os.environ, "MUJOCO_GL": platform, "PYTHONPATH": paths},
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"no picture after {TIMEOUT_S} s"
+    if child.returncode == 0 and drawn.is_file():
+        return None
+    lines = child.stderr.strip().splitlines()
+    return lines[-1] if lines else f"ended with {child.returncode}"
