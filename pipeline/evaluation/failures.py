@@ -133,7 +133,7 @@ def failure_class(evidence: Evidence, task: TaskParams, params: FailureParams) -
     """The first class whose rule holds (the order of CLASSES).
 
     Args:
-        evidence: of one rollout that is no strict success.
+        evidence: of one rollout that is no strict success or touched something.
         task: tolerances.
         params: thresholds.
     """
@@ -162,7 +162,7 @@ def classify(
     task: TaskParams,
     params: FailureParams,
 ) -> list[Failure]:
-    """Class every rollout that is no strict success.
+    """Class every rollout that is no strict success or touched something.
 
     Args:
         policy: N rollouts, judged.
@@ -176,7 +176,7 @@ def classify(
     Returns:
         The failures, in the order of the trials.
     """
-    failed = np.flatnonzero(~policy.passed["strict"])
+    failed = np.flatnonzero(~policy.passed["collision_free"])
     if not len(failed):
         return []
     length = task.object_length_m

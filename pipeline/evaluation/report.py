@@ -119,7 +119,7 @@ def _closed_loop(found: Findings) -> dict[str, Any]:
     task, joints = found.params.task, found.params.robot.joints
     final_mm = policy.error.cap_m[:, -1] * 1000
     # Failures first: a collision may end close to the cap.
-    order = np.lexsort((-final_mm, policy.passed["strict"])).tolist()
+    order = np.lexsort((-final_mm, policy.passed["collision_free"])).tolist()
     worst = order[: found.params.evaluate.films]
     made, how = films(
         found.params, found.trials, policy.rollouts, expert.rollouts, worst, found.rate_hz

@@ -24,7 +24,8 @@ def expert(params: Params, trials: Trials) -> Rollouts:
 
 @pytest.fixture(scope="module")
 def still(expert: Rollouts) -> Rollouts:
-    return Rollouts(*(np.repeat(part[:, :1], 40, axis=1) for part in vars(expert).values()))
+    parts = (expert.joint_pos, expert.command, expert.ee_pose)
+    return Rollouts(*(np.repeat(part[:, :1], 40, axis=1) for part in parts))
 
 
 def test_stick_figures_stand_in_where_nothing_renders(
