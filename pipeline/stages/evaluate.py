@@ -196,8 +196,10 @@ def _write(
 
 def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
     number = results["policy"].summary["n"]
-    table = Table(title=f"Closed loop, n = {number}", title_justify="left", box=SIMPLE_HEAD)
-    headings = ("", "team %", "strict %", "interval", "5 mm %", "free %", "median", "95th")
+    table = Table(
+        title=f"Closed loop, n = {number}, %", title_justify="left", box=SIMPLE_HEAD, padding=0
+    )
+    headings = ("", "team", "strict", "interval", "5 mm", "free", "median mm", "95th mm")
     for heading in headings:
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     for name, result in results.items():
@@ -210,8 +212,8 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
             f"{low * 100:.1f}–{high * 100:.1f}",
             f"{row['success_5mm'] * 100:.1f}",
             f"{row['success_collision_free'] * 100:.1f}",
-            f"{row['error_mm_median']:.1f} mm",
-            f"{row['error_mm_p95']:.1f} mm",
+            f"{row['error_mm_median']:.1f}",
+            f"{row['error_mm_p95']:.1f}",
         )
     console.print(table)
     summary = open_loop.summary
