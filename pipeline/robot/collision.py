@@ -1,6 +1,6 @@
 """Does the arm touch itself, the table or the object? Judged on the URDF's collision shapes.
 
-Knows the scene (table, one long thin object) and the SRDF; knows nothing of planning.
+Knows the scene (table, boxes, one long thin object) and the SRDF; knows nothing of planning.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ Array = NDArray[np.float64]
 
 TABLE_HALF_WIDTH_M = 5.0
 TABLE_THICKNESS_M = 0.5
+OBSTACLE = "obstacle"
+"""The boxes of a scene are named "obstacle 1", "obstacle 2", … in their order."""
 
 
 class CollisionChecker:
-    """Arm, gripper, table and object in one scene, without the pairs that the SRDF leaves out.
+    """Arm, gripper, table, obstacles and object in one scene, without the SRDF's pairs.
 
     The object stands still in the base frame; every link may touch it, gripper and fingers too.
     """
 
-    def __init__(self, robot: RobotParams, task: TaskParams):
+    def __init__(self, robot: RobotParams, task: TaskParams, clearance_m: float = 0.0):
         """Build the scene.
 
         Args:
             robot: description files and base link.
-            task: size of the object, height of the table.
+            task: size of the object, height of the table, obstacles.
+            clearance_m: by how much obstacles are made larger on every side.
 
         Raises:
             ModelError: URDF or SRDF is missing or unreadable, or the URDF has no collision shapes.
@@ -48,6 +51,14 @@ class CollisionChecker:
         box = coal.Box(2 * TABLE_HALF_WIDTH_M, 2 * TABLE_HALF_WIDTH_M, TABLE_THICKNESS_M)
         below = np.array([0.0, 0.0, task.table_height_m - TABLE_THICKNESS_M / 2])
         self._add("table", box, self._to_base * pin.SE3(np.eye(3), below))
+        for number, obstacle in enumerate(task.scenes[task.scene], start=1):
+            placement = pin.SE3(np.eye(3), np.array(obstacle.centre_m))
+            name = f"{OBSTACLE} {number}"
+            self._add(
+                name,
+                coal.Box(*(size + 2 * clearance_m for size in obstacle.size_m)),
+                self._to_base * placement,
+            )
         # A capsule's length leaves out its round ends; the object keeps its whole length.
         straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
         capsule = coal.Capsule(task.object_radius_m, straight)
@@ -126,7 +137,7 @@ class CollisionChecker:
     def touching(
         self, joint_pos: Array, object_pos: Array, object_axis: Array
     ) -> tuple[str, str] | None:
-        """The first pair that touches, by link (or "table", or the object's name).
+        """The first pair that touches, by link (or table, obstacle, object).
 
         Args:
             joint_pos: rad, shape (J,).

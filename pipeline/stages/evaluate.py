@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.table import Table
 from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
+from pipeline.evaluation.grasps import grasp_summary, lifted
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.results import ClosedLoop, judge, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_table
@@ -25,12 +27,16 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
 from pipeline.robot.sim import Simulator
 from pipeline.run import console, output_folder, require_own_folder, track, write_json
 
 Array = NDArray[np.float64]
+
+TIME_TO_SPARE = 1.5
+"""A rollout lasts this many times the longest of the expert's plans at least."""
 
 
 class EvaluateError(PipelineError):
@@ -77,6 +83,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz
     )
     results = _drive(loop, predict, trials, params, rate_hz)
+    grasps = _grasp(params, results, trials)
     outcomes = _robustness(Suite(predict, loop, trials, planner, params))
     with output_folder(out) as folder:
         _write(folder, params, robot, trials, results, open_loop, rate_hz)
@@ -86,10 +93,16 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         figures = _metrics(trials, results, open_loop, started)
         figures["execution"] = execution_summary(results["policy"].rollouts, rate_hz)
         figures["robustness"] = {outcome.condition.name: outcome.summary for outcome in outcomes}
-        write_json(folder / "metrics.json", figures)
+        write_json(folder / "metrics.json", {**figures, **grasps})
     _print(results, open_loop)
     if outcomes:
         _print_robustness(outcomes)
+    if grasps:
+        row = grasps["grasp"]
+        console.print(
+            f"Grasped and lifted: {row['success']:.0%} of {row['n']} "
+            f"(expert {row['expert']['success']:.0%})"
+        )
 
 
 def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) -> float:
@@ -110,7 +123,8 @@ def _drive(
     loop: Loop, predict: Predict, trials: Trials, params: Params, rate_hz: float
 ) -> dict[str, ClosedLoop]:
     """Policy, and the expert's replay and a stand-still policy as its ceiling and floor."""
-    steps = params.evaluate.rollout_steps
+    longest_s = max(plan.duration_s for plan in trials.plans)
+    steps = max(params.evaluate.rollout_steps, math.ceil(TIME_TO_SPARE * longest_s * rate_hz))
     still = np.tile(loop.model.home, (len(trials), steps, 1))
     rollouts = {
         "policy": loop.run(predict, trials, steps, params.evaluate.seed),
@@ -132,6 +146,19 @@ def _robustness(suite: Suite) -> list[Outcome]:
     chosen = conditions(size, suite.loop.policy_hz)
     console.print(f"Robustness: {len(chosen)} conditions, {number} trials each")
     return list(track(suite.run(chosen), "Robustness", len(chosen)))
+
+
+def _grasp(params: Params, results: dict[str, ClosedLoop], trials: Trials) -> dict[str, Any]:
+    """The entry `grasp` of metrics.json; none where it is left out."""
+    number = params.evaluate.grasp_pens
+    if number == 0:
+        return {}
+    console.print(f"Grasping {min(number, len(trials))} {params.task.object}s")
+    simulator = GraspSimulator(params.robot, params.task, params.evaluate)
+    policy, expert = (
+        lifted(simulator, results[name], trials, number) for name in ("policy", "expert")
+    )
+    return {"grasp": grasp_summary(policy, expert)}
 
 
 def _metrics(

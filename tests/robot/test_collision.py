@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.params import Params, RobotParams
 from pipeline.robot.collision import CollisionChecker
-from pipeline.robot.model import ModelError
+from pipeline.robot.model import ModelError, RobotModel
 
 UP = np.array([0.0, 0.0, 1.0])
 AWAY = np.array([0.4, 0.4, 0.3])
@@ -97,3 +97,29 @@ def test_a_urdf_without_shapes_is_refused(params: Params, tmp_path: Path) -> Non
     robot = params.override("robot", urdf=path).robot
     with pytest.raises(ModelError, match="no link has a <collision>"):
         CollisionChecker(robot, params.task)
+
+
+def test_the_arm_touches_the_scene_s_boxes_where_they_stand(params: Params) -> None:
+    arm = CollisionChecker(params.robot, params.task).model
+    tip = arm.tcp(arm.home).translation
+    boxes = [
+        {"centre_m": (1.0, 1.0, 1.0), "size_m": (0.1, 0.1, 0.1)},
+        {"centre_m": tuple(tip), "size_m": (0.2, 0.02, 0.02)},
+    ]
+    task = params.override("task", scene="bars", scenes={"bars": boxes}).task
+    pair = CollisionChecker(params.robot, task).touching(arm.home, AWAY, UP)
+    assert pair is not None
+    assert "obstacle 2" in pair
+    boxes[1]["size_m"] = (0.02, 0.02, 0.02)
+    between_the_fingers = params.override("task", scene="bars", scenes={"bars": boxes}).task
+    assert not CollisionChecker(params.robot, between_the_fingers).collides(arm.home, AWAY, UP)
+
+
+def test_boxes_are_in_the_base_frame_of_any_arm(crane: RobotParams, params: Params) -> None:
+    arm = RobotModel.from_params(crane)
+    hand = arm.link_positions(arm.home)[-2]
+    box = {"centre_m": tuple(hand), "size_m": (0.05, 0.05, 0.05)}
+    task = params.override("task", table_height_m=-0.2, scene="one", scenes={"one": [box]}).task
+    pair = CollisionChecker(crane, task).touching(arm.home, AWAY - 2 * UP, UP)
+    assert pair is not None
+    assert "obstacle 1" in pair
