@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -34,9 +33,6 @@ from pipeline.robot.sim import Simulator
 from pipeline.run import console, output_folder, require_own_folder, track, write_json
 
 Array = NDArray[np.float64]
-
-TIME_TO_SPARE = 1.5
-"""A rollout lasts this many times the longest of the expert's plans at least."""
 
 
 class EvaluateError(PipelineError):
@@ -123,8 +119,7 @@ def _drive(
     loop: Loop, predict: Predict, trials: Trials, params: Params, rate_hz: float
 ) -> dict[str, ClosedLoop]:
     """Policy, and the expert's replay and a stand-still policy as its ceiling and floor."""
-    longest_s = max(plan.duration_s for plan in trials.plans)
-    steps = max(params.evaluate.rollout_steps, math.ceil(TIME_TO_SPARE * longest_s * rate_hz))
+    steps = trials.steps(rate_hz, params.evaluate.rollout_steps)
     still = np.tile(loop.model.home, (len(trials), steps, 1))
     rollouts = {
         "policy": loop.run(predict, trials, steps, params.evaluate.seed),
