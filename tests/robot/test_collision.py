@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.params import Params, RobotParams
 from pipeline.robot.collision import CollisionChecker
@@ -16,6 +18,11 @@ AWAY = np.array([0.4, 0.4, 0.3])
 @pytest.fixture(scope="module")
 def checker(params: Params) -> CollisionChecker:
     return CollisionChecker(params.robot, params.task)
+
+
+@pytest.fixture(scope="module")
+def barred(params: Params) -> CollisionChecker:
+    return CollisionChecker(params.robot, params.override("task", scene="bar").task, 0.02)
 
 
 def test_home_is_free(checker: CollisionChecker) -> None:
@@ -123,3 +130,14 @@ def test_boxes_are_in_the_base_frame_of_any_arm(crane: RobotParams, params: Para
     pair = CollisionChecker(crane, task).touching(arm.home, AWAY - 2 * UP, UP)
     assert pair is not None
     assert "obstacle 1" in pair
+
+
+@given(st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6), st.floats(-0.2, 0.2))
+def test_the_quick_check_agrees_with_every_pair(
+    barred: CollisionChecker, shares: list[float], y_m: float
+) -> None:
+    model = barred.model
+    joint_pos = np.array(shares) * np.minimum(model.upper, 1.6)
+    position = np.array([0.4, y_m, 0.3])
+    collides = barred.collides(joint_pos, position, UP)
+    assert collides == (barred.touching(joint_pos, position, UP) is not None)

@@ -99,7 +99,7 @@ def test_effort_is_bounded_by_checks(params: Params, monkeypatch: pytest.MonkeyP
     def walled_off(joint_pos: Array, object_pos: Array, object_axis: Array) -> bool:
         nonlocal calls
         calls += 1
-        return bool(0.05 < joint_pos[0] < 0.15)
+        return bool(0.05 < joint_pos[0] < 0.3)  # wider than a step of the search
 
     monkeypatch.setattr(planner.checker, "collides", walled_off)
     rng = np.random.default_rng(1)
