@@ -8,92 +8,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import PipelineError
+from pipeline.world import (
+    Box,
+    Count,
+    Fraction,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    RobotParams,
+    Section,
+    StateField,
+    TaskParams,
+)
 
-StateField = Literal["joint_pos", "joint_vel", "ee_pose", "object_pos", "object_axis"]
-PositiveInt = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Vector3 = tuple[float, float, float]
+__all__ = [
+    "CollectParams", "DatasetParams", "EvaluateParams", "ExportParams", "IngestParams", "Params",
+    "ParamsError", "PolicyParams", "RobotParams", "StateField", "TaskParams", "TrainParams",
+    "load_params",
+]  # fmt: skip
 
 
 class ParamsError(PipelineError):
     """params.yaml is missing, unreadable, or holds a value that does not fit."""
-
-
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys and wrong types are refused, values are frozen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ServoParams(Section):
-    """The simulated position servo, one number a joint."""
-
-    kp: tuple[Positive, ...]
-    damping_ratio: Positive
-    armature_kg_m2: tuple[NonNegative, ...]
-
-
-class RobotParams(Section):
-    """The arm: its description files, joint order, frames and limits."""
-
-    urdf: Path
-    srdf: Path
-    base_link: str
-    joints: tuple[str, ...]
-    tip_link: str
-    tcp_offset_m: float
-    home_rad: tuple[float, ...]
-    acceleration_limits_rad_s2: tuple[Positive, ...]
-    servo: ServoParams
-
-    @model_validator(mode="after")
-    def _one_number_a_joint(self) -> RobotParams:
-        sizes = {
-            "home_rad": len(self.home_rad),
-            "acceleration_limits_rad_s2": len(self.acceleration_limits_rad_s2),
-            "servo.kp": len(self.servo.kp),
-            "servo.armature_kg_m2": len(self.servo.armature_kg_m2),
-        }
-        for name, size in sizes.items():
-            if size != len(self.joints):
-                raise ValueError(f"{name} has {size} numbers for {len(self.joints)} joints")
-        if len(set(self.joints)) != len(self.joints):
-            raise ValueError(f"joints are named twice: {list(self.joints)}")
-        return self
-
-
-class TaskParams(Section):
-    """What is grasped, where it may lie, and what counts as success."""
-
-    object: str
-    state_fields: tuple[StateField, ...]
-    object_length_m: Positive
-    object_radius_m: Positive
-    cap_min_m: Vector3
-    cap_max_m: Vector3
-    tilt_max_deg: Annotated[float, Field(ge=0, le=180)]
-    table_height_m: float
-    team_cap_m: Positive
-    team_axis_m: Positive
-    strict_m: Positive
-    strict_deg: Positive
-    tight_m: Positive
-    tight_deg: Positive
-    settle_steps: PositiveInt
-
-    @model_validator(mode="after")
-    def _box_is_a_box(self) -> TaskParams:
-        if any(low > high for low, high in zip(self.cap_min_m, self.cap_max_m, strict=True)):
-            raise ValueError(f"cap_min_m {self.cap_min_m} exceeds cap_max_m {self.cap_max_m}")
-        return self
 
 
 class CollectParams(Section):
@@ -103,6 +44,7 @@ class CollectParams(Section):
     seed: Count
     ik: Literal["nearest", "random"]
     ik_seeds: PositiveInt
+    clearance_m: NonNegative
     collision_resolution: Annotated[float, Field(gt=0, le=1)]
     planning_checks: PositiveInt
     plan_dt_s: Positive
@@ -246,6 +188,11 @@ class EvaluateParams(Section):
     physics_steps: PositiveInt
     failures: FailureParams
     films: Count
+    grasp_pens: Count
+    grasp_lift_m: Positive
+    grasp_hold_s: Positive
+    grasp_rise_m: Positive
+    grasp_slip_m: Positive
     open_loop_windows: Count
     robustness: Literal["off", "short", "full"]
     robustness_pens: PositiveInt
@@ -340,5 +287,8 @@ def _describe(problem: Any, data: dict[str, Any]) -> str:
 def _siblings(location: tuple[int | str, ...]) -> list[str]:
     section: Any = Params
     for part in location[:-1]:
+        if part == "scenes":
+            # A mapping of lists: two more steps that name no field.
+            return sorted(Box.model_fields)
         section = section.model_fields[part].annotation
     return sorted(section.model_fields)

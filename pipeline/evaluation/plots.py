@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pipeline import metrics
@@ -24,6 +26,7 @@ from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams
 from pipeline.robot.model import RobotModel
+from pipeline.world import Box
 
 Array = NDArray[np.float64]
 STYLE: Any = {
@@ -94,6 +97,10 @@ def reach_map(
             axis.set(xlabel=labels[0], ylabel=labels[1])
         axes[0].set_aspect("equal")
         axes[1].set_aspect("equal")
+        for box in task.scenes[task.scene]:
+            (x, y, z), (dx, dy, dz) = box.centre_m, box.size_m
+            axes[0].add_patch(Rectangle((x - dx / 2, y - dy / 2), dx, dy, fc=EXPERT, alpha=0.5))
+            axes[1].add_patch(Rectangle((x - dx / 2, z - dz / 2), dx, dz, fc=EXPERT, alpha=0.5))
         axes[2].axhline(task.strict_m * 1000, color=EXPERT, lw=1, ls="--")
         axes[2].set_yscale("log")
         figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncol=2, loc="upper left")
@@ -160,6 +167,8 @@ def worst_rollouts(
                 half = trials.object_axis[trial] * task.object_length_m / 2
                 ends = trials.object_pos[trial] + np.stack([-half, half])
                 axis.plot(*ends.T, color=OBJECT, lw=4)
+                for box in task.scenes[task.scene]:
+                    _box(axis, box)
                 _frame(axis)
                 if row == 0:
                     axis.set_title(f"{(instant + 1) / rate_hz:.1f} s", y=0.95)
@@ -174,6 +183,16 @@ def worst_rollouts(
 
 def _stick(axis: Any, points: Array, colour: str, width: float) -> None:
     axis.plot(*points.T, color=colour, lw=width, solid_capstyle="round")
+
+
+def _box(axis: Any, box: Box) -> None:
+    """The twelve edges of an obstacle."""
+    half = np.array(box.size_m) / 2
+    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
+    for first, second in itertools.combinations(corners, 2):
+        if (first != second).sum() == 1:
+            edge = np.array(box.centre_m) + np.stack([first, second]) * half
+            axis.plot(*edge.T, color=EXPERT, lw=0.6)
 
 
 def _frame(axis: Any) -> None:

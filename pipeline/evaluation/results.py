@@ -44,7 +44,7 @@ def judge(
     Args:
         rollouts: N rollouts.
         trials: their objects.
-        checker: the planner's own collision checks.
+        checker: collision checks, with no clearance.
         task: thresholds and the object's length.
     """
     error = metrics.reach_error(

@@ -22,6 +22,7 @@ from pipeline.evaluation.results import judge
 from pipeline.evaluation.rollout import Loop, Predict, Rollouts, collided
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
+from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.planner import Planner
 from pipeline.robot.sim import Simulator
 
@@ -178,14 +179,15 @@ class Suite:
         rate = condition.control_hz or self.loop.policy_hz
         ratio = rate / self.loop.policy_hz
         moved = self._second_places(condition.move_m) if condition.move_m > 0 else None
-        steps = round(evaluate.rollout_steps * ratio)
+        steps = self.trials.steps(rate, round(evaluate.rollout_steps * ratio))
         rollouts = self._loop(condition, rate).run(
             self.predict, self.trials, steps, evaluate.seed, condition.disturbance,
             self._starts(condition.disturbance.start_rad), moved,
         )  # fmt: skip
         # At rest for as long as at the policy's own rate.
         task = task.model_copy(update={"settle_steps": max(round(task.settle_steps * ratio), 1)})
-        checker = self.planner.checker
+        # Not the planner's: that one keeps a clearance.
+        checker = CollisionChecker(self.params.robot, self.params.task)
         if moved is None:
             result = judge(rollouts, self.trials, checker, task)
             error, hits = result.error, result.collided

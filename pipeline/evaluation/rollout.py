@@ -231,7 +231,7 @@ def collided(checker: CollisionChecker, rollouts: Rollouts, trials: Trials) -> N
     """Which rollouts touched the table, the object or the arm itself at any control step.
 
     Args:
-        checker: the planner's own collision checks.
+        checker: collision checks, with no clearance.
         rollouts: N rollouts.
         trials: their objects.
 

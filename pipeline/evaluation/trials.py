@@ -5,6 +5,7 @@ Knows the planner and the simulator's rate, nothing of policies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,9 @@ from pipeline.robot.planner import Planner, sample_object
 from pipeline.robot.retime import Plan
 
 Array = NDArray[np.float64]
+
+TIME_TO_SPARE = 1.5
+"""A rollout lasts this many times the longest of the expert's plans at least."""
 
 
 class TrialError(PipelineError):
@@ -50,6 +54,16 @@ class Trials:
             object_axis=self.object_axis[:number],
             plans=self.plans[:number],
         )
+
+    def steps(self, rate_hz: float, least: int) -> int:
+        """Control steps of a rollout: half as long again as the longest plan at least.
+
+        Args:
+            rate_hz: control steps a second.
+            least: steps where the plans are short.
+        """
+        longest_s = max(plan.duration_s for plan in self.plans)
+        return max(least, math.ceil(TIME_TO_SPARE * longest_s * rate_hz))
 
 
 def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> Trials:

@@ -1,6 +1,6 @@
 """Does the arm touch itself, the table or the object? Judged on the URDF's collision shapes.
 
-Knows the scene (table, one long thin object) and the SRDF; knows nothing of planning.
+Knows the scene (table, boxes, one long thin object) and the SRDF; knows nothing of planning.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ Array = NDArray[np.float64]
 
 TABLE_HALF_WIDTH_M = 5.0
 TABLE_THICKNESS_M = 0.5
+OBSTACLE = "obstacle"
+"""The boxes of a scene are named "obstacle 1", "obstacle 2", … in their order."""
 
 
 class CollisionChecker:
-    """Arm, gripper, table and object in one scene, without the pairs that the SRDF leaves out.
+    """Arm, gripper, table, obstacles and object in one scene, without the SRDF's pairs.
 
     The object stands still in the base frame; every link may touch it, gripper and fingers too.
     """
 
-    def __init__(self, robot: RobotParams, task: TaskParams):
+    def __init__(self, robot: RobotParams, task: TaskParams, clearance_m: float = 0.0):
         """Build the scene.
 
         Args:
             robot: description files and base link.
-            task: size of the object, height of the table.
+            task: size of the object, height of the table, obstacles.
+            clearance_m: by how much obstacles are made larger on every side.
 
         Raises:
             ModelError: URDF or SRDF is missing or unreadable, or the URDF has no collision shapes.
@@ -48,6 +51,14 @@ class CollisionChecker:
         box = coal.Box(2 * TABLE_HALF_WIDTH_M, 2 * TABLE_HALF_WIDTH_M, TABLE_THICKNESS_M)
         below = np.array([0.0, 0.0, task.table_height_m - TABLE_THICKNESS_M / 2])
         self._add("table", box, self._to_base * pin.SE3(np.eye(3), below))
+        for number, obstacle in enumerate(task.scenes[task.scene], start=1):
+            placement = pin.SE3(np.eye(3), np.array(obstacle.centre_m))
+            name = f"{OBSTACLE} {number}"
+            self._add(
+                name,
+                coal.Box(*(size + 2 * clearance_m for size in obstacle.size_m)),
+                self._to_base * placement,
+            )
         # A capsule's length leaves out its round ends; the object keeps its whole length.
         straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
         capsule = coal.Capsule(task.object_radius_m, straight)
@@ -59,6 +70,11 @@ class CollisionChecker:
         self._placed: tuple[float, ...] = ()
         self._data = self.model.pinocchio.createData()
         self._results = self._scene.createData()
+        # Most pairs are far apart: boxes around the shapes tell so in a third of the time.
+        self._broad = pin.BroadPhaseManager_DynamicAABBTreeCollisionManager(
+            self.model.pinocchio, self._scene, self._results
+        )
+        self._at_first = pin.CollisionCallBackDefault(self._scene, self._results, True)
 
     def _add(self, name: str, shape: coal.CollisionGeometry, placement: pin.SE3) -> int:
         # Parent joint 0 is the world: pairs of things that both stand there are never checked.
@@ -74,7 +90,18 @@ class CollisionChecker:
         pose = self._to_base * pin.SE3(turn.toRotationMatrix(), np.asarray(object_pos))
         self._scene.geometryObjects[self._object].placement = pose
 
-    def _check(self, joint_pos: Array, stop_at_first: bool) -> bool:
+    def _check(self, joint_pos: Array) -> bool:
+        return bool(
+            pin.computeCollisions(
+                self.model.pinocchio,
+                self._data,
+                self._broad,
+                self._at_first,
+                self.model.configuration(joint_pos),
+            )
+        )
+
+    def _check_every_pair(self, joint_pos: Array) -> bool:
         return bool(
             pin.computeCollisions(
                 self.model.pinocchio,
@@ -82,7 +109,7 @@ class CollisionChecker:
                 self._scene,
                 self._results,
                 self.model.configuration(joint_pos),
-                stop_at_first,
+                False,
             )
         )
 
@@ -95,7 +122,7 @@ class CollisionChecker:
             object_axis: its unit axis, base frame, shape (3,).
         """
         self._place(object_pos, object_axis)
-        return self._check(joint_pos, True)
+        return self._check(joint_pos)
 
     def colliding(
         self, joint_pos: Array, object_pos: Array, object_axis: Array
@@ -111,7 +138,7 @@ class CollisionChecker:
             Shape (T,).
         """
         self._place(object_pos, object_axis)
-        return np.fromiter((self._check(q, True) for q in joint_pos), np.bool_, len(joint_pos))
+        return np.fromiter((self._check(q) for q in joint_pos), np.bool_, len(joint_pos))
 
     def any_collision(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> int:
         """Number of samples of a motion that touch something.
@@ -126,7 +153,7 @@ class CollisionChecker:
     def touching(
         self, joint_pos: Array, object_pos: Array, object_axis: Array
     ) -> tuple[str, str] | None:
-        """The first pair that touches, by link (or "table", or the object's name).
+        """The first pair that touches, by link (or table, obstacle, object).
 
         Args:
             joint_pos: rad, shape (J,).
@@ -137,7 +164,7 @@ class CollisionChecker:
             Two names, or None where nothing touches.
         """
         self._place(object_pos, object_axis)
-        if not self._check(joint_pos, False):
+        if not self._check_every_pair(joint_pos):
             return None
         hits = [result.isCollision() for result in self._results.collisionResults]
         pair = self._scene.collisionPairs[hits.index(True)]

@@ -24,6 +24,8 @@ MAX_ITERATIONS = 80
 MAX_STEP_RAD = 0.3
 PATIENCE = 12
 """Iterations after which the error must have shrunk by a tenth, or the start is given up."""
+LEAN_DAMPING = 0.05
+"""Damping of the secondary task; keeps it quiet where the direction is out of reach, rad²."""
 BRANCH_SEED = 0
 """Seed of the fixed starts of `nearest`: the solution must be a function of the goal alone."""
 
@@ -138,6 +140,39 @@ class InverseKinematics:
             q = np.clip(q + step, model.lower, model.upper)
         return None
 
+    def lean(self, position: Array, direction: Array, start: Array) -> Array | None:
+        """The position exactly, the direction as nearly as reach and limits allow.
+
+        Two tasks with priority (Nakamura 1991): joints that leave the position alone turn towards
+        the direction.
+
+        Args:
+            position: where the grasp centre shall be, m, base frame, shape (3,).
+            direction: where its z axis should point, unit, base frame, shape (3,).
+            start: joint positions, rad, shape (J,).
+
+        Returns:
+            Joint positions (J,) within 1e-6 m of the position, or None.
+        """
+        model = self._model
+        placement = model.world_base
+        goal = placement.act(position), placement.rotation @ direction
+        q = start.copy()
+        reached = None
+        for _ in range(MAX_ITERATIONS):
+            error, jacobian = self._linearise(q, *goal)
+            if np.linalg.norm(error[:3]) < POSITION_TOLERANCE_M:
+                reached = q
+            step = _prioritised_step(jacobian, error)
+            blocked = ((q <= model.lower) & (step < 0)) | ((q >= model.upper) & (step > 0))
+            if blocked.any():
+                step = _prioritised_step(np.where(blocked, 0.0, jacobian), error)
+            if reached is q and np.abs(step).max() < ANGLE_TOLERANCE_RAD:
+                break
+            step *= min(1.0, MAX_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
+            q = np.clip(q + step, model.lower, model.upper)
+        return reached
+
     def _linearise(self, q: Array, position: Array, direction: Array) -> tuple[Array, Array]:
         """Error of a configuration, metres and radians, and how the joints change it."""
         model = self._model
@@ -185,6 +220,18 @@ def _damped_step(jacobian: Array, error: Array) -> Array:
     damping = 1e-8 + 1e-2 * float(error @ error)
     gram = jacobian @ jacobian.T + damping * np.eye(len(error))
     step: Array = jacobian.T @ np.linalg.solve(gram, error)
+    return step
+
+
+def _prioritised_step(jacobian: Array, error: Array) -> Array:
+    """Joint step for the position and, in what it leaves free, for the direction."""
+    first, second = jacobian[:3], jacobian[3:]
+    towards = _damped_step(first, error[:3])
+    free = np.eye(jacobian.shape[1]) - np.linalg.pinv(first, rcond=1e-3) @ first
+    rest = error[3:] - second @ towards
+    inner = second @ free
+    gram = inner @ inner.T + LEAN_DAMPING * np.eye(3)
+    step: Array = towards + free @ inner.T @ np.linalg.solve(gram, rest)
     return step
 
 

@@ -72,6 +72,8 @@ class Planner:
     def __init__(self, robot: RobotParams, task: TaskParams, collect: CollectParams):
         """Load the arm and set up the planning space.
 
+        `checker` keeps the clearance, as every check of the planner does.
+
         Args:
             robot: the arm.
             task: table and object.
@@ -80,7 +82,7 @@ class Planner:
         Raises:
             ModelError: the robot's description does not fit.
         """
-        self.checker = CollisionChecker(robot, task)
+        self.checker = CollisionChecker(robot, task, collect.clearance_m)
         self.model = self.checker.model
         self._task, self._collect = task, collect
         self._ik = InverseKinematics(self.model, collect.ik_seeds)

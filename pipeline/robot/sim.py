@@ -146,14 +146,42 @@ class Simulator:
 
 
 def _build(robot: RobotParams, arm: RobotModel, timestep_s: float, gain_scale: float) -> Any:
+    spec = arm_spec(robot, arm, timestep_s, gain_scale)
+    spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT.value
+    return spec.compile()
+
+
+def arm_spec(
+    robot: RobotParams,
+    arm: RobotModel,
+    timestep_s: float,
+    gain_scale: float = 1.0,
+    keep_links: bool = False,
+) -> Any:
+    """The arm with its servo, to be added to and compiled. Its actuators are in joint order.
+
+    Args:
+        robot: description file and servo.
+        arm: the same arm's limits and home.
+        timestep_s: of the physics.
+        gain_scale: factor on kp; the damping ratio stays.
+        keep_links: leave links without a joint bodies of their own, so that one can be added.
+
+    Returns:
+        A `mujoco.MjSpec`.
+
+    Raises:
+        SimulationError: MuJoCo cannot read the URDF.
+    """
     try:
         spec = mujoco.MjSpec.from_file(str(robot.urdf))
         for joint in list(spec.joints):
             if joint.name not in robot.joints:
                 spec.delete(joint)
+        if keep_links:
+            spec.compiler.fusestatic = False
         spec.option.timestep = timestep_s
         spec.option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
-        spec.option.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONTACT.value
         for body in spec.bodies:
             body.gravcomp = 1.0
         for name, armature in zip(robot.joints, robot.servo.armature_kg_m2, strict=True):
@@ -168,7 +196,7 @@ def _build(robot: RobotParams, arm: RobotModel, timestep_s: float, gain_scale: f
             if np.isfinite(effort):
                 actuator.forcelimited = True
                 actuator.forcerange = [-effort, effort]
-        return spec.compile()
+        return spec
     except ValueError as error:
         raise SimulationError(f"{robot.urdf}: MuJoCo cannot use it: {error}") from error
 

@@ -16,6 +16,7 @@ from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
+from pipeline.evaluation.grasps import grasp_summary, lifted
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.report import Findings, write_report
 from pipeline.evaluation.results import ClosedLoop, judge, write_table, write_tables
@@ -27,6 +28,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
 from pipeline.robot.sim import Simulator
@@ -79,6 +81,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz
     )
     results = _drive(loop, predict, trials, params, rate_hz)
+    grasps = _grasp(params, results, trials)
     outcomes = _robustness(Suite(predict, loop, trials, planner, params))
     known = Demonstrations.from_dataset(dataset)
     failures = classify(
@@ -91,17 +94,25 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         if outcomes:
             write_outcomes(folder / "robustness.csv", outcomes)
             plots.robustness(folder / "plots" / "robustness.png", outcomes)
-        metrics = _metrics(trials, results, open_loop, failures, started)
-        metrics["execution"] = execution_summary(results["policy"].rollouts, rate_hz)
-        metrics["robustness"] = {outcome.condition.name: outcome.summary for outcome in outcomes}
+        metrics = {
+            **_metrics(trials, results, open_loop, failures),
+            "execution": execution_summary(results["policy"].rollouts, rate_hz),
+            "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
+            **grasps,
+            "seconds": round(time.perf_counter() - started, 1),
+        }
         write_json(folder / "metrics.json", metrics)
         found = Findings(
             params, model, dataset, rate_hz, trials, results, open_loop, known, failures, metrics
         )
         write_report(folder, found)
     _print(results, open_loop)
-    if outcomes:
-        _print_robustness(outcomes)
+    _print_robustness(outcomes)
+    for row in grasps.values():
+        console.print(
+            f"Grasped and lifted: {row['success']:.0%} of {row['n']} "
+            f"(expert {row['expert']['success']:.0%})"
+        )
 
 
 def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) -> float:
@@ -122,7 +133,7 @@ def _drive(
     loop: Loop, predict: Predict, trials: Trials, params: Params, rate_hz: float
 ) -> dict[str, ClosedLoop]:
     """Policy, and the expert's replay and a stand-still policy as its ceiling and floor."""
-    steps = params.evaluate.rollout_steps
+    steps = trials.steps(rate_hz, params.evaluate.rollout_steps)
     still = np.tile(loop.model.home, (len(trials), steps, 1))
     rollouts = {
         "policy": loop.run(predict, trials, steps, params.evaluate.seed),
@@ -146,12 +157,24 @@ def _robustness(suite: Suite) -> list[Outcome]:
     return list(track(suite.run(chosen), "Robustness", len(chosen)))
 
 
+def _grasp(params: Params, results: dict[str, ClosedLoop], trials: Trials) -> dict[str, Any]:
+    """The entry `grasp` of metrics.json; none where it is left out."""
+    number = params.evaluate.grasp_pens
+    if number == 0:
+        return {}
+    console.print(f"Grasping {min(number, len(trials))} {params.task.object}s")
+    simulator = GraspSimulator(params.robot, params.task, params.evaluate)
+    policy, expert = (
+        lifted(simulator, results[name], trials, number) for name in ("policy", "expert")
+    )
+    return {"grasp": grasp_summary(policy, expert)}
+
+
 def _metrics(
     trials: Trials,
     results: dict[str, ClosedLoop],
     open_loop: OpenLoop,
     failures: list[Failure],
-    started: float,
 ) -> dict[str, Any]:
     floor = ("n", "success_team", "success_strict", "error_mm_median", "collisions")
     return {
@@ -160,7 +183,6 @@ def _metrics(
         "stand_still": {key: results["stand_still"].summary[key] for key in floor},
         "open_loop": open_loop.summary,
         "failures": count(failures),
-        "seconds": round(time.perf_counter() - started, 1),
     }
 
 
@@ -225,6 +247,8 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
 
 
 def _print_robustness(outcomes: list[Outcome]) -> None:
+    if not outcomes:
+        return
     number = outcomes[0].summary["n"]
     table = Table(title=f"Robustness, n = {number}", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("", "by", "strict", "95 %", "5 mm"):

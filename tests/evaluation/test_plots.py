@@ -42,3 +42,20 @@ def test_every_picture_is_drawn(params: Params, loop: Loop, trials: Trials, tmp_
         content = (tmp_path / "first" / name).read_bytes()
         assert content.startswith(b"\x89PNG")
         assert content == (tmp_path / "second" / name).read_bytes()
+
+
+def test_obstacles_are_in_the_pictures(
+    params: Params, loop: Loop, trials: Trials, tmp_path: Path
+) -> None:
+    rollouts = loop.replay(np.tile(loop.model.home, (3, 2, 1)), trials)
+    far = np.ones(3)
+    for scene in ("free", "bar"):
+        task = params.override("task", scene=scene).task
+        plots.reach_map(tmp_path / f"map_{scene}.png", trials, task, far > 0, far)
+        plots.worst_rollouts(
+            tmp_path / f"worst_{scene}.png", loop.model, trials, task, rollouts, rollouts, far,
+            30.0, frames=1, rows=1,
+        )  # fmt: skip
+    for name in ("map", "worst"):
+        free, bar = (tmp_path / f"{name}_{scene}.png" for scene in ("free", "bar"))
+        assert free.read_bytes() != bar.read_bytes()

@@ -55,3 +55,9 @@ def test_a_task_out_of_reach_is_an_error(params: Params) -> None:
     planner = Planner(far.robot, far.task, far.collect)
     with pytest.raises(TrialError, match=r"reached 0 of 50 objects.*5\.0"):
         draw_trials(planner, far.task, number=1, seed=1)
+
+
+def test_a_rollout_is_long_enough_for_the_longest_plan(trials: Trials) -> None:
+    longest_s = max(plan.duration_s for plan in trials.plans)
+    assert trials.steps(30.0, 10_000) == 10_000
+    assert 1.5 * longest_s <= trials.steps(30.0, 1) / 30.0 < 1.5 * longest_s + 1 / 30.0

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.params import Params, RobotParams
 from pipeline.robot.collision import CollisionChecker
-from pipeline.robot.model import ModelError
+from pipeline.robot.model import ModelError, RobotModel
 
 UP = np.array([0.0, 0.0, 1.0])
 AWAY = np.array([0.4, 0.4, 0.3])
@@ -16,6 +18,11 @@ AWAY = np.array([0.4, 0.4, 0.3])
 @pytest.fixture(scope="module")
 def checker(params: Params) -> CollisionChecker:
     return CollisionChecker(params.robot, params.task)
+
+
+@pytest.fixture(scope="module")
+def barred(params: Params) -> CollisionChecker:
+    return CollisionChecker(params.robot, params.override("task", scene="bar").task, 0.02)
 
 
 def test_home_is_free(checker: CollisionChecker) -> None:
@@ -97,3 +104,40 @@ def test_a_urdf_without_shapes_is_refused(params: Params, tmp_path: Path) -> Non
     robot = params.override("robot", urdf=path).robot
     with pytest.raises(ModelError, match="no link has a <collision>"):
         CollisionChecker(robot, params.task)
+
+
+def test_the_arm_touches_the_scene_s_boxes_where_they_stand(params: Params) -> None:
+    arm = CollisionChecker(params.robot, params.task).model
+    tip = arm.tcp(arm.home).translation
+    boxes = [
+        {"centre_m": (1.0, 1.0, 1.0), "size_m": (0.1, 0.1, 0.1)},
+        {"centre_m": tuple(tip), "size_m": (0.2, 0.02, 0.02)},
+    ]
+    task = params.override("task", scene="bars", scenes={"bars": boxes}).task
+    pair = CollisionChecker(params.robot, task).touching(arm.home, AWAY, UP)
+    assert pair is not None
+    assert "obstacle 2" in pair
+    boxes[1]["size_m"] = (0.02, 0.02, 0.02)
+    between_the_fingers = params.override("task", scene="bars", scenes={"bars": boxes}).task
+    assert not CollisionChecker(params.robot, between_the_fingers).collides(arm.home, AWAY, UP)
+
+
+def test_boxes_are_in_the_base_frame_of_any_arm(crane: RobotParams, params: Params) -> None:
+    arm = RobotModel.from_params(crane)
+    hand = arm.link_positions(arm.home)[-2]
+    box = {"centre_m": tuple(hand), "size_m": (0.05, 0.05, 0.05)}
+    task = params.override("task", table_height_m=-0.2, scene="one", scenes={"one": [box]}).task
+    pair = CollisionChecker(crane, task).touching(arm.home, AWAY - 2 * UP, UP)
+    assert pair is not None
+    assert "obstacle 1" in pair
+
+
+@given(st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6), st.floats(-0.2, 0.2))
+def test_the_quick_check_agrees_with_every_pair(
+    barred: CollisionChecker, shares: list[float], y_m: float
+) -> None:
+    model = barred.model
+    joint_pos = np.array(shares) * np.minimum(model.upper, 1.6)
+    position = np.array([0.4, y_m, 0.3])
+    collides = barred.collides(joint_pos, position, UP)
+    assert collides == (barred.touching(joint_pos, position, UP) is not None)

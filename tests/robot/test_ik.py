@@ -120,3 +120,34 @@ def test_another_arm_is_solved_too(crane: RobotParams) -> None:
     solution, _ = ik.nearest(position, direction, _free)
     assert solution is not None
     assert max(_miss(model, solution, position, direction)) < 1e-5
+
+
+def test_a_lean_keeps_the_position_and_the_direction_where_it_can(arm: RobotModel) -> None:
+    solver = InverseKinematics(arm, 1)
+    start = np.array([0.2, 0.3, 1.0, 0.1, 1.8, 0.0])
+    tcp = arm.tcp(start)
+    for height_m in (0.02, 0.05):
+        goal = tcp.translation + np.array([0.0, 0.0, height_m])
+        leant = solver.lean(goal, tcp.rotation[:, 2], start)
+        assert leant is not None
+        found = arm.tcp(leant)
+        assert found.translation == pytest.approx(goal, abs=1e-5)
+        assert found.rotation[:, 2] == pytest.approx(tcp.rotation[:, 2], abs=1e-3)
+
+
+def test_a_lean_tilts_at_the_edge_of_the_reach_and_gives_up_beyond(arm: RobotModel) -> None:
+    solver = InverseKinematics(arm, 1)
+    down = np.array([0.0, 0.0, -1.0])
+    # Pointing down, the wrist would have to be further away than both arm links are long.
+    start = solver.solve(np.array([0.56, -0.05, 0.35]), down, arm.home)
+    assert start is not None
+    goal = np.array([0.56, -0.05, 0.42])
+    assert solver.solve(goal, down, start) is None
+    leant = solver.lean(goal, down, start)
+    assert leant is not None
+    found = arm.tcp(leant)
+    assert found.translation == pytest.approx(goal, abs=1e-5)
+    assert 1.0 < np.degrees(np.arccos(found.rotation[:, 2] @ down)) < 30.0
+    assert (leant >= arm.lower).all()
+    assert (leant <= arm.upper).all()
+    assert solver.lean(np.array([1.5, 0.0, 0.3]), down, start) is None

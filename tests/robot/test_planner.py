@@ -99,7 +99,7 @@ def test_effort_is_bounded_by_checks(params: Params, monkeypatch: pytest.MonkeyP
     def walled_off(joint_pos: Array, object_pos: Array, object_axis: Array) -> bool:
         nonlocal calls
         calls += 1
-        return bool(0.05 < joint_pos[0] < 0.15)
+        return bool(0.05 < joint_pos[0] < 0.3)  # wider than a step of the search
 
     monkeypatch.setattr(planner.checker, "collides", walled_off)
     rng = np.random.default_rng(1)
@@ -125,3 +125,23 @@ def test_a_seed_gives_the_same_plan_in_every_process(monkeypatch: pytest.MonkeyP
     assert len(zero) > 0
     assert np.array_equal(zero, zero_again)
     assert not np.array_equal(zero, one)
+
+
+def test_plans_go_round_the_bar_of_the_obstacle_scene(params: Params) -> None:
+    """Most pens stay within reach there, and hardly any straight joint line is free."""
+    planner = Planner(params.robot, params.override("task", scene="bar").task, params.collect)
+    rng, model = np.random.default_rng(2), planner.model
+    reachable = planned = bent = 0
+    for _ in range(10):
+        where = sample_object(params.task, rng)
+        plan = planner.plan(*where, rng)
+        reachable += planner.reason != "unreachable"
+        if plan is None:
+            continue
+        planned += 1
+        motion = plan.sample(np.linspace(0, plan.duration_s, 200))
+        assert planner.checker.any_collision(motion, *where) == 0
+        line = model.home + np.linspace(0, 1, 100)[:, None] * (motion[-1] - model.home)
+        bent += planner.checker.any_collision(line, *where) > 0
+    assert planned >= 0.6 * reachable
+    assert bent >= 0.8 * planned

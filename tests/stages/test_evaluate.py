@@ -29,7 +29,12 @@ RATE_HZ = 30.0
 def small(params: Params) -> Params:
     chosen = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
     return chosen.override(
-        "evaluate", pens=4, rollout_steps=60, open_loop_windows=30, robustness_pens=2
+        "evaluate",
+        pens=4,
+        rollout_steps=70,
+        open_loop_windows=30,
+        grasp_pens=2,
+        robustness_pens=2,
     )
 
 
@@ -93,6 +98,19 @@ def test_metrics_say_what_the_contract_says(evaluated: Path) -> None:
     assert metrics["open_loop"]["windows"] == 30
     assert metrics["open_loop"]["joint_rmse_deg"] > 1
     assert sum(metrics["failures"].values()) == 4
+    assert metrics["grasp"]["n"] == metrics["grasp"]["expert"]["n"] == 2
+    assert metrics["grasp"]["success"] == 0.0
+    assert metrics["grasp"]["expert"]["success"] == 1.0
+
+
+def test_without_grasps_and_with_short_rollouts_the_expert_still_arrives(
+    small: Params, data: Path, tmp_path: Path
+) -> None:
+    short = small.override("evaluate", pens=2, rollout_steps=5, grasp_pens=0)
+    evaluate.run(short, tmp_path / "out", _checkpoint(small, tmp_path / "m.pt"), data)
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["expert"]["success_strict"] == 1.0
+    assert "grasp" not in metrics
 
 
 def test_tables_and_pictures_are_written(evaluated: Path) -> None:
@@ -106,14 +124,14 @@ def test_tables_and_pictures_are_written(evaluated: Path) -> None:
     assert len(failures) == 4
     assert all(row["nearest_episodes"].startswith("0:") for row in failures), "one training episode"
     with (evaluated / "error_over_time.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 60
+        assert len(list(csv.DictReader(file))) == 70
     assert len(list((evaluated / "plots").glob("*.png"))) == 6
     assert "strict success: 0 of n = 4" in (evaluated / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_robustness_suite_is_reported(evaluated: Path) -> None:
     metrics = json.loads((evaluated / "metrics.json").read_text())
-    assert metrics["execution"]["commands"] == 4 * 60 * 6
+    assert metrics["execution"]["commands"] == 4 * 70 * 6
     assert metrics["execution"]["starved_steps"] == 0
     assert set(metrics["execution"]["clipped"]) == {"position", "velocity", "acceleration"}
     noise = metrics["robustness"]["noise_mm_5"]
