@@ -52,7 +52,10 @@ def test_stick_figures_stand_in_where_nothing_renders(
 def test_rendered_films_are_strips_of_all_frames(
     params: Params, trials: Trials, still: Rollouts, expert: Rollouts
 ) -> None:
-    short = [Rollouts(*(part[:, ::10] for part in vars(r).values())) for r in (still, expert)]
+    short = [
+        Rollouts(r.joint_pos[:, ::10], r.command[:, ::10], r.ee_pose[:, ::10])
+        for r in (still, expert)
+    ]
     made, how = film.films(params, trials, short[0], short[1], [1], 3.0)
     if "MuJoCo" not in how or made[0].sticks:
         pytest.skip(how)
