@@ -58,7 +58,7 @@ SVG_STYLE: Any = {
 }
 WIDE, MEDIUM, SMALL = (4.9, 3.0), (3.6, 2.8), (3.0, 1.9)
 """Inches; a third or a half of a page that shrinks to a phone's width."""
-LEFT, RIGHT, BOTTOM, TOP = 0.68, 0.12, 0.58, 0.30
+LEFT, RIGHT, BOTTOM, TOP = 0.76, 0.12, 0.58, 0.30
 """Margins around the axes, inches: laying a figure out by its content takes twice the time."""
 
 
