@@ -82,7 +82,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))
     options = parser.parse_args()
     base = load_params(Path("params.yaml"))
-    base = base.override("collect", ik=options.ik).override("evaluate", pens=options.pens)
+    base = base.override("collect", ik=options.ik)
+    base = base.override("evaluate", pens=options.pens, robustness="off", grasp_pens=0, films=0)
     base = base.override("train", num_epochs=options.epochs)
     key = f"{options.ik}, {options.epochs} epochs, n = {options.pens}"
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
