@@ -23,7 +23,7 @@ from pipeline.robot.model import RobotModel
 Array = NDArray[np.float64]
 
 CLASSES = {
-    "collision": "touched the table, the object or itself at some step",
+    "collision": "touched the table, an obstacle, the object or itself at some step",
     "limit": "a joint stood at its position limit for the whole of the end, the expert's did not",
     "overshoot": "was inside the tolerance and left it, or near the cap (the length of the object) "
     "and went away by more than the tolerance, or ended at the object but beyond the cap",

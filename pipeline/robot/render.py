@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pinocchio as pin
 from numpy.typing import NDArray
 
 from pipeline.params import RobotParams, TaskParams
@@ -74,6 +75,13 @@ def render(
             length_m=task.object_length_m,
             radius_m=task.object_radius_m,
             table_m=task.table_height_m + base.translation[2],
+            boxes=np.array(
+                [
+                    [*base.act(np.array(box.centre_m)), *(np.array(box.size_m) / 2)]
+                    for box in task.scenes[task.scene]
+                ]
+            ).reshape(-1, 6),
+            base_quaternion=np.roll(pin.Quaternion(base.rotation).coeffs(), 1),
             centre=base.rotation @ ((low + high) / 2) + base.translation,
             # Somewhat inside the ball around all that moves: its corners stay empty.
             extent_m=0.42 * np.linalg.norm(high - low),

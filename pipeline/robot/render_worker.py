@@ -61,6 +61,11 @@ def build(task: Mapping[str, Any]) -> Any:
         size=[radius, max(half - radius, radius / 10), 0], rgba=[0.0, 0.62, 0.45, 1],
         group=VISUAL_GROUP,
     )  # fmt: skip
+    for box in task["boxes"]:
+        world.add_geom(
+            type=mujoco.mjtGeom.mjGEOM_BOX, pos=box[:3], size=box[3:], group=VISUAL_GROUP,
+            quat=task["base_quaternion"], rgba=[0.80, 0.47, 0.65, 1],
+        )  # fmt: skip
     # Shadows take four fifths of a software rasteriser's time.
     world.add_light(pos=[1, -1, 2.5], dir=[-0.4, 0.4, -1], castshadow=False)
     spec.visual.global_.offwidth = int(task["width"])
@@ -76,7 +81,8 @@ def draw(task: Mapping[str, Any]) -> NDArray[np.uint8]:
     Args:
         task: `urdf`; `joints`, names (J,); `joint_pos` (F, J), rad; `object_pos` and `object_axis`
             (F, 3), m and unit vectors in the world; `length_m` and `radius_m` of the object;
-            `table_m`, height of the floor; `centre` (3,) and `extent_m` of what must be seen;
+            `table_m`, height of the floor; `boxes`, centres in the world and half sizes (K, 6), m,
+            turned by `base_quaternion`, wxyz; `centre` (3,) and `extent_m` of what must be seen;
             `width` and `height`, pixels.
 
     Returns:
