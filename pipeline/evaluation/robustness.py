@@ -6,7 +6,6 @@ not in params.yaml. Knows the closed loop, no network.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline import metrics
 from pipeline.errors import PipelineError
 from pipeline.evaluation.disturbance import CALM, Disturbance
-from pipeline.evaluation.results import judge
+from pipeline.evaluation.results import judge, write_table
 from pipeline.evaluation.rollout import Loop, Predict, Rollouts, collided
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
@@ -279,10 +278,16 @@ def write_outcomes(path: Path, outcomes: list[Outcome]) -> None:
         outcomes: of `Suite.run`.
     """
     measures = [name for name in outcomes[0].summary if not name.startswith("ci95_")]
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["condition", "severity", *measures, "ci95_strict_low", "ci95_strict_high"])
-        for outcome in outcomes:
-            values = [outcome.summary[name] for name in measures]
-            cells = [outcome.condition.severity, *values, *outcome.summary["ci95_strict"]]
-            writer.writerow([outcome.condition.family, *(f"{cell:.6g}" for cell in cells)])
+    write_table(
+        path,
+        ["condition", "severity", *measures, "ci95_strict_low", "ci95_strict_high"],
+        (
+            (
+                outcome.condition.family,
+                outcome.condition.severity,
+                *(outcome.summary[name] for name in measures),
+                *outcome.summary["ci95_strict"],
+            )
+            for outcome in outcomes
+        ),
+    )
