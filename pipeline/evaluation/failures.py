@@ -104,6 +104,8 @@ class Evidence:
     beyond_mm: float
     """How far the gripper ended past the cap, along the approach; negative before it."""
     collided: bool
+    touched: str
+    """The pair that touched first and when, or nothing."""
     was_inside: bool
     """Whether position and angle were within the strict tolerance at some step."""
     limit_joint: str
@@ -259,6 +261,7 @@ def _evidence(
         closest_mm=float(cap_m.min() * 1000),
         beyond_mm=float(-offset @ axis * 1000),
         collided=bool(policy.collided[trial]),
+        touched=str(policy.contacts[trial] or ""),
         was_inside=bool(((cap_m <= task.strict_m) & (angle <= task.strict_deg)).any()),
         limit_joint=limit_joint,
         isolation=isolation,

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import metrics
+from pipeline.evaluation.contacts import Contact, collided, first_contacts
 from pipeline.evaluation.open_loop import OpenLoop
-from pipeline.evaluation.rollout import Rollouts, collided
+from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams
 from pipeline.robot.collision import CollisionChecker
@@ -30,6 +31,8 @@ class ClosedLoop:
     """Over time, shape (N, T)."""
     collided: Mask
     """Whether a rollout touched what it must not. Shape (N,)."""
+    contacts: tuple[Contact | None, ...]
+    """What each of the N rollouts touched first; None where nothing."""
     passed: dict[str, Mask]
     """Success by measure: team, strict, tight. Shape (N,) each."""
     summary: dict[str, Any]
@@ -53,9 +56,11 @@ def judge(
         trials.object_axis[:, None],
         task.object_length_m,
     )
-    hits = collided(checker, rollouts, trials)
+    contacts = first_contacts(checker, rollouts, trials)
+    hits = collided(contacts)
     passed = metrics.success(error, hits, task)
-    return ClosedLoop(rollouts, error, hits, passed, metrics.closed_loop_summary(error, hits, task))
+    summary = metrics.closed_loop_summary(error, hits, task)
+    return ClosedLoop(rollouts, error, hits, contacts, passed, summary)
 
 
 def write_tables(

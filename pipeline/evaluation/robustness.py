@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline import metrics
 from pipeline.errors import PipelineError
+from pipeline.evaluation.contacts import collided, first_contacts
 from pipeline.evaluation.disturbance import CALM, Disturbance
 from pipeline.evaluation.results import judge, write_table
-from pipeline.evaluation.rollout import Loop, Predict, Rollouts, collided
+from pipeline.evaluation.rollout import Loop, Predict, Rollouts
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
@@ -194,7 +195,8 @@ class Suite:
             turn = int(np.ceil(condition.disturbance.moves_at_s * rate))
             before, after = _cut(rollouts, turn)
             result = judge(after, moved, checker, task)
-            error, hits = result.error, result.collided | collided(checker, before, self.trials)
+            on_the_way = collided(first_contacts(checker, before, self.trials))
+            error, hits = result.error, result.collided | on_the_way
         summary = metrics.closed_loop_summary(error, hits, task)
         for name, flags in metrics.success(error, hits, task).items():
             interval = metrics.wilson_interval(int(flags.sum()), len(flags))

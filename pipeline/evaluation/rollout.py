@@ -19,7 +19,6 @@ from pipeline.params import ExecutionParams
 from pipeline.policy.execution import ChunkExecutor, ExecutionReport
 from pipeline.policy.limiter import JointLimits
 from pipeline.policy.object_filter import ObjectFilter
-from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.sim import Simulator
 
@@ -225,24 +224,3 @@ class _Recorder:
 
     def _pack(self, values: dict[str, Array]) -> Observations:
         return self._layout.pack({field.kind: values[field.kind] for field in self._layout.state})
-
-
-def collided(checker: CollisionChecker, rollouts: Rollouts, trials: Trials) -> NDArray[np.bool_]:
-    """Which rollouts touched the table, the object or the arm itself at any control step.
-
-    Args:
-        checker: collision checks, with no clearance.
-        rollouts: N rollouts.
-        trials: their objects.
-
-    Returns:
-        Shape (N,).
-    """
-    return np.array(
-        [
-            checker.any_collision(path, position, axis) > 0
-            for path, position, axis in zip(
-                rollouts.joint_pos, trials.object_pos, trials.object_axis, strict=True
-            )
-        ]
-    )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline import metrics
 from pipeline.data.store import Dataset
+from pipeline.evaluation.contacts import Contact
 from pipeline.evaluation.failures import (
     CLASSES,
     Demonstrations,
@@ -55,7 +56,8 @@ def _judged(
     )
     hits = np.full(len(joint_pos), collided)
     passed = metrics.success(error, hits, params.task)
-    return ClosedLoop(Rollouts(joint_pos, joint_pos, pose), error, hits, passed, {})
+    contacts = tuple(Contact(7, "finger", "pen") if hit else None for hit in hits)
+    return ClosedLoop(Rollouts(joint_pos, joint_pos, pose), error, hits, contacts, passed, {})
 
 
 def _demonstrations(trials: Trials, paths: Array) -> Demonstrations:
