@@ -25,6 +25,20 @@ class KinematicsError(PipelineError):
 
 
 @dataclass(frozen=True)
+class JointLimits:
+    """What the joints may do. Shape (J,) each."""
+
+    lower: Array
+    """Least positions, rad; minus infinity where there is none."""
+    upper: Array
+    """Largest positions, rad; infinity where there is none."""
+    velocity: Array
+    """Largest speeds, rad/s."""
+    acceleration: Array
+    """Largest accelerations, rad/s²."""
+
+
+@dataclass(frozen=True)
 class ChainJoint:
     """One joint of the chain from base to TCP: a fixed placement, then a motion about its axis."""
 

@@ -165,6 +165,7 @@ class ExecutionParams(Section):
     execute_steps: PositiveInt
     blend_steps: Count
     ensemble_decay: float
+    noise_scale: Annotated[float, Field(ge=0, le=1)]
     object_window: PositiveInt
     object_jump_m: Positive
     object_jump_deg: Annotated[float, Field(gt=0, le=180)]

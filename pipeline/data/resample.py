@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.episode import Episode
+if TYPE_CHECKING:
+    from pipeline.data.episode import Episode
 
 Array = NDArray[np.float64]
 

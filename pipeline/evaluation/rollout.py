@@ -17,8 +17,8 @@ from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
 from pipeline.policy.execution import ChunkExecutor, ExecutionReport
-from pipeline.policy.limiter import JointLimits
 from pipeline.policy.object_filter import ObjectFilter
+from pipeline.policy.runtime import NOISE
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.sim import Simulator
 
@@ -80,11 +80,11 @@ class Loop:
         Returns:
             The rollouts.
         """
-        rng = np.random.default_rng(np.random.SeedSequence([seed, 0x4015E]))
+        rng = np.random.default_rng(np.random.SeedSequence([seed, NOISE]))
         sensor_rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5E450]))
         rate = self.simulator.rate_hz
         executor = ChunkExecutor(
-            self.execution, joint_limits(self.model), self.horizon, self.policy_hz, rate
+            self.execution, self.model.limits, self.horizon, self.policy_hz, rate
         )
         if start is None:
             start = np.tile(self.model.home, (len(trials), 1))
@@ -96,13 +96,14 @@ class Loop:
         history = np.arange(self.n_obs_steps, dtype=np.float64)[::-1] * (rate / self.policy_hz)
         ages = np.asarray(disturbance.latency_steps + history, dtype=np.float64)
         moves_at = disturbance.moves_at_s * rate
+        scale = np.float32(self.execution.noise_scale)
         for step in range(steps):
             if moved is not None and step >= moves_at:
                 recorder.objects = moved
             if executor.steps_left == 0:
                 # A fixed number of draws each time: neither `steps` nor the mode shifts them.
                 shape = (len(trials), self.horizon, len(self.layout.joints))
-                noise = rng.standard_normal(shape, dtype=np.float32)
+                noise = scale * rng.standard_normal(shape, dtype=np.float32)
                 executor.add(predict(recorder.observation(ages), noise))
             command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command))
@@ -125,15 +126,6 @@ class Loop:
         self.simulator.reset(start)
         recorder.add(commands, *self.simulator.run(commands))
         return recorder.rollouts(None)
-
-
-def joint_limits(model: RobotModel) -> JointLimits:
-    """The arm's limits in the form that chunk execution keeps.
-
-    Args:
-        model: of the arm.
-    """
-    return JointLimits(model.lower, model.upper, model.velocity_limits, model.acceleration_limits)
 
 
 class _Recorder:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.policy.observation import check_noise, check_observation
+from pipeline.policy.runtime import Deployment
 
 Float32 = NDArray[np.float32]
 
@@ -31,6 +32,7 @@ class OnnxRuntimePolicy:
         layout: the meaning of observations and actions.
         config: dimensions and parameters, as in the checkpoint.
         rate_hz: control rate, Hz; None where the training data did not say.
+        deployment: execution and limits; None in a graph of an earlier export.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -65,6 +67,11 @@ class OnnxRuntimePolicy:
         self.layout = Layout.from_dict(json.loads(metadata["layout"]))
         self.config: dict[str, Any] = json.loads(metadata["config"])
         self.rate_hz = float(metadata["rate_hz"]) if metadata["rate_hz"] else None
+        self.deployment = (
+            Deployment.from_json(metadata["deployment"], str(path))
+            if "deployment" in metadata
+            else None
+        )
         self._chunk = (int(self.config["horizon"]), self.layout.action_dim)
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:

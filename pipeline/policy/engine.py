@@ -7,10 +7,6 @@ want of a driver becomes a line of the report. An engine that did not run is cal
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,22 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.policy.backends import OnnxRuntimePolicy
-from pipeline.run import sha256_file, write_json
+from pipeline.policy.child import call_worker, find_gpus
+from pipeline.policy.engine_store import build, engine_name
 
 Float32 = NDArray[np.float32]
-
-TIMEOUT_S = 1800
-"""Longest build; a large U-Net with full TensorRT takes minutes."""
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU that the driver reports."""
-
-    name: str
-    capability: str
-    """Compute capability, for instance "8.9"."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +60,6 @@ class Check:
     """What ONNX Runtime makes of them, rad, shape (B, H, A)."""
 
 
-def find_gpus() -> tuple[list[Gpu], str]:
-    """GPUs of this machine, and the reason where there is none. Asked in a child process."""
-    answer = call_worker({"kind": "gpus"})
-    return [Gpu(**gpu) for gpu in answer.get("gpus", [])], str(answer.get("reason", ""))
-
-
 def build_engines(
     onnx: Path, folder: Path, targets: tuple[str, ...], batch: tuple[int, int, int], check: Check
 ) -> Iterator[EngineReport]:
@@ -100,43 +78,29 @@ def build_engines(
     folder.mkdir(parents=True, exist_ok=True)
     gpus, reason = find_gpus()
     here = gpus[0].capability if gpus else None
-    policy = OnnxRuntimePolicy(onnx)
-    task = {
-        "kind": "build",
-        "onnx": str(onnx),
-        "batch": list(batch),
-        "obs": [int(policy.config["n_obs_steps"]), policy.layout.state_dim],
-        "noise": [int(policy.config["horizon"]), policy.layout.action_dim],
-    }
     plan: list[tuple[str, str | None]] = [("tensorrt-rtx", target) for target in targets]
     for backend, target in [*plan, ("tensorrt", here)]:
-        if backend == "tensorrt" and here is None:
-            reason_here = f"it builds only on the GPU that it is for: {reason}"
-            yield EngineReport(backend, None, "skipped", reason_here)
+        if target is None:
+            absent = f"it builds only on the GPU that it is for: {reason}"
+            yield EngineReport(backend, None, "skipped", absent)
             continue
-        file = folder / f"policy-{backend}-sm{str(target).replace('.', '')}.engine"
-        capability = target if backend == "tensorrt-rtx" else None
-        module = backend.replace("-", "_")
-        answer = call_worker(
-            {**task, "module": module, "engine": str(file), "capability": capability}
-        )
+        file = folder / engine_name(backend, target)
+        answer = build(onnx, file, backend, target, batch)
         status = answer.pop("status")
         if status != "built":
             yield EngineReport(backend, target, status, **answer)
             continue
-        _write_sidecar(file, onnx, policy, backend, target, batch, answer)
         answer["file"] = f"{folder.name}/{file.name}"
         if target != here:
             absent = f"no GPU of this kind here: {reason or f'it has {here}'}"
             yield EngineReport(backend, target, "built, not run", absent, **answer)
         else:
-            yield _run(backend, target, module, file, check, answer)
+            yield _run(backend, target, file, check, answer)
 
 
 def _run(
     backend: str,
     target: str | None,
-    module: str,
     file: Path,
     check: Check,
     built: dict[str, Any],
@@ -145,69 +109,10 @@ def _run(
         inputs, outputs = (Path(folder, name) for name in ("inputs.npz", "outputs.npz"))
         np.savez(inputs, obs=check.obs, noise=check.noise)
         task = {"engine": str(file), "inputs": str(inputs), "outputs": str(outputs)}
+        module = backend.replace("-", "_")
         answer = call_worker({"kind": "run", "module": module, **task})
         if answer["status"] != "run":
             return EngineReport(backend, target, "built, not run", answer["reason"], **built)
         with np.load(outputs) as arrays:
             difference = float(np.abs(arrays["action"] - check.action).max())
     return EngineReport(backend, target, "built and run", max_abs_rad=difference, **built)
-
-
-def _write_sidecar(
-    file: Path,
-    onnx: Path,
-    policy: OnnxRuntimePolicy,
-    backend: str,
-    target: str | None,
-    batch: tuple[int, int, int],
-    built: dict[str, Any],
-) -> None:
-    """What a runtime must know before it loads the engine."""
-    least, usual, most = batch
-    sidecar = {
-        "engine_sha256": sha256_file(file),
-        "onnx_sha256": sha256_file(onnx),
-        "backend": backend,
-        "version": built["version"],
-        "compute_capability": target,
-        "profile": {"min_batch": least, "opt_batch": usual, "max_batch": most},
-        "rate_hz": policy.rate_hz,
-        "config": policy.config,
-        "layout": policy.layout.to_dict(),
-    }
-    write_json(file.with_suffix(".json"), sidecar)
-
-
-def call_worker(task: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """Do a task in a child process.
-
-    Args:
-        task: see `engine_worker`.
-        timeout_s: after that many seconds the child is ended.
-
-    Returns:
-        The worker's outcome; `status` failed with the `reason` where the child crashed.
-    """
-    command = [sys.executable, "-m", "pipeline.policy.engine_worker"]
-    # By module name, not by path: this folder's onnx.py would hide the library's. So the child must
-    # find this very package, from whatever folder the parent was started in.
-    root = Path(__file__).parents[2]
-    places = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
-    try:
-        child = subprocess.run(
-            command,
-            input=json.dumps(task),
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
-        )
-    except subprocess.TimeoutExpired:
-        return {"status": "failed", "reason": f"no answer after {timeout_s:.0f} s"}
-    lines = child.stdout.strip().splitlines()
-    if child.returncode or not lines:
-        log = (child.stderr.strip() or child.stdout.strip() or "it said nothing")[-500:]
-        return {"status": "failed", "reason": f"the child ended with {child.returncode}: {log}"}
-    outcome: dict[str, Any] = json.loads(lines[-1])
-    return outcome

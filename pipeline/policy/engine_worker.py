@@ -2,8 +2,7 @@
 
 A library without a driver may take its process down; here that costs one line of a report. The task
 is read as JSON from standard input, the outcome is the last line of standard output. The code is
-one for `tensorrt` and `tensorrt_rtx`, whose interfaces are the same. Imports neither torch (to
-build) nor anything of the pipeline.
+one for `tensorrt` and `tensorrt_rtx`, whose interfaces are the same. Imports no torch.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from pipeline.policy.engine_runner import error_log
 
 
 def build(task: dict[str, Any]) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # a stub package raises what it likes
         return {"status": "skipped", "reason": f"{task['module']} cannot be imported: {error}"}
     found = {"version": str(trt.__version__)}
-    logger = _error_log(trt)
+    logger = error_log(trt)
     builder = trt.Builder(logger)
     flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(flags)
@@ -68,21 +69,6 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     return {**found, "status": "built", "seconds": seconds, "bytes": len(bytes(engine))}
 
 
-def _error_log(trt: Any) -> Any:
-    """A logger that keeps what the library calls an error, in `errors`, and says nothing."""
-
-    class ErrorLog(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            trt.ILogger.__init__(self)
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in {trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR}:
-                self.errors.append(message)
-
-    return ErrorLog()
-
-
 def run(task: dict[str, Any]) -> dict[str, Any]:
     """Run an engine on this machine's GPU.
 
@@ -94,30 +80,17 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         `status` run or failed, with `reason`.
     """
     import numpy as np
-    import torch
 
-    if not torch.cuda.is_available():
-        return {"status": "failed", "reason": "torch sees no GPU to hold inputs and outputs"}
-    trt = importlib.import_module(task["module"])
-    logger = _error_log(trt)
-    runtime = trt.Runtime(logger)
-    engine = runtime.deserialize_cuda_engine(Path(task["engine"]).read_bytes())
-    if engine is None:
-        return {"status": "failed", "reason": f"the engine does not load here: {logger.errors}"}
-    context = engine.create_execution_context()
-    with np.load(task["inputs"]) as arrays:
-        tensors = {name: torch.from_numpy(arrays[name]).cuda() for name in ("obs", "noise")}
-    tensors["action"] = torch.empty_like(tensors["noise"])
-    for name, tensor in tensors.items():
-        if name != "action":
-            context.set_input_shape(name, tuple(tensor.shape))
-        context.set_tensor_address(name, tensor.data_ptr())
-    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-    stream.wait_stream(torch.cuda.current_stream())
-    if not context.execute_async_v3(stream.cuda_stream):
-        return {"status": "failed", "reason": f"it did not execute: {logger.errors}"}
-    stream.synchronize()
-    np.savez(task["outputs"], action=tensors["action"].cpu().numpy())
+    from pipeline.errors import PipelineError
+    from pipeline.policy.engine_runner import EngineRunner
+
+    try:
+        runner = EngineRunner(Path(task["engine"]), task["module"])
+        with np.load(task["inputs"]) as arrays:
+            action = runner.run(arrays["obs"], arrays["noise"])
+    except PipelineError as error:
+        return {"status": "failed", "reason": str(error)}
+    np.savez(task["outputs"], action=action)
     return {"status": "run"}
 
 
@@ -139,6 +112,9 @@ def gpus(task: dict[str, Any]) -> dict[str, Any]:
     code = cuda.cuInit(0)
     if code:
         return {"gpus": [], "reason": f"the NVIDIA driver does not start (cuInit: error {code})"}
+    newest = ctypes.c_int()
+    cuda.cuDriverGetVersion(ctypes.byref(newest))
+    driver = f"{newest.value // 1000}.{newest.value % 1000 // 10}"
     count = ctypes.c_int()
     cuda.cuDeviceGetCount(ctypes.byref(count))
     found = []
@@ -148,11 +124,28 @@ def gpus(task: dict[str, Any]) -> dict[str, Any]:
         # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of cuda.h.
         cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, device)
         cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, device)
-        found.append({"name": name.value.decode(), "capability": f"{major.value}.{minor.value}"})
+        capability = f"{major.value}.{minor.value}"
+        found.append({"name": name.value.decode(), "capability": capability, "driver": driver})
     return {"gpus": found, "reason": "" if found else "the NVIDIA driver sees no GPU"}
+
+
+def version(task: dict[str, Any]) -> dict[str, Any]:
+    """Ask a library for its version.
+
+    Args:
+        task: `module`.
+
+    Returns:
+        `version`; or `reason` where it cannot be imported.
+    """
+    try:
+        return {"version": str(importlib.import_module(task["module"]).__version__)}
+    except Exception as error:  # a stub package raises what it likes
+        return {"reason": f"{task['module']} cannot be imported: {error}"}
 
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    outcome = {"build": build, "run": run, "gpus": gpus}[asked["kind"]](asked)
+    does = {"build": build, "run": run, "gpus": gpus, "version": version}
+    outcome = does[asked["kind"]](asked)
     print("\n" + json.dumps(outcome), flush=True)

@@ -8,16 +8,37 @@ N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.resample import differentiate, hermite
 from pipeline.errors import PipelineError
-from pipeline.params import ExecutionParams
-from pipeline.policy.limiter import JointLimits, Limiter
+from pipeline.kinematics import JointLimits
+from pipeline.policy.limiter import Limiter
 
 Array = NDArray[np.float64]
+
+
+class ExecutionSettings(Protocol):
+    """What of params.yaml, section `execution`, is used here: numbers, wherever they come from."""
+
+    @property
+    def mode(self) -> Literal["chunk", "blend", "ensemble"]:
+        """How chunks become commands."""
+
+    @property
+    def execute_steps(self) -> int:
+        """Steps of a chunk that are executed before the next one."""
+
+    @property
+    def blend_steps(self) -> int:
+        """Steps over which an old chunk fades into a new one."""
+
+    @property
+    def ensemble_decay(self) -> float:
+        """How fast the weight of an ensemble's chunks changes with their age."""
 
 
 class ExecutionError(PipelineError):
@@ -57,7 +78,7 @@ class ChunkExecutor:
 
     def __init__(
         self,
-        params: ExecutionParams,
+        params: ExecutionSettings,
         limits: JointLimits,
         horizon: int,
         policy_hz: float,

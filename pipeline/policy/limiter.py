@@ -6,29 +6,15 @@ executor's affair. N robots, J joints.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.kinematics import JointLimits
 
 Array = NDArray[np.float64]
 KINDS = ("position", "velocity", "acceleration")
 ROUNDING_RAD = 1e-9
 """A command that differs from what was asked by less than this was not clipped."""
-
-
-@dataclass(frozen=True)
-class JointLimits:
-    """What the joints may do. Shape (J,) each."""
-
-    lower: Array
-    """Least positions, rad; minus infinity where there is none."""
-    upper: Array
-    """Largest positions, rad; infinity where there is none."""
-    velocity: Array
-    """Largest speeds, rad/s."""
-    acceleration: Array
-    """Largest accelerations, rad/s²."""
 
 
 class Limiter:

@@ -5,12 +5,28 @@ Numpy alone, so that evaluation and a robot run the same code. N robots, each wi
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.params import ExecutionParams
-
 Array = NDArray[np.float64]
+
+
+class FilterSettings(Protocol):
+    """What of params.yaml, section `execution`, is used here."""
+
+    @property
+    def object_window(self) -> int:
+        """Observations that are averaged."""
+
+    @property
+    def object_jump_m(self) -> float:
+        """A moved object is further than this from the mean, m."""
+
+    @property
+    def object_jump_deg(self) -> float:
+        """Or it is turned by more than this, degrees."""
 
 
 class ObjectFilter:
@@ -21,7 +37,7 @@ class ObjectFilter:
     `window` observations; a window of 1 passes every observation on.
     """
 
-    def __init__(self, params: ExecutionParams) -> None:
+    def __init__(self, params: FilterSettings) -> None:
         """Fix the window and what counts as a jump.
 
         Args:

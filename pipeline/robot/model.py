@@ -15,6 +15,7 @@ import pinocchio as pin
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import PipelineError
+from pipeline.kinematics import JointLimits
 from pipeline.params import RobotParams
 
 Array = NDArray[np.float64]
@@ -130,6 +131,11 @@ class RobotModel:
                 f"robot.home_rad: joint {self.joints[i]!r} at {self.home[i]} lies outside its "
                 f"limits [{self.lower[i]}, {self.upper[i]}] in {robot.urdf}"
             )
+
+    @property
+    def limits(self) -> JointLimits:
+        """What the joints may do, as chunk execution keeps it."""
+        return JointLimits(self.lower, self.upper, self.velocity_limits, self.acceleration_limits)
 
     def _base_placement(self, base_link: str) -> pin.SE3:
         frame = self.pinocchio.frames[self.frame(base_link)]

@@ -21,6 +21,8 @@ from pipeline.policy.bundle import load_bundle
 from pipeline.policy.engine import Check, EngineReport, build_engines
 from pipeline.policy.onnx import export_onnx
 from pipeline.policy.policy import DiffusionPolicy
+from pipeline.policy.runtime import Deployment, Execution
+from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, sha256_file, versions, write_json
 
 PARITY_BATCHES = (1, 3, 64)
@@ -36,7 +38,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
     """Export a policy.
 
     Args:
-        params: section export.
+        params: section export; robot and execution, which the graph carries for the robot.
         out: folder for policy.onnx, engines/ and export.json.
         model: checkpoint; None takes the best one of stage train.
 
@@ -52,7 +54,11 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         graph = folder / "policy.onnx"
         console.print("Exporting policy.onnx")
         hashes = {"checkpoint_sha256": sha256_file(checkpoint)}
-        metadata = {**hashes, **{f"{k}_version": v for k, v in versions("torch", "onnx").items()}}
+        metadata = {
+            "deployment": _deployment(params).to_json(),
+            **hashes,
+            **{f"{k}_version": v for k, v in versions("torch", "onnx").items()},
+        }
         started = time.perf_counter()
         export_onnx(bundle, graph, params.export.opset, metadata)
         seconds = time.perf_counter() - started
@@ -87,6 +93,11 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         }
         write_json(folder / "export.json", content)
     _show(parity, torch_ms, runtime_ms, engines)
+
+
+def _deployment(params: Params) -> Deployment:
+    execution = Execution(**params.execution.model_dump())
+    return Deployment(execution, RobotModel.from_params(params.robot).limits)
 
 
 def _inputs(examples: Float32, runtime: OnnxRuntimePolicy, batch: int) -> tuple[Float32, Float32]:

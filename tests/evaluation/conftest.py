@@ -30,5 +30,7 @@ def loop(params: Params) -> Loop:
     simulator = Simulator(params.robot, RATE_HZ, params.evaluate.physics_steps)
     model = RobotModel.from_params(params.robot)
     # Tests count steps: their chunks' use does not follow params.yaml.
-    execution = params.override("execution", mode="chunk", execute_steps=8).execution
+    execution = params.override(
+        "execution", mode="chunk", execute_steps=8, noise_scale=1.0
+    ).execution
     return Loop(simulator, model, Layout.from_params(params), 16, 2, execution, RATE_HZ)

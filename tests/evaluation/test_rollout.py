@@ -137,3 +137,20 @@ def test_the_expert_s_replay_is_the_ceiling_and_standing_still_the_floor(
         assert not hits.any()
         summary = metrics.closed_loop_summary(error, hits, params.task)
         assert summary["success_5mm"] == expected
+
+
+def test_noise_is_scaled_and_0_makes_the_policy_repeat_itself(loop: Loop, trials: Trials) -> None:
+    def noises(scale: float) -> Observations:
+        kept: list[Observations] = []
+
+        def keep(obs: Observations, noise: Observations) -> Array:
+            kept.append(noise)
+            return np.repeat(obs[:, -1:, :6], 16, axis=1).astype(np.float64)
+
+        execution = loop.execution.model_copy(update={"noise_scale": scale})
+        replace(loop, execution=execution).run(keep, trials, 16, seed=0)
+        return np.stack(kept)
+
+    assert noises(1.0).std() == pytest.approx(1.0, abs=0.1)
+    assert noises(0.25) == pytest.approx(noises(1.0) / 4)
+    assert not noises(0.0).any()

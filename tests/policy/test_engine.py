@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import Bundle
-from pipeline.policy.engine import Check, build_engines, call_worker, find_gpus
+from pipeline.policy.child import find_gpus
+from pipeline.policy.engine import Check, build_engines
 from pipeline.run import sha256_file
 
 needs_rtx = pytest.mark.skipif(
@@ -48,22 +49,3 @@ def test_engines_are_built_ahead_of_time_and_never_called_run_without_their_gpu(
         full = by_target["tensorrt", None]
         assert full.status == "skipped"
         assert reason in str(full.reason)
-
-
-def test_a_child_that_crashes_becomes_a_line_of_the_report() -> None:
-    answer = call_worker({"kind": "unheard of"})
-    assert answer["status"] == "failed"
-    assert "KeyError" in answer["reason"]
-
-
-def test_a_child_that_takes_too_long_is_ended() -> None:
-    answer = call_worker({"kind": "gpus"}, timeout_s=1e-3)
-    assert answer["status"] == "failed"
-    assert "no answer" in answer["reason"]
-
-
-def test_the_child_finds_its_package_from_any_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "gpus" in call_worker({"kind": "gpus"})

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.kinematics import JointLimits
 from pipeline.params import ExecutionParams
 from pipeline.policy.execution import ChunkExecutor, ExecutionError, resample_chunk
-from pipeline.policy.limiter import JointLimits
 
 Array = NDArray[np.float64]
 FREE = JointLimits(
@@ -29,6 +29,7 @@ def _executor(
 ) -> ChunkExecutor:
     values = {
         "mode": "chunk", "execute_steps": 3, "blend_steps": 2, "ensemble_decay": 0.1,
+        "noise_scale": 1.0,
         "object_window": 1, "object_jump_m": 1.0, "object_jump_deg": 90.0,
     }  # fmt: skip
     params = ExecutionParams.model_validate({**values, **changes})

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.policy.limiter import JointLimits, Limiter, approach_speed
+from pipeline.kinematics import JointLimits
+from pipeline.policy.limiter import Limiter, approach_speed
 
 Array = NDArray[np.float64]
 RATE_HZ, EPSILON = 30.0, 1e-9

@@ -18,6 +18,7 @@ UP = np.array([[0.0, 0.0, 1.0]])
 def _filter(number: int = 1, **changes: Any) -> ObjectFilter:
     values = {
         "mode": "chunk", "execute_steps": 1, "blend_steps": 0, "ensemble_decay": 0.0,
+        "noise_scale": 1.0,
         "object_window": 10, "object_jump_m": 0.03, "object_jump_deg": 15.0,
     }  # fmt: skip
     steady = ObjectFilter(ExecutionParams.model_validate({**values, **changes}))

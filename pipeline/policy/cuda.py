@@ -1,0 +1,110 @@
+"""The little of CUDA that an engine needs to run without torch: memory, copies, a stream.
+
+Calls the driver (libcuda) through ctypes, in the device's primary context, which TensorRT shares.
+Signatures are those of NVIDIA's CUDA Driver API reference. Not executed where no GPU is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import byref, c_char_p, c_int, c_size_t, c_uint64, c_void_p
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+
+
+class CudaError(PipelineError):
+    """The NVIDIA driver is missing or refused a call."""
+
+
+class Cuda:
+    """One GPU: buffers by name, and a stream."""
+
+    def __init__(self, device: int = 0) -> None:
+        """Take the primary context of a GPU.
+
+        Args:
+            device: its number.
+
+        Raises:
+            CudaError: no driver, or it refuses.
+        """
+        try:
+            self._driver = ctypes.CDLL("libcuda.so.1")
+        except OSError as error:
+            raise CudaError(f"no NVIDIA driver: {error}") from error
+        self._call("cuInit", 0)
+        handle, self._context, self._stream = c_int(), c_void_p(), c_void_p()
+        self._call("cuDeviceGet", byref(handle), device)
+        self._call("cuDevicePrimaryCtxRetain", byref(self._context), handle)
+        self._call("cuCtxSetCurrent", self._context)
+        self._call("cuStreamCreate", byref(self._stream), 0)
+        self._memory: dict[str, tuple[c_uint64, int]] = {}
+
+    @property
+    def stream(self) -> int:
+        """Handle of the stream."""
+        return int(self._stream.value or 0)
+
+    def buffer(self, name: str, size: int) -> int:
+        """Address of a buffer on the GPU, made anew where it is too small.
+
+        Args:
+            name: of the tensor.
+            size: bytes.
+        """
+        address, have = self._memory.get(name, (c_uint64(), 0))
+        if have < size:
+            if have:
+                self._call("cuMemFree_v2", address)
+            address = c_uint64()
+            self._call("cuMemAlloc_v2", byref(address), c_size_t(size))
+            self._memory[name] = (address, size)
+        return int(address.value)
+
+    def upload(self, name: str, array: NDArray[np.float32]) -> int:
+        """Copy to the GPU.
+
+        Args:
+            name: of the tensor.
+            array: contiguous.
+
+        Returns:
+            Address on the GPU.
+        """
+        address = self.buffer(name, array.nbytes)
+        self._call(
+            "cuMemcpyHtoD_v2", c_uint64(address), array.ctypes.data_as(c_void_p),
+            c_size_t(array.nbytes),
+        )  # fmt: skip
+        return address
+
+    def download(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Copy from the GPU, after the stream's work is done.
+
+        Args:
+            name: of the tensor.
+            shape: of the result.
+        """
+        self._call("cuStreamSynchronize", self._stream)
+        array = np.empty(shape, np.float32)
+        self._call(
+            "cuMemcpyDtoH_v2", array.ctypes.data_as(c_void_p), self._memory[name][0],
+            c_size_t(array.nbytes),
+        )  # fmt: skip
+        return array
+
+    def bind(self) -> None:
+        """Make the context current in the calling thread: a server answers from several."""
+        self._call("cuCtxSetCurrent", self._context)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        code = getattr(self._driver, name)(*arguments)
+        if code:
+            text = c_char_p()
+            self._driver.cuGetErrorString(code, byref(text))
+            said = text.value.decode() if text.value else "unknown error"
+            raise CudaError(f"{name} failed: {said} (error {code})")

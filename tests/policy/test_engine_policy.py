@@ -1,0 +1,40 @@
+"""An engine as a backend. It runs on a GPU alone."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.policy.backends import OnnxRuntimePolicy
+from pipeline.policy.bundle import Bundle
+from pipeline.policy.child import find_gpus
+from pipeline.policy.cuda import CudaError
+from pipeline.policy.engine_policy import EnginePolicy
+from pipeline.policy.engine_store import build
+
+pytestmark = pytest.mark.skipif(
+    find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is for Linux x86-64"
+)
+GPUS, REASON = find_gpus()
+
+
+@pytest.mark.skipif(bool(GPUS), reason="this machine has a GPU")
+def test_without_a_driver_it_is_refused(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+    with pytest.raises(CudaError):
+        EnginePolicy(tmp_path / "policy.engine", exported[1], "tensorrt-rtx")
+
+
+@pytest.mark.skipif(not GPUS, reason=f"needs a GPU: {REASON}")
+def test_it_predicts_as_onnx_runtime_does(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+    engine = tmp_path / "policy.engine"
+    assert build(exported[1], engine, "tensorrt-rtx", GPUS[0].capability, (1, 1, 8))
+    policy, graph = (
+        EnginePolicy(engine, exported[1], "tensorrt-rtx"),
+        OnnxRuntimePolicy(exported[1]),
+    )
+    obs, noise = exported[0].examples.numpy(), np.zeros((5, 16, 6), np.float32)
+    assert policy.layout == graph.layout
+    np.testing.assert_allclose(policy.predict(obs, noise), graph.predict(obs, noise), atol=1e-4)
