@@ -47,6 +47,7 @@ class CollectParams(Section):
     clearance_m: NonNegative
     collision_resolution: Annotated[float, Field(gt=0, le=1)]
     planning_checks: PositiveInt
+    planning_attempts: PositiveInt
     plan_dt_s: Positive
     joint_state_hz: Positive
     physics_steps: PositiveInt

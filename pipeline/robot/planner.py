@@ -129,7 +129,7 @@ class Planner:
         for attempt in range(ATTEMPTS):
             # A coarse search may step over a thin object: the next one looks more closely.
             resolution = self._collect.collision_resolution / 4**attempt
-            path = self._find_path(goal, object_pos, object_axis, resolution)
+            path = self._shortest_path(goal, object_pos, object_axis, resolution)
             if path is None:
                 self.reason = "no path found"
                 return None
@@ -154,6 +154,19 @@ class Planner:
             if len(path) == 2:
                 return None
         return None
+
+    def _shortest_path(
+        self, goal: Array, object_pos: Array, object_axis: Array, resolution: float
+    ) -> Array | None:
+        """The shortest of `collect.planning_attempts` paths; a straight one ends the search."""
+        best: Array | None = None
+        for _ in range(self._collect.planning_attempts):
+            path = self._find_path(goal, object_pos, object_axis, resolution)
+            if path is not None and (best is None or _length(path) < _length(best)):
+                best = path
+            if best is not None and len(best) == 2:
+                break
+        return best
 
     def _find_path(
         self, goal: Array, object_pos: Array, object_axis: Array, resolution: float
@@ -194,6 +207,11 @@ class Planner:
         if plan.duration_s == 0:
             return True
         longest = self._collect.collision_resolution * self._space.getMaximumExtent() / 8
-        length = float(np.linalg.norm(np.diff(plan.joint_pos, axis=0), axis=1).sum())
-        times = np.linspace(0.0, plan.duration_s, int(np.ceil(length / longest)) + 1)
+        points = int(np.ceil(_length(plan.joint_pos) / longest)) + 1
+        times = np.linspace(0.0, plan.duration_s, points)
         return self.checker.any_collision(plan.sample(times), object_pos, object_axis) == 0
+
+
+def _length(path: Array) -> float:
+    """Length of a path in joint space, rad."""
+    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())

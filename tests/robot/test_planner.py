@@ -145,3 +145,21 @@ def test_plans_go_round_the_bar_of_the_obstacle_scene(params: Params) -> None:
         bent += planner.checker.any_collision(line, *where) > 0
     assert planned >= 0.6 * reachable
     assert bent >= 0.8 * planned
+
+
+def test_more_attempts_give_shorter_ways_round(params: Params) -> None:
+    task = params.override("task", scene="bar").task
+    lengths: dict[int, list[float]] = {}
+    for attempts in (1, 4):
+        collect = params.override("collect", planning_attempts=attempts).collect
+        planner = Planner(params.robot, task, collect)
+        rng = np.random.default_rng(11)
+        objects = [sample_object(task, np.random.default_rng(seed)) for seed in range(8)]
+        plans = [planner.plan(*where, rng) for where in objects]
+        lengths[attempts] = [
+            float(np.linalg.norm(np.diff(plan.joint_pos, axis=0), axis=1).sum())
+            for plan in plans
+            if plan is not None
+        ]
+    assert len(lengths[4]) >= len(lengths[1]) >= 4
+    assert np.mean(lengths[4]) < np.mean(lengths[1])
