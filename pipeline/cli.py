@@ -133,6 +133,27 @@ def export(
 
 
 @app.command()
+def serve(
+    model: Annotated[Path, typer.Option(help="Folder of export, or policy.onnx.")] = Path(
+        "artifacts/export"
+    ),
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
+    backend: Annotated[
+        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")
+    ] = "auto",
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="POLICY_TOKEN", help="What clients must present (or POLICY_TOKEN)."),
+    ] = None,
+) -> None:
+    """Serve the exported policy over a WebSocket."""
+    from pipeline.stages import serve as stage
+
+    stage.run(model, host, port, backend, token)
+
+
+@app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="Training zarr, checkpoint or recording.")],
     params: ParamsFile = PARAMS,

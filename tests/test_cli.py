@@ -20,7 +20,7 @@ def _pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_lists_every_command() -> None:
     output = _pipeline("--help").stdout
-    for command in ("collect", "ingest", "dataset", "train", "evaluate", "export", "info"):
+    for command in ("collect", "ingest", "dataset", "train", "evaluate", "export", "info", "serve"):
         assert command in output
 
 
@@ -34,13 +34,14 @@ def test_help_lists_every_command() -> None:
         (("evaluate", "--model", "absent.pt"), ["absent.pt", "no such file"]),
         (("export", "--model", "absent.pt"), ["absent.pt", "no such file"]),
         (("info", "absent"), ["absent"]),
+        (("serve", "--model", "absent"), ["absent", "no such file or folder"]),
         (("train", "--lr", "-1"), ["command line (train)", "train.lr", "greater than 0"]),
     ],
 )
 def test_a_missing_input_is_one_line_that_names_it(
     tmp_path: Path, arguments: tuple[str, ...], words: list[str]
 ) -> None:
-    if arguments[0] != "info":
+    if arguments[0] not in {"info", "serve"}:
         arguments = (*arguments, "--out", str(tmp_path / "out"))
     result = _pipeline(*arguments)
     assert result.returncode == 1

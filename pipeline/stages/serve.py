@@ -1,0 +1,46 @@
+"""Serve a policy over a WebSocket until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+from pipeline.policy.load import load_policy
+from pipeline.policy.server import PolicyServer, ServeError
+from pipeline.run import console
+
+
+def run(model: Path, host: str, port: int, backend: str, token: str | None) -> None:
+    """Listen until SIGINT or SIGTERM.
+
+    Args:
+        model: folder of stage export, policy.onnx, or a checkpoint.
+        host: address to listen on; one that others can reach needs a token.
+        port: 0 takes a free one.
+        backend: auto, tensorrt, tensorrt-rtx, onnxruntime or torch.
+        token: that clients must present.
+
+    Raises:
+        PipelineError: the policy does not load, the port is taken, or the address needs a token.
+    """
+    policy = load_policy(model, backend)
+    asyncio.run(_serve(PolicyServer(policy, token), host, port, f"{model} on {policy.name}"))
+
+
+async def _serve(server: PolicyServer, host: str, port: int, what: str) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stopped.set)
+    try:
+        listening = await server.start(host, port)
+    except OSError as error:
+        raise ServeError(
+            f"cannot listen on {host}:{port}: {error}; choose another --port"
+        ) from error
+    async with listening:
+        address = next(iter(listening.sockets)).getsockname()
+        console.print(f"Serving {what} at ws://{address[0]}:{address[1]} (Ctrl-C stops)")
+        await stopped.wait()
+    console.print("Stopped")

@@ -1,0 +1,79 @@
+"""The command serves, says where, and stops when it is told to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.kinematics import Geometry
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy.bundle import Bundle, make_config
+from pipeline.policy.client import PolicyClient
+from pipeline.policy.model import PolicyModel
+from pipeline.policy.onnx import export_onnx
+from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.server import ServeError
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.model import RobotModel
+from pipeline.stages import serve
+
+REPOSITORY = Path(__file__).parents[2]
+OBSERVATION = {
+    "joint_pos": np.array([0.0, -0.3, 0.8, 0.0, 1.57, 0.0]),
+    "pen_pos": np.array([0.4, 0.0, 0.2]),
+    "pen_axis": np.array([0.0, 0.0, 1.0]),
+}
+
+
+@pytest.fixture(scope="module")
+def exported_small(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as export leaves it, of an untrained policy."""
+    small = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
+    layout, robot = Layout.from_params(small), RobotModel.from_params(small.robot)
+    geometry = Geometry(kinematic_chain(robot), 0.06)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = PolicyModel(small.policy, layout, geometry).state_dict()
+    config = make_config(small.policy, layout, geometry, 30.0)
+    bundle = Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, layout.state_dim))
+    deployment = Deployment(Execution(**small.execution.model_dump()), robot.limits)
+    folder = tmp_path_factory.mktemp("export")
+    export_onnx(bundle, folder / "policy.onnx", 18, {"deployment": deployment.to_json()})
+    return folder
+
+
+def test_it_serves_until_it_is_stopped(exported_small: Path) -> None:
+    command = [sys.executable, "-m", "pipeline", "serve", "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--model", str(exported_small)],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "300"},
+    ) as child:  # fmt: skip
+        try:
+            assert child.stdout is not None
+            line = child.stdout.readline()
+            assert "onnxruntime" in line
+            with PolicyClient(line.partition(" at ")[2].split()[0]) as client:
+                assert client.act(OBSERVATION).shape == (6,)
+                child.send_signal(signal.SIGTERM)
+                assert child.wait(20) == 0
+            assert "Stopped" in child.stdout.read()
+        finally:
+            child.kill()
+
+
+def test_a_port_that_is_taken_is_named(exported_small: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ServeError, match=f"cannot listen on 127.0.0.1:{port}"):
+            serve.run(exported_small, "127.0.0.1", port, "onnxruntime", None)
