@@ -49,8 +49,8 @@ class Watch:
     def from_dataset(cls, dataset: Dataset, params: Params) -> Watch:
         """Choose the episodes and build the simulator.
 
-        Half of each chunk is executed, then the next one: what is judged here is weights, so that
-        another setting of section execution is no reason to train again.
+        Chunks are executed as params.yaml proposes, in shares of the horizon: what is judged here
+        is weights, so that another setting of section execution is no reason to train again.
 
         Args:
             dataset: with validation episodes.
@@ -68,13 +68,14 @@ class Watch:
         _require_limits(model, start)
         _require_grasp(model, trials, end, params)
         simulator = Simulator(params.robot, dataset.rate_hz, params.train.rollout_physics_steps)
+        horizon = params.policy.horizon
         execution = ExecutionParams(
-            mode="chunk", execute_steps=max(1, params.policy.horizon // 2), blend_steps=0,
+            mode="blend", execute_steps=max(1, 3 * horizon // 8), blend_steps=horizon // 2,
             ensemble_decay=0.0, object_window=1, object_jump_m=1.0, object_jump_deg=180.0,
         )  # fmt: skip
         loop = Loop(
-            simulator, model, dataset.layout, params.policy.horizon, params.policy.n_obs_steps,
-            execution, dataset.rate_hz,
+            simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,
+            dataset.rate_hz,
         )  # fmt: skip
         return cls(loop, CollisionChecker(params.robot, params.task), trials, start, params)
 

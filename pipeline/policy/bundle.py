@@ -142,9 +142,17 @@ def write_whole(path: Path, content: Any) -> None:
     except (OSError, RuntimeError) as error:  # torch turns the disk's errors into its own
         partial.unlink(missing_ok=True)
         raise BundleError(
-            f"{path}: cannot be written ({error}); what stood there before is whole. Free some "
-            "space, or name another folder"
+            f"{path}: cannot be written ({_disk_error(error)}); what stood there before is whole. "
+            "Free some space, or name another folder"
         ) from error
+
+
+def _disk_error(error: BaseException) -> BaseException:
+    """What the disk said, where torch raised something else on top of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error
 
 
 def _sync_folder(folder: Path) -> None:
