@@ -24,6 +24,8 @@ from pipeline.run import sha256_file
 
 STATE = "state.pt"
 LOCK = "lock"
+SHELL = {"cli.py", "__main__.py"}
+"""Modules whose code cannot change what is learnt: they pass parameters on, which are hashed."""
 KEPT = 3
 """States of other, unfinished trainings that stay on disk; older ones are removed."""
 
@@ -52,13 +54,11 @@ def state_key(*parts: object) -> str:
 def code_hash() -> str:
     """Hash of the pipeline's modules that are loaded, without the command line's."""
     package = Path(__file__).parents[1]
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     files = {
-        Path(module.__file__)
-        for name, module in sys.modules.items()
-        if name.startswith("pipeline.")
-        and name not in {"pipeline.cli", "pipeline.__main__"}
-        and getattr(module, "__file__", None) is not None
-        and module.__file__ is not None
+        Path(file)
+        for file in loaded
+        if file is not None and package in Path(file).parents and Path(file).name not in SHELL
     }
     digest = hashlib.sha256()
     for path in sorted(files):

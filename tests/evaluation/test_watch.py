@@ -38,9 +38,7 @@ def dataset(params: Params, trials: Trials) -> Dataset:
     state = np.concatenate(states)
     action = np.ascontiguousarray(state[:, layout.field("joint_pos").slice])
     split = np.ones(len(ends), np.int8)
-    return Dataset(
-        Path("a.zarr"), state, action, np.cumsum(ends), split, RATE_HZ, layout, {}, {}
-    )
+    return Dataset(Path("a.zarr"), state, action, np.cumsum(ends), split, RATE_HZ, layout, {}, {})
 
 
 def test_whoever_follows_the_expert_succeeds_and_whoever_stands_still_does_not(

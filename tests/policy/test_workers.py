@@ -5,7 +5,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.policy.workers import ALONE, WorkerError, Workers, launch, torchrun_size, worker_device
+from pipeline.policy.workers import (
+    ALONE,
+    WorkerError,
+    Workers,
+    launch,
+    torchrun_size,
+    worker_device,
+)
 
 
 @given(number=st.integers(0, 300), size=st.integers(1, 9))

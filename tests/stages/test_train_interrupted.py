@@ -19,7 +19,7 @@ from pipeline.policy.bundle import load_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("train_driver.py")
-FILES = ("best_model.pt", "final_model.pt", "checkpoint_epoch_3.pt", "history.csv", "config.json")
+FILES = ("best_model.pt", "final_model.pt", "checkpoint_epoch_2.pt", "history.csv", "config.json")
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def small(params: Params) -> Params:
     """Seconds of training, and rollouts, states and checkpoints at every turn."""
     chosen = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
     return chosen.override(
-        "train", num_epochs=8, batch_size=6, warmup_steps=5, save_freq=3, state_every_s=0.0,
-        rollout_every=3, rollout_pens=2, rollout_steps=40, device="cpu",
+        "train", num_epochs=5, batch_size=6, warmup_steps=5, save_freq=2, state_every_s=0.0,
+        rollout_every=2, rollout_pens=2, rollout_steps=40, device="cpu",
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_two_workers_learn_what_one_does_and_survive_the_loss_of_one(
     small: Params, plans_zarr: Path, tmp_path: Path
 ) -> None:
     # Batches of 5: the parts of the two are not even.
-    chosen = small.override("train", batch_size=5, num_epochs=4)
+    chosen = small.override("train", batch_size=5, num_epochs=3)
     found = drive("workers", chosen, plans_zarr, tmp_path)
     assert found["statuses"] == [0] * 4
     one, two, lost = (tmp_path / name for name in ("one", "two", "lost"))

@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -68,6 +69,10 @@ def state_of(root: Path) -> list[Path]:
     return list(root.glob(".state/train/*/state.pt"))
 
 
+def saved_after(root: Path, began: float) -> bool:
+    return any(path.stat().st_mtime > began for path in state_of(root))
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,7 +90,7 @@ def ends(params: Params, data: Path, folder: Path, chance: random.Random) -> dic
         began = time.time()
         child = start(params, data, out, root)
         if number:  # the first one dies in its preparations, the others between any two steps
-            until(lambda: any(path.stat().st_mtime > began for path in state_of(root)))
+            until(partial(saved_after, root, began))
         time.sleep(chance.uniform(0.0, 0.4))
         os.kill(child, name)
         statuses.append(ended(child))
