@@ -152,7 +152,7 @@ class TrainParams(Section):
     rollout_every: Count
     rollout_pens: PositiveInt
     rollout_seed: Count
-    rollout_steps: PositiveInt
+    rollout_least_steps: PositiveInt
     rollout_physics_steps: PositiveInt
     state_every_s: NonNegative
     launcher: Literal["none", "torchrun"]

@@ -86,7 +86,7 @@ class Watch:
             predict: the policy; each call sees the same objects and the same noise.
         """
         train, task = self.params.train, self.params.task
-        steps = self.trials.steps(self.loop.policy_hz, train.rollout_steps)
+        steps = self.trials.steps(self.loop.policy_hz, train.rollout_least_steps)
         rollouts = self.loop.run(predict, self.trials, steps, train.rollout_seed, start=self.start)
         error = metrics.reach_error(
             rollouts.ee_pose,

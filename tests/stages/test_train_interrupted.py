@@ -28,7 +28,7 @@ def small(params: Params) -> Params:
     chosen = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
     return chosen.override(
         "train", num_epochs=5, batch_size=6, warmup_steps=5, save_freq=2, state_every_s=0.0,
-        rollout_every=2, rollout_pens=2, rollout_steps=40, device="cpu",
+        rollout_every=2, rollout_pens=2, rollout_least_steps=40, device="cpu",
     )  # fmt: skip
 
 
