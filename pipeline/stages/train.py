@@ -137,10 +137,16 @@ def _train(
         if not store.owned:
             console.print(f"Another process trains the same, so no state is kept: {store.folder}")
         learning = Learning(trainer, inputs.train, judges, out, save, store)
-        learning.resume()
-        learning.run(curves, summarise)
-        save(out / "final_model.pt")
-        summarise(learning.progress)
+        try:
+            learning.resume()
+            learning.run(curves, summarise)
+            save(out / "final_model.pt")
+            summarise(learning.progress)
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot be written ({error}); the checkpoints there are whole. Free some "
+                "space and run the same command again: it goes on from the last saved state"
+            ) from error
         store.remove()
 
 

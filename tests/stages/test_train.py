@@ -203,3 +203,34 @@ def test_fine_tuning_starts_from_the_checkpoint_with_its_ranges_or_new_ones(
     other = still.override("policy", mlp_width=64)
     with pytest.raises(FinetuneError, match="mlp_width is 32 there and 64 here"):
         train.run(other, tmp_path / "third", wider)
+
+
+def test_a_full_disk_is_one_error_and_the_same_command_goes_on(
+    small: Params, zarr_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, out = small.override("train", state_every_s=0.0), tmp_path / "out"
+    out.mkdir()
+    full = out / ".metrics.json.partial"
+    full.symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="No space left .* from the last saved state"):
+        train.run(chosen, out, zarr_path)
+    full.unlink()
+    train.run(chosen, out, zarr_path)
+    assert "Resumed in epoch 1/3" in capsys.readouterr().out
+    assert (out / "metrics.json").exists()
+
+
+def test_a_changed_parameter_starts_afresh(
+    small: Params, zarr_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, out = small.override("train", state_every_s=0.0), tmp_path / "out"
+    out.mkdir()
+    (out / ".metrics.json.partial").symlink_to("/dev/full")
+    with pytest.raises(OutputError):
+        train.run(chosen, out, zarr_path)
+    (out / ".metrics.json.partial").unlink()
+    for changed in ({"lr": 5e-4}, {"seed": 7}, {"num_epochs": 4}):
+        train.run(chosen.override("train", **changed), tmp_path / "other", zarr_path)
+    assert "Resumed" not in capsys.readouterr().out
+    train.run(chosen.override("train", state_every_s=9.0), out, zarr_path)
+    assert "Resumed" in capsys.readouterr().out
