@@ -212,7 +212,7 @@ def test_a_full_disk_is_one_error_and_the_same_command_goes_on(
     out.mkdir()
     full = out / ".metrics.json.partial"
     full.symlink_to("/dev/full")
-    with pytest.raises(OutputError, match="No space left .* from the last saved state"):
+    with pytest.raises(OutputError, match=r"No space left .* from the last saved state"):
         train.run(chosen, out, zarr_path)
     full.unlink()
     train.run(chosen, out, zarr_path)
