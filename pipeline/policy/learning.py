@@ -174,7 +174,7 @@ class Learning:
         remaining = range(progress.step, self.trainer.num_steps)
         with StopSignal() as stop:
             for step in track(remaining, "Training", len(remaining)):
-                self._step(step)
+                self._step(step, stop)
                 progress.step = step + 1
                 if progress.step % self.steps == 0 and curves is not None:
                     self._end_epoch(step, curves)
@@ -182,7 +182,7 @@ class Learning:
                     summarise(progress)
                 self._pause(stop)
 
-    def _step(self, step: int) -> None:
+    def _step(self, step: int, stop: StopSignal) -> None:
         workers, generator = self.trainer.workers, self.trainer.generator
         before = generator.get_state() if workers.size > 1 else None
         index, size = step % self.steps, self.params.batch_size
@@ -194,6 +194,8 @@ class Learning:
         try:
             self._losses[index] = self.trainer.step(step, *batch)
         except WorkerError as error:
+            if stop.number and not workers.leads:
+                raise SystemExit(stop.status) from error  # all were told to end: no accident
             if before is not None:
                 generator.set_state(before)
             kept = self._save_state() if workers.leads else ""

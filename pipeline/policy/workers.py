@@ -72,7 +72,7 @@ class Workers:
         try:
             dist.all_reduce(message)
         except RuntimeError as error:
-            raise WorkerError(f"a worker is gone ({str(error).splitlines()[0]})") from error
+            raise WorkerError(f"a worker is gone ({_reason(error)})") from error
         sizes = [gradient.numel() for gradient in gradients]
         *sums, total = torch.split(message, [*sizes, 1])
         torch._foreach_copy_(
@@ -95,8 +95,16 @@ class Workers:
         try:
             dist.broadcast_object_list(box, src=0)
         except RuntimeError as error:
-            raise WorkerError(f"a worker is gone ({str(error).splitlines()[0]})") from error
+            raise WorkerError(f"a worker is gone ({_reason(error)})") from error
         return box[0]
+
+
+def _reason(error: RuntimeError) -> str:
+    """First sentence of a message of gloo or NCCL, without the place in their source."""
+    first = str(error).splitlines()[0]
+    if first.startswith("["):
+        first = first.partition("] ")[2]
+    return first.partition(". ")[0]
 
 
 ALONE = Workers(0, 1)

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.policy import workers
 from pipeline.policy.workers import (
     ALONE,
     WorkerError,
@@ -44,3 +45,9 @@ def test_one_worker_a_gpu_needs_a_gpu() -> None:
         pytest.skip("this machine has one")
     with pytest.raises(WorkerError, match=r"train.devices 0 .* torch sees none"):
         launch(0, ["train"])
+
+
+def test_a_lost_worker_is_told_in_a_sentence() -> None:
+    said = RuntimeError("[/src/gloo/pair.cc:553] Connection closed by peer [::1]:10. See the logs.")
+    assert workers._reason(said) == "Connection closed by peer [::1]:10"
+    assert workers._reason(RuntimeError("NCCL timed out")) == "NCCL timed out"
