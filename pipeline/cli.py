@@ -93,13 +93,21 @@ def train(
     save_freq: Annotated[
         int | None, typer.Option("--save-freq", "--save_freq", help="For train.save_freq.")
     ] = None,
+    init_from: Annotated[
+        Path | None, typer.Option("--init-from", help="Checkpoint to start from: train.init_from.")
+    ] = None,
 ) -> None:
     """Train the diffusion policy."""
     from pipeline.params import load_params
     from pipeline.stages import train as stage
 
     chosen = load_params(params).override(
-        "train", num_epochs=num_epochs, batch_size=batch_size, lr=lr, save_freq=save_freq
+        "train",
+        num_epochs=num_epochs,
+        batch_size=batch_size,
+        lr=lr,
+        save_freq=save_freq,
+        init_from=init_from,
     )
     chosen = chosen.override("policy", horizon=horizon, n_obs_steps=n_obs_steps)
     stage.run(chosen, out, data_path)

@@ -17,6 +17,8 @@ TINY = {
     "num_epochs": "2",
     "mlp_width": "32",
     "pens": "3",
+    "rollout_pens": "2",
+    "rollout_least_steps": "60",
     "rollout_steps": "60",
     "open_loop_windows": "20",
     "robustness_pens": "2",

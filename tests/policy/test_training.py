@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -18,6 +22,7 @@ from pipeline.policy.training import (
     learning_rate,
     seeded_generators,
 )
+from pipeline.policy.workers import Workers
 
 from .conftest import make_fitted, random_states
 
@@ -34,6 +39,16 @@ def test_a_batch_is_the_rows_of_its_windows(layout: Layout, rng: np.random.Gener
     assert len(windows) == 40
     torch.testing.assert_close(obs[1], windows.state[3:5])
     torch.testing.assert_close(action[0], windows.action[7:23])
+
+
+def test_an_order_is_every_window_once_and_follows_from_the_generator(
+    layout: Layout, rng: np.random.Generator
+) -> None:
+    windows = make_windows(layout, rng)
+    first, again, other = (windows.order(torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert sorted(first.tolist()) == list(range(40))
+    torch.testing.assert_close(first, again)
+    assert not torch.equal(first, other)
 
 
 @given(num_steps=st.integers(1, 2000), warmup=st.integers(0, 500))
@@ -86,6 +101,60 @@ def test_the_loss_falls(params: Params, layout: Layout, rng: np.random.Generator
     batch = make_windows(layout, rng).batch(torch.arange(8))
     losses = [float(trainer.step(step, *batch)) for step in range(150)]
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+
+
+def test_a_trainer_goes_on_from_its_state_bit_by_bit(
+    params: Params, layout: Layout, rng: np.random.Generator
+) -> None:
+    windows, train = make_windows(layout, rng), params.override("train", warmup_steps=2).train
+    trainers = [
+        Trainer(make_fitted(params, layout, rng).train(), train, 20, torch.Generator())
+        for _ in range(2)
+    ]
+    batch = windows.batch(torch.arange(8))
+    for step in range(5):
+        trainers[0].step(step, *(part.clone() for part in batch))
+    trainers[1].load_state_dict(copy.deepcopy(trainers[0].state_dict()))
+    for trainer in trainers:
+        for step in range(5, 9):
+            trainer.step(step, *(part.clone() for part in batch))
+    first, second = (trainer.state_dict() for trainer in trainers)
+    for part in ("model", "ema"):
+        torch.testing.assert_close(dict(first[part]), dict(second[part]), rtol=0, atol=0)
+    assert torch.equal(first["generator"], second["generator"])
+    assert trainers[0].is_finite()
+    next(trainers[0].ema.parameters()).fill_(torch.nan)
+    assert not trainers[0].is_finite()
+
+
+def test_parts_of_a_batch_have_together_the_gradient_of_the_whole(
+    params: Params, layout: Layout, rng: np.random.Generator
+) -> None:
+    obs, action = make_windows(layout, rng).batch(torch.arange(7))
+    train = params.override("train", noise_draws=2).train
+    noise, steps = torch.randn(14, *action.shape[1:]), torch.randint(100, (14,))
+
+    def gradient(rank: int, size: int) -> tuple[Tensor, list[Tensor]]:
+        model = make_fitted(params, layout, np.random.default_rng(1)).train()
+        trainer = Trainer(model, train, 10, torch.Generator(), Part(rank, size))
+        loss = trainer._gradient(obs, action, noise, steps)
+        return loss.detach(), [w.grad for w in model.parameters() if w.grad is not None]
+
+    whole_loss, whole = gradient(0, 1)
+    for size in (2, 9):  # nine workers for seven windows: two have nothing to do
+        parts = [gradient(rank, size) for rank in range(size)]
+        total = torch.stack([loss for loss, _ in parts]).sum()
+        torch.testing.assert_close(total, whole_loss)
+        for index, expected in enumerate(whole):
+            together = torch.stack([gradients[index] for _, gradients in parts]).sum(dim=0)
+            torch.testing.assert_close(together, expected, rtol=1e-3, atol=1e-6)
+
+
+class Part(Workers):
+    """One of several, whose sum is left to the test."""
+
+    def sum_gradients(self, weights: Sequence[Tensor], loss: Tensor) -> Tensor:
+        return loss
 
 
 def test_validation_is_the_same_each_time_and_does_not_depend_on_its_batches(
