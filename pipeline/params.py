@@ -99,7 +99,7 @@ class DatasetParams(Section):
 class PolicyParams(Section):
     """Network, what it sees, what it predicts, and its diffusion process."""
 
-    network: Literal["mlp", "unet"]
+    network: Literal["mlp", "unet", "transformer"]
     horizon: PositiveInt
     n_obs_steps: PositiveInt
     inputs: tuple[StateField, ...]
@@ -113,9 +113,13 @@ class PolicyParams(Section):
     unet_channels: tuple[PositiveInt, ...]
     unet_kernel: PositiveInt
     unet_groups: PositiveInt
+    transformer_width: PositiveInt
+    transformer_layers: PositiveInt
+    transformer_heads: PositiveInt
     step_embedding: Annotated[int, Field(ge=4, multiple_of=2)]
+    sampler: Literal["ddim", "ddpm", "flow"]
     num_train_steps: Annotated[int, Field(ge=2)]
-    prediction: Literal["sample", "epsilon"]
+    prediction: Literal["sample", "epsilon", "velocity"]
     clip: Positive
     num_inference_steps: PositiveInt
 
@@ -125,6 +129,11 @@ class PolicyParams(Section):
             raise ValueError(
                 f"num_inference_steps {self.num_inference_steps} exceeds "
                 f"num_train_steps {self.num_train_steps}"
+            )
+        if self.sampler == "flow" and self.prediction == "epsilon":
+            raise ValueError(
+                "sampler flow cannot predict epsilon: it starts at pure noise, which says nothing "
+                "of the clean chunk; expected prediction sample or velocity"
             )
         return self
 

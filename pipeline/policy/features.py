@@ -88,7 +88,7 @@ class ObservationFeatures(nn.Module):
         Returns:
             Shape (B, T, F): m, rad, rad/s, unit vectors, and asinh of some; not scaled.
         """
-        # Numbers first, batch last: every feature is a row, and every operation long and vectorised.
+        # Numbers first, batch last: every feature is a row, every operation long and vectorised.
         rows = obs.flatten(0, 1).t().contiguous()
         parts = []
         position = rotation = rows
@@ -111,7 +111,7 @@ class ObservationFeatures(nn.Module):
             offset, axis = (both.unsqueeze(2) * rotation.unsqueeze(1)).sum(dim=0)
             near = torch.cat((offset / self.offset_scale_m, axis[:2] / self.tilt_scale))
             parts += [offset, axis[2:], near.asinh()]
-        return torch.cat(parts).t().unflatten(0, obs.shape[:2])
+        return torch.cat(parts).t().reshape(*obs.shape[:2], -1)
 
     def _names(self, layout: Layout) -> tuple[str, ...]:
         names: list[str] = []

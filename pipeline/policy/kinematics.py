@@ -68,8 +68,8 @@ class ForwardKinematics(nn.Module):
         """
         batch = joint_pos.shape[:-1]
         position, rotation = self.batch_last(joint_pos.reshape(-1, joint_pos.shape[-1]).t())
-        turned = rotation.permute(2, 0, 1).unflatten(0, batch)
-        return position.t().unflatten(0, batch), turned
+        turned = rotation.permute(2, 0, 1).reshape(*batch, 3, 3)
+        return position.t().reshape(*batch, 3), turned
 
     def batch_last(self, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
         """The same with the batch as the last axis, as it is computed.
@@ -83,7 +83,7 @@ class ForwardKinematics(nn.Module):
         q = joint_pos.index_select(0, self.order)
         factors = torch.stack((q.sin(), q.cos(), q), dim=1)
         # (J, 16, 3) @ (J, 3, N): each joint's transform from its own constants.
-        poses = (torch.bmm(self.linear, factors) + self.constant).unflatten(1, (4, 4))
+        poses = (torch.bmm(self.linear, factors) + self.constant).reshape(len(self.order), 4, 4, -1)
         while len(poses) > 1:
             even = len(poses) // 2 * 2
             first, second = poses[0:even:2], poses[1:even:2]

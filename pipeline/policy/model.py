@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
-from pipeline.policy.diffusion import DdimTable, cosine_alphas_cumprod
+from pipeline.policy.diffusion import SamplerTable, noise_levels, shuffles
 from pipeline.policy.features import ObservationFeatures
 from pipeline.policy.networks import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
@@ -35,6 +35,7 @@ class PolicyModel(nn.Module):
     noise: Tensor
     steps: Tensor
     table: Tensor
+    shuffles: Tensor
 
     def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry) -> None:
         """Build an untrained policy whose normalisers are the identity.
@@ -58,14 +59,20 @@ class PolicyModel(nn.Module):
         self.network = build_network(
             params, layout.action_dim, params.n_obs_steps * self.features.num_features
         )
-        alphas = torch.from_numpy(cosine_alphas_cumprod(params.num_train_steps))
-        ddim = DdimTable.build(
-            params.num_train_steps, params.num_inference_steps, params.prediction
+        signal, noise = noise_levels(params.sampler, params.num_train_steps)
+        table = SamplerTable.build(
+            params.sampler, params.num_train_steps, params.num_inference_steps, params.prediction
         )
-        self.register_buffer("signal", alphas.sqrt().float(), persistent=False)
-        self.register_buffer("noise", (1 - alphas).sqrt().float(), persistent=False)
-        self.register_buffer("steps", torch.from_numpy(ddim.steps.copy()), persistent=False)
-        self.register_buffer("table", torch.from_numpy(ddim.rows()), persistent=False)
+        shuffle = shuffles(params.num_inference_steps, params.horizon * layout.action_dim)
+        constants = {
+            "signal": torch.from_numpy(signal).float(),
+            "noise": torch.from_numpy(noise).float(),
+            "steps": torch.from_numpy(table.steps.copy()),
+            "table": torch.from_numpy(table.rows()),
+            "shuffles": torch.from_numpy(shuffle),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
 
     @torch.no_grad()
     def fit(
@@ -127,28 +134,50 @@ class PolicyModel(nn.Module):
         signal, spread = self.signal[steps, None, None], self.noise[steps, None, None]
         noisy = signal * clean + spread * noise
         predicted = self.network.denoise(noisy, self.network.embed_step(steps), context)
-        return F.mse_loss(predicted, clean if self.params.prediction == "sample" else noise)
+        return F.mse_loss(predicted, self._target(clean, noise, signal, spread))
+
+    def _target(self, clean: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
+        """What the network is to predict.
+
+        The velocity is the derivative of the noisy chunk along its way to the noise: noise − clean
+        on a flow's straight line, signal · noise − spread · clean (Salimans & Ho 2022, "Progressive
+        Distillation", section 4) on the cosine schedule.
+        """
+        if self.params.prediction == "sample":
+            return clean
+        if self.params.prediction == "epsilon":
+            return noise
+        if self.params.sampler == "flow":
+            return noise - clean
+        return signal * noise - spread * clean
 
     def denoise_step(
-        self, noisy: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
+        self,
+        noisy: Tensor,
+        step_embedding: Tensor,
+        coefficients: Tensor,
+        context: Tensor,
+        fresh: Tensor | None = None,
     ) -> Tensor:
-        """One step of DDIM.
+        """One step of the sampler.
 
         Args:
             noisy: shape (B, H, A).
             step_embedding: the network's, shape (1, E).
-            coefficients: a row of `DdimTable`, shape (4,).
+            coefficients: a row of `SamplerTable`, shape (5,).
             context: the network's, shape (B, E).
+            fresh: noise of this step, shape (B, H, A); DDPM alone takes some.
 
         Returns:
             The chunk at the step before, shape (B, H, A).
         """
         output = self.network.denoise(noisy, step_embedding, context)
-        from_output, from_noisy, keep, blend = coefficients.unbind()
-        if self.params.prediction == "epsilon":
+        from_output, from_noisy, keep, blend, spread = coefficients.unbind()
+        if self.params.prediction != "sample":
             output = from_output * output + from_noisy * noisy
         clean = output.clamp(-self.params.clip, self.params.clip)
-        return keep * noisy + blend * clean
+        following = keep * noisy + blend * clean
+        return following if fresh is None else following + spread * fresh
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Sample a chunk of actions; the same noise gives the same chunk.
@@ -164,6 +193,13 @@ class PolicyModel(nn.Module):
         embeddings = self.network.embed_step(self.steps)
         chunk = noise
         for index in range(self.params.num_inference_steps):
-            row = embeddings[index : index + 1]
-            chunk = self.denoise_step(chunk, row, self.table[index], context)
+            row, fresh = embeddings[index : index + 1], None
+            if self.params.sampler == "ddpm":
+                fresh = rearranged(noise, self.shuffles[index])
+            chunk = self.denoise_step(chunk, row, self.table[index], context, fresh)
         return self.codec.decode(chunk, self.current_joints(obs))
+
+
+def rearranged(noise: Tensor, order: Tensor) -> Tensor:
+    """The numbers of a chunk's noise (B, H, A) in another order (H · A,); see `shuffles`."""
+    return noise.flatten(1).index_select(1, order).reshape(noise.shape)
