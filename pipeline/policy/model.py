@@ -6,7 +6,9 @@ of an observation. What trains, samples and is exported is this one module, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +76,6 @@ class PolicyModel(nn.Module):
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
-    @torch.no_grad()
     def fit(
         self,
         state: Tensor,
@@ -93,10 +94,27 @@ class PolicyModel(nn.Module):
         Raises:
             NormalizerError: a value is not finite.
         """
-        feature_ranges, action_ranges = [], []
         pairs = zip(*(torch.split(rows, FIT_CHUNK) for rows in windows), strict=True)
-        for obs_rows, action_rows in pairs:
-            obs, target = perturb(state[obs_rows], action[action_rows])
+        self.fit_batches(((state[o], action[a]) for o, a in pairs), perturb)
+
+    @torch.no_grad()
+    def fit_batches(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> None:
+        """Measure the normalisers' ranges on windows that come piece by piece.
+
+        Args:
+            batches: raw observations (B, T, S) and actions (B, H, A), rad; perturbed in place.
+            perturb: what training does to raw observations and actions.
+
+        Raises:
+            NormalizerError: a value is not finite.
+        """
+        feature_ranges, action_ranges = [], []
+        for batch in batches:
+            obs, target = perturb(*batch)
             features = self.features(obs).flatten(0, 1)
             offsets = self.codec.offset(target, self.current_joints(obs))
             feature_ranges.append(torch.stack(features.aminmax(dim=0)))
@@ -113,7 +131,14 @@ class PolicyModel(nn.Module):
         """Normalised features of all history steps: (B, T, S) to (B, C)."""
         return self.scale.normalize(self.features(obs)).flatten(1)
 
-    def loss(self, obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+    def loss(
+        self,
+        obs: Tensor,
+        action: Tensor,
+        noise: Tensor,
+        steps: Tensor,
+        precision: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> Tensor:
         """Mean squared error of the prediction (Ho et al. 2020, Algorithm 1).
 
         Several noise draws share one observation, whose embedding is computed once. Draw d of
@@ -124,17 +149,21 @@ class PolicyModel(nn.Module):
             action: absolute joint positions, rad, shape (B, H, A).
             noise: standard normal, shape (D · B, H, A).
             steps: diffusion steps, integers from 0, shape (D · B,).
+            precision: makes the context in which the network runs; features, normalisation and the
+                loss itself stay in float32, where a millimetre of a metre has its digits.
 
         Returns:
             A scalar.
         """
         draws = noise.shape[0] // obs.shape[0]
         clean = self.codec.encode(action, self.current_joints(obs)).repeat(draws, 1, 1)
-        context = self.network.embed_condition(self.condition(obs)).repeat(draws, 1)
+        condition = self.condition(obs)
         signal, spread = self.signal[steps, None, None], self.noise[steps, None, None]
         noisy = signal * clean + spread * noise
-        predicted = self.network.denoise(noisy, self.network.embed_step(steps), context)
-        return F.mse_loss(predicted, self._target(clean, noise, signal, spread))
+        with precision():
+            context = self.network.embed_condition(condition).repeat(draws, 1)
+            predicted = self.network.denoise(noisy, self.network.embed_step(steps), context)
+        return F.mse_loss(predicted.float(), self._target(clean, noise, signal, spread))
 
     def _target(self, clean: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
         """What the network is to predict.

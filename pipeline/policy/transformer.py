@@ -68,7 +68,8 @@ class TransformerBlock(nn.Module):
         tokens = tokens + gate * self._attention(_modulated(tokens, scale, shift))
         inner: Tensor = self.expand(_modulated(tokens, scale_mlp, shift_mlp))
         mixed: Tensor = self.shrink(F.gelu(inner, approximate="tanh"))
-        return tokens + gate_mlp * mixed
+        out: Tensor = tokens + gate_mlp * mixed
+        return out
 
     def _attention(self, tokens: Tensor) -> Tensor:
         together: Tensor = self.attend(tokens)
