@@ -155,8 +155,27 @@ class TrainParams(Section):
     warmup_steps: Count
     ema_max_decay: Fraction
     save_freq: PositiveInt
+    init_from: Path | None
+    init_stats: Literal["old", "new"]
+    select: Literal["rollout", "val_loss"]
+    rollout_every: Count
+    rollout_pens: PositiveInt
+    rollout_seed: Count
+    rollout_steps: PositiveInt
+    rollout_physics_steps: PositiveInt
+    state_every_s: NonNegative
+    launcher: Literal["none", "torchrun"]
+    devices: Count
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     threads: Count
+
+    @model_validator(mode="after")
+    def _there_is_something_to_select_by(self) -> TrainParams:
+        if self.select == "rollout" and self.rollout_every == 0:
+            raise ValueError(
+                "select rollout needs rollout_every of 1 at least; 0 rolls nothing out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _noise_is_a_range(self) -> TrainParams:

@@ -6,6 +6,7 @@ statistics of the data, layout of states and actions, and a few observations it 
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,8 +104,10 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
     Args:
         path: the file.
         bundle: what to write.
+
+    Raises:
+        BundleError: it cannot be written, for instance because the disk is full.
     """
-    partial = path.with_name(f".{path.name}.partial")
     content = {
         "model": bundle.model,
         "ema": bundle.ema,
@@ -113,8 +116,52 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
         "layout": bundle.layout.to_dict(),
         "examples": bundle.examples,
     }
-    torch.save(content, partial)
-    partial.replace(path)
+    write_whole(path, content)
+
+
+def write_whole(path: Path, content: Any) -> None:
+    """Write a file of tensors beside its place, flush it to the disk, then rename.
+
+    Whatever ends the process, and whenever, the file is the old one or the new one.
+
+    Args:
+        path: the file.
+        content: what `torch.save` takes.
+
+    Raises:
+        BundleError: it cannot be written; what stood there before is untouched.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch turns the disk's errors into its own
+        partial.unlink(missing_ok=True)
+        raise BundleError(
+            f"{path}: cannot be written ({_disk_error(error)}); what stood there before is whole. "
+            "Free some space, or name another folder"
+        ) from error
+
+
+def _disk_error(error: BaseException) -> BaseException:
+    """What the disk said, where torch raised something else on top of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a rename: without it a power cut may undo what the file's own flush has kept."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def load_bundle(path: Path) -> Bundle:

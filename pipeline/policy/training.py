@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from torch import Tensor
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.perturbation import StatePerturbation
+from pipeline.policy.workers import ALONE, Workers
 
 VALIDATION_BATCH = 4096
 """Windows of one validation batch: bounds memory."""
@@ -43,6 +46,14 @@ class Windows:
     def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
         return self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The windows of one epoch in the order of its batches, shape (W,).
+
+        Args:
+            generator: on the windows' device; the same state gives the same order.
+        """
+        return torch.randperm(len(self), generator=generator, device=self.state.device)
 
 
 def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
@@ -96,6 +107,7 @@ class Trainer:
         params: TrainParams,
         num_steps: int,
         generator: torch.Generator,
+        workers: Workers = ALONE,
     ) -> None:
         """Prepare the optimiser and the averaged copy.
 
@@ -103,8 +115,11 @@ class Trainer:
             model: a policy with fitted ranges, on its device.
             params: section train.
             num_steps: steps of the whole training.
-            generator: draws noise and diffusion steps, on the model's device.
+            generator: draws noise and diffusion steps, on the model's device; of every worker the
+                same.
+            workers: the processes that share each batch.
         """
+        self.workers = workers
         self.model, self.params, self.num_steps = model, params, num_steps
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.generator = generator
@@ -142,13 +157,57 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.num_steps, self.params)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.model.loss(obs, action, noise, steps)
-        torch.autograd.backward(loss)
+        loss = self._gradient(obs, action, noise, steps)
         self.optimizer.step()
         decay = averaging_rate(step, self.params.ema_max_decay)
         with torch.no_grad():
             torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
         return loss.detach()
+
+    def _gradient(self, obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        """The whole batch's loss and gradient, whoever computes which part of it."""
+        if self.workers.size == 1:
+            loss = self.model.loss(obs, action, noise, steps)
+            torch.autograd.backward(loss)
+            return loss
+        part = self.workers.part(len(obs))
+        share = (part.stop - part.start) / len(obs)
+        if share == 0:  # a last batch of fewer windows than workers
+            loss = torch.zeros((), device=obs.device)
+            for weight in self._weights:
+                weight.grad = torch.zeros_like(weight)
+        else:
+            draws = self.params.noise_draws
+            noise = noise.reshape(draws, len(obs), *noise.shape[1:])[:, part].flatten(0, 1)
+            steps = steps.reshape(draws, len(obs))[:, part].flatten(0, 1)
+            loss = self.model.loss(obs[part], action[part], noise, steps) * share
+            torch.autograd.backward(loss)
+        return self.workers.sum_gradients(self._weights, loss.detach())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a step changes: weights, average, optimiser, generator."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to where `state_dict` was taken.
+
+        Args:
+            state: what it returned.
+        """
+        self.model.load_state_dict(state["model"])
+        self.ema.load_state_dict(state["ema"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"].cpu())
+
+    @torch.no_grad()
+    def is_finite(self) -> bool:
+        """Whether every averaged weight is a finite number; waits for the device."""
+        return bool(torch.stack([weight.isfinite().all() for weight in self._averaged]).all())
 
     def gradient_norm(self) -> Tensor:
         """Norm of the last step's gradient over all weights, a scalar on the device."""

@@ -2,124 +2,77 @@
 
 from __future__ import annotations
 
-import csv
-import math
+import copy
+import json
 import shutil
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+import tempfile
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.data.store import Dataset, load_dataset
 from pipeline.data.windows import window_index
 from pipeline.errors import PipelineError
+from pipeline.evaluation.watch import Watch, WatchError
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
+from pipeline.policy.curves import Curves
+from pipeline.policy.finetune import exceeding, load_initial
+from pipeline.policy.learning import Judges, Learning, Progress
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.policy import choose_device
-from pipeline.policy.training import (
-    Trainer,
-    Validation,
-    Windows,
-    first_not_finite,
-    learning_rate,
-    seeded_generators,
+from pipeline.policy.resume import StateStore, folder_hash, state_key, state_root
+from pipeline.policy.selection import Score, best_epoch
+from pipeline.policy.training import Trainer, Validation, Windows, seeded_generators
+from pipeline.policy.workers import (
+    Workers,
+    joined_workers,
+    launch,
+    torchrun_size,
+    worker_device,
 )
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
-from pipeline.run import OutputError, console, track, write_json
+from pipeline.run import OutputError, console, sha256_file, write_json
 
 NUM_EXAMPLES = 256
 """Held-out observations that a checkpoint carries; exports are checked on them."""
-CURVE_STEPS = 50
-"""Steps that one point of TensorBoard's loss curve averages."""
-OUTPUTS = ("best_model.pt", "final_model.pt", "config.json", "history.csv", "metrics.json")
+OUTPUTS = (
+    "best_model.pt", "final_model.pt", "last_good_model.pt", "config.json", "history.csv",
+    "metrics.json",
+)  # fmt: skip
+NOT_DECISIVE = {"state_every_s", "launcher", "devices"}
+"""Keys of section train that say how it is run, not what comes out."""
 
 
 class TrainError(PipelineError):
-    """Training cannot start, or its loss is no number any more."""
+    """Training cannot start."""
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One row of history.csv, and how fast it went."""
+class Inputs:
+    """What a training is made of, on its device."""
 
-    epoch: int
-    train_loss: float
-    val_loss: float
-    lr: float
-    samples_per_s: float
-    """Noised chunks that the network learnt from, a second."""
-
-
-class Log:
-    """The learning curves as files: history.csv for `dvc plots`, events for TensorBoard."""
-
-    def __init__(self, out: Path) -> None:
-        """Open both.
-
-        Args:
-            out: folder of the stage.
-        """
-        self._file = (out / "history.csv").open("w", newline="")
-        # The evaluation's report depends on this file: the same training must write the same one,
-        # so the speed goes to TensorBoard and metrics.json alone.
-        names = [field.name for field in fields(Epoch) if field.name != "samples_per_s"]
-        self._csv = csv.DictWriter(self._file, names, extrasaction="ignore")
-        self._csv.writeheader()
-        self._events = SummaryWriter(str(out / "tensorboard"))
-
-    def __enter__(self) -> Log:
-        """Itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close both files."""
-        self._events.close()
-        self._file.close()
-
-    def write(self, row: Epoch, losses: NDArray[np.float32], gradient_norm: float) -> None:
-        """One epoch.
-
-        Args:
-            row: what history.csv keeps.
-            losses: of every step of the epoch, shape (steps,).
-            gradient_norm: of its last step.
-        """
-        self._csv.writerow(asdict(row))
-        self._file.flush()
-        first = (row.epoch - 1) * len(losses)
-        for start in range(0, len(losses), CURVE_STEPS):
-            part = losses[start : start + CURVE_STEPS]
-            self._scalar("loss/step", float(part.mean()), first + start + len(part))
-        last = row.epoch * len(losses)
-        self._scalar("loss/train", row.train_loss, last)
-        self._scalar("loss/val", row.val_loss, last)
-        self._scalar("learning_rate", row.lr, last)
-        self._scalar("gradient_norm", gradient_norm, last)
-        self._scalar("samples_per_s", row.samples_per_s, last)
-        self._events.flush()
-
-    def _scalar(self, name: str, value: float, step: int) -> None:
-        self._events.add_scalar(name, value, step)
+    params: Params
+    dataset: Dataset
+    train: Windows
+    val: Windows
+    model: PolicyModel
+    stats: dict[str, Any]
+    """Statistics that a checkpoint carries."""
+    generators: tuple[torch.Generator, torch.Generator]
+    """Of training and of validation."""
 
 
 def run(params: Params, out: Path, data_path: Path | None = None) -> None:
-    """Train a policy.
+    """Train a policy; go on where an identical training was interrupted.
 
     Args:
         params: sections policy and train; task and robot for the layout, dataset for the split
@@ -129,122 +82,172 @@ def run(params: Params, out: Path, data_path: Path | None = None) -> None:
         data_path: training zarr; None takes the one that stage dataset writes.
 
     Raises:
-        TrainError: no training or validation episodes, or the loss is not finite.
-        PipelineError: the data set is missing or of another layout, or a parameter does not fit.
+        TrainError: no training or validation episodes.
+        LearningError: the loss is not finite, or a worker is gone.
+        PipelineError: the data set is missing or of another layout, a parameter does not fit, or
+            a file cannot be written.
+        SystemExit: a signal asked for the end; the state is kept.
     """
+    if params.train.launcher == "torchrun" and torchrun_size() == 1:
+        _launch(params, out, data_path)
+        return
+    device = worker_device(choose_device(params.train.device))
+    with joined_workers(device) as workers:
+        _train(params, out, data_path, device, workers)
+
+
+def _launch(params: Params, out: Path, data_path: Path | None) -> None:
+    """The same command in several workers, with the parameters as they are now."""
+    with tempfile.TemporaryDirectory() as folder:
+        chosen = Path(folder) / "params.yaml"
+        chosen.write_text(json.dumps(params.model_dump(mode="json")))
+        options: list[str | Path] = ["train", "--params", chosen, "--out", out]
+        if data_path is not None:
+            options += ["--data-path", data_path]
+        launch(params.train.devices, options)
+
+
+def _train(
+    params: Params, out: Path, data_path: Path | None, device: torch.device, workers: Workers
+) -> None:
     if params.train.threads:
         torch.set_num_threads(params.train.threads)
-    device = choose_device(params.train.device)
     path = data_path or Path("artifacts/dataset") / f"{params.task.object}_grasp.zarr"
-    dataset = load_dataset(path, Layout.from_params(params), params.dataset)
+    inputs = _inputs(params, load_dataset(path, Layout.from_params(params), params.dataset), device)
+    if workers.leads:
+        _prepare(out)
+    steps = params.train.num_epochs * -(-len(inputs.train) // params.train.batch_size)
+    trainer = Trainer(inputs.model, params.train, steps, inputs.generators[0], workers)
+    _fit(inputs, trainer)
+    config = make_config(
+        params.policy, inputs.dataset.layout, inputs.model.geometry, inputs.dataset.rate_hz
+    )
+    key = _key(params, path, device)
+    judges = _judges(inputs) if workers.leads else Judges(lambda model: 0.0, None)
+    save = partial(_save, inputs, trainer, config)
+    store = StateStore(state_root("train"), key)
+    if not workers.leads:
+        learning = Learning(trainer, inputs.train, judges, out, save, store)
+        learning.resume()
+        learning.run(None, lambda progress: None)
+        return
+    write_json(out / "config.json", {**config, "train": params.train.model_dump(mode="json")})
+    summarise = partial(_write_metrics, out, inputs)
+    with store, Curves(out) as curves:
+        if not store.owned:
+            console.print(f"Another process trains the same, so no state is kept: {store.folder}")
+        learning = Learning(trainer, inputs.train, judges, out, save, store)
+        learning.resume()
+        learning.run(curves, summarise)
+        save(out / "final_model.pt")
+        summarise(learning.progress)
+        store.remove()
+
+
+def _inputs(params: Params, dataset: Dataset, device: torch.device) -> Inputs:
     train, val = (_windows(dataset, split, params, device) for split in ("train", "val"))
-    _prepare(out)
     geometry = Geometry(
         kinematic_chain(RobotModel.from_params(params.robot)), params.task.object_length_m / 2
     )
     weights, shuffling, fixed = seeded_generators(params.train.seed, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.initial_seed())
-        model = PolicyModel(params.policy, dataset.layout, geometry).to(device)
-    every = np.linspace(0, len(val) - 1, min(NUM_EXAMPLES, len(val))).astype(np.int64)
-    examples = val.batch(torch.from_numpy(every).to(device))[0].cpu()
-    config = make_config(params.policy, dataset.layout, geometry, dataset.rate_hz)
+        model = PolicyModel(params.policy, dataset.layout, geometry)
     stats = {name: dict(columns) for name, columns in dataset.stats.items()}
-    num_steps = params.train.num_epochs * -(-len(train) // params.train.batch_size)
-    trainer = Trainer(model, params.train, num_steps, shuffling)
+    if params.train.init_from is not None:
+        initial = load_initial(params.train.init_from, model)
+        if params.train.init_stats == "old":
+            stats = initial.stats
+    return Inputs(params, dataset, train, val, model.to(device), stats, (shuffling, fixed))
+
+
+def _fit(inputs: Inputs, trainer: Trainer) -> None:
+    """Measure the ranges, or check that those of the checkpoint that is tuned still hold."""
+    model, train, params = inputs.model, inputs.train, inputs.params.train
+    old = params.init_from is not None and params.init_stats == "old"
+    fitted = copy.deepcopy(model) if old else model
     rows = (train.obs_rows, train.action_rows)
-    model.fit(train.state, train.action, rows, partial(trainer.perturb, generator=shuffling))
+    perturb = partial(trainer.perturb, generator=trainer.generator)
+    fitted.fit(train.state, train.action, rows, perturb)
+    if old:
+        factor = exceeding(model, fitted)
+        if factor > 1:
+            console.print(
+                f"Actions of {inputs.dataset.path} reach {factor:.2f} times as far as those that "
+                f"{params.init_from} was trained on, and what lies beyond is cut off; "
+                "train.init_stats: new takes the new range"
+            )
     trainer.ema.load_state_dict(model.state_dict())
 
-    def save(name: str) -> None:
-        states = [
-            {key: value.cpu().clone() for key, value in module.state_dict().items()}
-            for module in (model, trainer.ema)
-        ]
-        save_bundle(
-            out / name, Bundle(states[0], states[1], config, stats, dataset.layout, examples)
-        )
 
-    write_json(out / "config.json", {**config, "train": params.train.model_dump(mode="json")})
-    started = time.perf_counter()
-    with Log(out) as log:
-        history = _learn(trainer, train, Validation(val, model, fixed), log, save)
-    save("final_model.pt")
-    best = min(history, key=lambda row: row.val_loss)
+def _judges(inputs: Inputs) -> Judges:
+    validation = Validation(inputs.val, inputs.model, inputs.generators[1])
+    device = inputs.train.state.device
+    if inputs.params.train.rollout_every == 0:
+        return Judges(validation.loss, None)
+    try:
+        watch = Watch.from_dataset(inputs.dataset, inputs.params)
+    except WatchError as error:
+        console.print(
+            f"No closed loop while training, the validation loss chooses: {inputs.dataset.path}: "
+            f"{error}"
+        )
+        return Judges(validation.loss, None)
+
+    def roll_out(model: PolicyModel) -> Score:
+        @torch.inference_mode()
+        def predict(obs: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float64]:
+            batch = (torch.from_numpy(array).to(device) for array in (obs, noise))
+            return np.asarray(model(*batch).cpu().numpy(), dtype=np.float64)
+
+        return watch.score(predict)
+
+    return Judges(validation.loss, roll_out)
+
+
+def _save(inputs: Inputs, trainer: Trainer, config: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint of the weights as they are."""
+    every = np.linspace(0, len(inputs.val) - 1, min(NUM_EXAMPLES, len(inputs.val)))
+    rows = torch.from_numpy(every.astype(np.int64)).to(inputs.val.state.device)
+    examples = inputs.val.batch(rows)[0].cpu()
+    weights, averaged = (
+        {key: value.cpu().clone() for key, value in module.state_dict().items()}
+        for module in (trainer.model, trainer.ema)
+    )
+    layout = inputs.dataset.layout
+    save_bundle(path, Bundle(weights, averaged, config, inputs.stats, layout, examples))
+
+
+def _write_metrics(out: Path, inputs: Inputs, progress: Progress) -> None:
+    """Write metrics.json: after every epoch, so that `dvc exp show` follows."""
+    history = [record.row for record in progress.records]
+    best, last = best_epoch(history, inputs.params.train.select), history[-1]
     metrics = {
         "epochs": len(history),
-        "train_loss": history[-1].train_loss,
-        "val_loss": history[-1].val_loss,
-        "best_val_loss": best.val_loss,
+        "train_loss": last.train_loss,
+        "val_loss": last.val_loss,
+        "best_val_loss": min(row.val_loss for row in history),
         "best_epoch": best.epoch,
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "seconds": time.perf_counter() - started,
+        **({} if best.score is None else {"best_closed_loop": asdict(best.score)}),
+        "parameters": sum(weight.numel() for weight in inputs.model.parameters()),
+        "seconds": progress.seconds,
         "samples_per_s": float(np.median([row.samples_per_s for row in history])),
     }
     write_json(out / "metrics.json", metrics)
 
 
-def _learn(
-    trainer: Trainer,
-    data: Windows,
-    validation: Validation,
-    log: Log,
-    save: Callable[[str], None],
-) -> list[Epoch]:
-    """The training loop: batch, step, and once an epoch validate, log and save."""
-    params, device = trainer.params, data.state.device
-    steps = trainer.num_steps // params.num_epochs
-    losses = torch.zeros(steps, device=device)
-    order, started = torch.arange(0), 0.0
-    history: list[Epoch] = []
-    for step in track(range(trainer.num_steps), "Training", trainer.num_steps):
-        epoch, index = divmod(step, steps)
-        if index == 0:
-            order = torch.randperm(len(data), generator=trainer.generator, device=device)
-            started = time.perf_counter()
-        obs, action = data.batch(order[index * params.batch_size : (index + 1) * params.batch_size])
-        losses[index] = trainer.step(step, obs, action)
-        if index < steps - 1:
-            continue
-        curve = losses.cpu().numpy()
-        seconds = time.perf_counter() - started
-        _require_finite(curve, epoch * steps, trainer)
-        row = Epoch(
-            epoch=epoch + 1,
-            train_loss=float(curve.mean()),
-            val_loss=validation.loss(trainer.ema),
-            lr=learning_rate(step, trainer.num_steps, params),
-            samples_per_s=len(data) * params.noise_draws / seconds,
-        )
-        log.write(row, curve, float(trainer.gradient_norm()))
-        console.print(
-            f"Epoch {row.epoch}/{params.num_epochs}: train_loss={_digits(row.train_loss)}, "
-            f"val_loss={_digits(row.val_loss)}"
-        )
-        if row.val_loss < min((past.val_loss for past in history), default=math.inf):
-            save("best_model.pt")
-            console.print(f"  → Best model saved (val_loss={_digits(row.val_loss)})")
-        if row.epoch % params.save_freq == 0:
-            save(f"checkpoint_epoch_{row.epoch}.pt")
-        history.append(row)
-    return history
-
-
-def _digits(loss: float) -> str:
-    """Four decimals, six where four would show no more than a digit or two."""
-    return f"{loss:.4f}" if loss >= 0.01 else f"{loss:.6f}"
-
-
-def _require_finite(losses: NDArray[np.float32], first_step: int, trainer: Trainer) -> None:
-    bad = first_not_finite(losses)
-    if bad is not None:
-        step = first_step + bad
-        rate = learning_rate(step, trainer.num_steps, trainer.params)
-        raise TrainError(
-            f"the loss became {losses[bad]} in step {step + 1} of {trainer.num_steps} at learning "
-            f"rate {rate:.2e}; lower train.lr (now {trainer.params.lr:.2e}) or look for outliers "
-            "in the data set"
-        )
+def _key(params: Params, data: Path, device: torch.device) -> str:
+    """Name of this training among the interrupted ones; devices differ in their last bits."""
+    sections = params.model_dump(
+        mode="json",
+        include={"robot", "task", "dataset", "policy", "train"},
+        exclude={"train": NOT_DECISIVE},
+    )
+    files = [params.robot.urdf, params.robot.srdf]
+    if params.train.init_from is not None:
+        files.append(params.train.init_from)
+    hashes = [sha256_file(file) for file in files]
+    return state_key(sections, hashes, folder_hash(data), device.type)
 
 
 def _windows(dataset: Dataset, split: str, params: Params, device: torch.device) -> Windows:
@@ -268,4 +271,5 @@ def _prepare(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for path in (*(out / name for name in OUTPUTS), *out.glob("checkpoint_epoch_*.pt")):
         path.unlink(missing_ok=True)
-    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    for name in ("tensorboard", "dvclive"):
+        shutil.rmtree(out / name, ignore_errors=True)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
 import re
@@ -10,17 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.data.store import create_array, create_group
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
+from pipeline.policy.bundle import load_bundle
+from pipeline.policy.finetune import FinetuneError
+from pipeline.policy.learning import LearningError
 from pipeline.run import OutputError
 from pipeline.stages import train
 
 EPISODES, STEPS = 10, 12
+
+
+@pytest.fixture(autouse=True)
+def _states_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "root"))
 
 
 @pytest.fixture(scope="session")
@@ -56,16 +62,10 @@ def zarr_path(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_zarr(folder / "a.zarr", Layout.from_params(small), [0] * 7 + [1] * 2 + [2])
 
 
-@pytest.fixture
-def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    stream = io.StringIO()
-    monkeypatch.setattr(train, "console", Console(file=stream, highlight=False, soft_wrap=True))
-    return stream
-
-
 def test_training_writes_what_the_guide_shows(
-    small: Params, zarr_path: Path, tmp_path: Path, printed: io.StringIO
+    small: Params, zarr_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    tmp_path = tmp_path / "out"
     train.run(small, tmp_path, zarr_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
@@ -76,8 +76,9 @@ def test_training_writes_what_the_guide_shows(
         "history.csv",
         "metrics.json",
         "tensorboard",
+        "dvclive",
     }
-    lines = printed.getvalue().splitlines()
+    lines = capsys.readouterr().out.splitlines()
     epochs = [line for line in lines if line.startswith("Epoch")]
     assert len(epochs) == 3
     pattern = r"Epoch (\d)/3: train_loss=\d+\.\d{4,6}, val_loss=\d+\.\d{4,6}"
@@ -93,7 +94,7 @@ def test_training_writes_what_the_guide_shows(
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert [event.value for event in events.Scalars("loss/val")] == pytest.approx(losses)
-    scalars = {"loss/step", "loss/train", "learning_rate", "gradient_norm", "samples_per_s"}
+    scalars = {"loss/step", "loss/train", "optimizer/learning_rate", "speed/samples_per_s"}
     assert scalars <= set(events.Tags()["scalars"])
     policy = DiffusionPolicy(device="cpu")
     policy.load(tmp_path / "best_model.pt")
@@ -111,13 +112,6 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(
         first, again, other = ((tmp_path / name / file).read_bytes() for name in "abc")
         assert first == again
         assert first != other
-
-
-@pytest.mark.parametrize(
-    ("loss", "text"), [(0.0523, "0.0523"), (0.000123, "0.000123"), (1.5, "1.5000")]
-)
-def test_losses_show_enough_digits(loss: float, text: str) -> None:
-    assert train._digits(loss) == text
 
 
 def test_global_random_state_is_left_alone(small: Params, zarr_path: Path, tmp_path: Path) -> None:
@@ -143,7 +137,7 @@ def test_a_loss_that_is_no_number_stops_with_step_and_learning_rate(
     small: Params, zarr_path: Path, tmp_path: Path
 ) -> None:
     wild = small.override("train", lr=1e30, warmup_steps=0)
-    with pytest.raises(train.TrainError, match=r"step \d+ of \d+ at learning rate"):
+    with pytest.raises(LearningError, match=r"step \d+ of \d+ at learning rate"):
         train.run(wild, tmp_path, zarr_path)
     assert not (tmp_path / "metrics.json").exists()
 
@@ -170,3 +164,42 @@ def test_the_unet_trains_too(small: Params, zarr_path: Path, tmp_path: Path) -> 
     train.run(chosen.override("train", num_epochs=1), tmp_path, zarr_path)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert math.isfinite(metrics["val_loss"])
+
+
+def test_data_that_no_arm_can_follow_is_said_and_the_validation_loss_chooses(
+    small: Params, zarr_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.run(small.override("train", num_epochs=1), tmp_path, zarr_path)
+    assert "the validation loss chooses" in capsys.readouterr().out
+
+
+def test_a_finished_training_leaves_no_state_behind(
+    small: Params, zarr_path: Path, tmp_path: Path
+) -> None:
+    chosen = small.override("train", state_every_s=0.0)
+    train.run(chosen, tmp_path / "out", zarr_path)
+    assert list((tmp_path / "root/.state/train").iterdir()) == []
+
+
+def test_fine_tuning_starts_from_the_checkpoint_with_its_ranges_or_new_ones(
+    small: Params, zarr_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.run(small, tmp_path / "first", zarr_path)
+    wider = write_zarr(tmp_path / "b.zarr", Layout.from_params(small), [0] * 7 + [1] * 3, scale=3)
+    start = tmp_path / "first" / "best_model.pt"
+    # Steps of size almost zero: what comes out is what went in.
+    still = small.override("train", init_from=start, lr=1e-12, num_epochs=1)
+    bundles = {}
+    for stats in ("old", "new"):
+        train.run(still.override("train", init_stats=stats), tmp_path / stats, wider)
+        bundles[stats] = load_bundle(tmp_path / stats / "final_model.pt")
+    assert "times as far" in capsys.readouterr().out
+    first = load_bundle(start)
+    ranges = "codec.scale.radius"
+    torch.testing.assert_close(bundles["old"].ema, first.ema)
+    assert bundles["old"].stats == first.stats
+    assert bundles["new"].ema[ranges].max() > 1.1 * first.ema[ranges].max()
+    assert bundles["new"].stats != first.stats
+    other = still.override("policy", mlp_width=64)
+    with pytest.raises(FinetuneError, match="mlp_width is 32 there and 64 here"):
+        train.run(other, tmp_path / "third", wider)

@@ -1,0 +1,181 @@
+"""Several processes that train one policy, each on its part of every batch.
+
+Each worker draws the same batch and the same noise and computes its slice; gradients are summed.
+So the number of workers changes the arithmetic's order, not what is learnt. Knows no networks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from pipeline.errors import PipelineError
+
+PATIENCE = timedelta(minutes=60)
+"""How long workers wait for the first one, which alone validates, rolls out and writes."""
+
+
+class WorkerError(PipelineError):
+    """A worker is gone, or the workers cannot be started."""
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who this process is among those that share a training."""
+
+    rank: int
+    """From 0."""
+    size: int
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def part(self, number: int) -> slice:
+        """This worker's rows of a batch: even parts, together all rows, each once.
+
+        Args:
+            number: rows of the batch.
+        """
+        return slice(number * self.rank // self.size, number * (self.rank + 1) // self.size)
+
+    def sum_gradients(self, weights: Sequence[Tensor], loss: Tensor) -> Tensor:
+        """Sum gradients and loss over the workers, in one message.
+
+        Args:
+            weights: with the gradients of this worker's part, weighted by its share; afterwards
+                with those of the whole batch.
+            loss: of this worker's part, weighted alike.
+
+        Returns:
+            The whole batch's loss.
+
+        Raises:
+            WorkerError: another worker is gone.
+        """
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        message = torch.cat([*(gradient.flatten() for gradient in gradients), loss.reshape(1)])
+        try:
+            dist.all_reduce(message)
+        except RuntimeError as error:
+            raise WorkerError(f"a worker is gone ({str(error).splitlines()[0]})") from error
+        sizes = [gradient.numel() for gradient in gradients]
+        *sums, total = torch.split(message, [*sizes, 1])
+        torch._foreach_copy_(
+            gradients, [part.view_as(old) for part, old in zip(sums, gradients, strict=True)]
+        )
+        return total[0]
+
+    def share(self, value: Any) -> Any:
+        """The first worker's value, on all of them.
+
+        Args:
+            value: anything that can be pickled; that of other workers is not looked at.
+
+        Raises:
+            WorkerError: another worker is gone.
+        """
+        if self.size == 1:
+            return value
+        box = [value if self.leads else None]
+        try:
+            dist.broadcast_object_list(box, src=0)
+        except RuntimeError as error:
+            raise WorkerError(f"a worker is gone ({str(error).splitlines()[0]})") from error
+        return box[0]
+
+
+ALONE = Workers(0, 1)
+"""A training in one process."""
+
+
+def torchrun_size() -> int:
+    """Number of workers that torchrun started this process as one of; 1 without torchrun."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def worker_device(device: torch.device) -> torch.device:
+    """The GPU of this worker, where several share a machine.
+
+    Args:
+        device: what a single process would take.
+    """
+    if device.type != "cuda" or torchrun_size() == 1:
+        return device
+    return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+
+
+@contextmanager
+def joined_workers(device: torch.device) -> Iterator[Workers]:
+    """Join the workers that torchrun started, NCCL on GPUs and gloo on CPUs.
+
+    Args:
+        device: of this worker.
+    """
+    if torchrun_size() == 1:
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        yield Workers(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def launch(processes: int, arguments: Sequence[str | Path]) -> None:
+    """Run a command of the pipeline in several workers on this machine and wait for them.
+
+    Args:
+        processes: how many; 0 takes one for each GPU.
+        arguments: of `python -m pipeline`.
+
+    Raises:
+        WorkerError: there is no GPU to count, or a worker failed; what failed was printed by it.
+    """
+    number = processes or torch.cuda.device_count()
+    if number == 0:
+        raise WorkerError(
+            "train.devices 0 starts one worker for each GPU, but torch sees none; expected a "
+            "number of CPU workers, or a GPU that `nvidia-smi` shows"
+        )
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        f"--nproc-per-node={number}", "-m", "pipeline", *map(str, arguments),
+    ]  # fmt: skip
+    asked: list[int] = []
+    with subprocess.Popen(command) as process:
+
+        def pass_on(number: int, frame: FrameType | None) -> None:
+            asked.append(number)
+            process.send_signal(signal.SIGTERM)
+
+        previous = {name: signal.signal(name, pass_on) for name in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            status = process.wait()
+        finally:
+            for name, handler in previous.items():
+                signal.signal(name, handler)
+    if asked:
+        raise SystemExit(128 + asked[0])
+    if status != 0:
+        raise WorkerError(
+            f"training in {number} workers ended with status {status}; the reason stands above. "
+            "Run the same command again: it goes on from the last saved state"
+        )
