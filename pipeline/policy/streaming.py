@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.data.store import Dataset
 from pipeline.data.windows import Index, episode_starts
 from pipeline.errors import PipelineError
 
@@ -216,3 +217,17 @@ class StreamedWindows:
         if self.device.type == "cuda":
             state, action = state.pin_memory(), action.pin_memory()
         return _Buffer(state.to(self.device), action.to(self.device), offsets)
+
+
+def resident_bytes(dataset: Dataset, episodes: Index, lengths: tuple[int, int]) -> int:
+    """What the windows of some episodes take where the whole data set lies on the device.
+
+    Args:
+        dataset: all rows, of every split.
+        episodes: the chosen ones, shape (K,).
+        lengths: n_obs_steps T and horizon H.
+    """
+    rows, _ = dataset.state.shape
+    windows = (dataset.episode_ends - episode_starts(dataset.episode_ends))[episodes].sum()
+    numbers = dataset.state.shape[1] + dataset.action.shape[1]
+    return int(4 * rows * numbers + 8 * windows * sum(lengths))
