@@ -2,10 +2,9 @@
 
     python -m bench.samplers --data artifacts/dataset/pen_grasp.zarr --epochs 3 --pens 200
 
-Trains once for every kind of training (cosine schedule or flow, predicting samples or velocity),
-then samples with different numbers of steps from the same weights, on the same pens. The time of a
-chunk is that of the exported graph in ONNX Runtime, batch 1, one thread. Writes
-bench/results/samplers.json.
+Trains once for every kind of prediction, then samples with different numbers of steps from the same
+weights, on the same pens. The time of a chunk is that of the exported graph in ONNX Runtime, batch
+1, one thread. Writes bench/results/samplers.json.
 """
 
 from __future__ import annotations
@@ -30,15 +29,10 @@ from pipeline.stages import evaluate, train
 RESULTS = Path(__file__).parent / "results" / "samplers.json"
 CALLS = 300
 TRAININGS: dict[str, dict[str, Any]] = {
-    "cosine, sample": {"sampler": "ddim", "prediction": "sample"},
-    "flow, sample": {"sampler": "flow", "prediction": "sample"},
-    "flow, velocity": {"sampler": "flow", "prediction": "velocity"},
+    "sample": {"prediction": "sample"},
+    "velocity": {"prediction": "velocity"},
 }
-SAMPLERS: dict[str, list[tuple[str, int]]] = {
-    "cosine, sample": [("ddim", 10), ("ddim", 2), ("ddim", 1), ("ddpm", 10)],
-    "flow, sample": [("flow", 10), ("flow", 2), ("flow", 1)],
-    "flow, velocity": [("flow", 10), ("flow", 2)],
-}
+SAMPLERS: list[tuple[str, int]] = [("ddim", 10), ("ddim", 2), ("ddim", 1), ("ddpm", 10)]
 
 
 def resampled(bundle: Bundle, sampler: str, num_steps: int) -> Bundle:
@@ -82,7 +76,7 @@ def main() -> None:
             params = base.override("policy", **TRAININGS[training])
             train.run(params, folder / "train", options.data)
             bundle = load_bundle(folder / "train" / "best_model.pt")
-            for sampler, num_steps in SAMPLERS[training]:
+            for sampler, num_steps in SAMPLERS:
                 changed = resampled(bundle, sampler, num_steps)
                 model = folder / f"{sampler}_{num_steps}.pt"
                 save_bundle(model, changed)

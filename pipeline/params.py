@@ -117,7 +117,7 @@ class PolicyParams(Section):
     transformer_layers: PositiveInt
     transformer_heads: PositiveInt
     step_embedding: Annotated[int, Field(ge=4, multiple_of=2)]
-    sampler: Literal["ddim", "ddpm", "flow"]
+    sampler: Literal["ddim", "ddpm"]
     num_train_steps: Annotated[int, Field(ge=2)]
     prediction: Literal["sample", "epsilon", "velocity"]
     clip: Positive
@@ -129,11 +129,6 @@ class PolicyParams(Section):
             raise ValueError(
                 f"num_inference_steps {self.num_inference_steps} exceeds "
                 f"num_train_steps {self.num_train_steps}"
-            )
-        if self.sampler == "flow" and self.prediction == "epsilon":
-            raise ValueError(
-                "sampler flow cannot predict epsilon: it starts at pure noise, which says nothing "
-                "of the clean chunk; expected prediction sample or velocity"
             )
         return self
 

@@ -1,4 +1,4 @@
-"""The diffusion process: noise schedules and samplers, as tables of numbers. Pure.
+"""The diffusion process: noise schedule and samplers, as tables of numbers. Pure.
 
 Shapes: N noise levels of training, K inference steps. Own code, because the coefficients must live
 inside the exported graph; the tests check every one of them against diffusers.
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Sampler = Literal["ddim", "ddpm", "flow"]
+Sampler = Literal["ddim", "ddpm"]
 Prediction = Literal["sample", "epsilon", "velocity"]
 
 MAX_BETA = 0.999
@@ -45,42 +45,29 @@ def cosine_alphas_cumprod(num_steps: int) -> Array:
     return remaining
 
 
-def noise_levels(sampler: Sampler, num_steps: int) -> tuple[Array, Array]:
+def noise_levels(num_steps: int) -> tuple[Array, Array]:
     """How a chunk is mixed with noise at each level: noisy = signal · clean + spread · noise.
 
     Args:
-        sampler: flow mixes along a straight line from the clean chunk to pure noise (Lipman et al.
-            2023, "Flow Matching for Generative Modeling"; Liu et al. 2023, rectified flow), the
-            others by the cosine schedule.
         num_steps: N.
 
     Returns:
         Signal and spread, shape (N,) each.
     """
-    if sampler == "flow":
-        spread = np.arange(1, num_steps + 1) / num_steps
-        return 1 - spread, spread
     alphas = cosine_alphas_cumprod(num_steps)
     return np.sqrt(alphas), np.sqrt(1 - alphas)
 
 
-def inference_steps(
-    num_train_steps: int, num_inference_steps: int, trailing: bool = False
-) -> NDArray[np.int64]:
-    """Training levels that are visited in inference, from noisy to clean.
+def inference_steps(num_train_steps: int, num_inference_steps: int) -> NDArray[np.int64]:
+    """Training steps that are visited in inference, from noisy to clean ("leading" spacing).
 
     Args:
         num_train_steps: N.
         num_inference_steps: K, at most N.
-        trailing: begin at the noisiest level, as a flow must, instead of ending at level 0
-            ("leading" spacing, as Diffusion Policy does).
 
     Returns:
-        Shape (K,), falling.
+        Shape (K,), falling, the last one 0.
     """
-    if trailing:
-        parts = np.arange(num_inference_steps, 0, -1, dtype=np.int64)
-        return parts * num_train_steps // num_inference_steps - 1
     stride = num_train_steps // num_inference_steps
     return np.arange(num_inference_steps, dtype=np.int64)[::-1] * stride
 
@@ -95,8 +82,7 @@ class SamplerTable:
         x     ← keep · x + blend · clean + fresh · z
 
     DDIM (Song et al. 2021, eq. 12, η = 0) derives the noise from the clipped sample again, so that
-    x stays on the schedule. DDPM (Ho et al. 2020, eq. 7) draws from the posterior. A flow's Euler
-    step along (x − clean) / spread is the same formula on a straight schedule.
+    x stays on the schedule. DDPM (Ho et al. 2020, eq. 7) draws from the posterior.
     """
 
     steps: NDArray[np.int64]
@@ -118,16 +104,14 @@ class SamplerTable:
         """The table.
 
         Args:
-            sampler: ddim, ddpm or flow.
+            sampler: ddim or ddpm.
             num_train_steps: N.
             num_inference_steps: K.
             prediction: what the network predicts (see `PolicyModel.target`).
         """
-        levels = noise_levels(sampler, num_train_steps)
-        steps = inference_steps(num_train_steps, num_inference_steps, sampler == "flow")
+        levels = noise_levels(num_train_steps)
+        steps = inference_steps(num_train_steps, num_inference_steps)
         before = steps - num_train_steps // num_inference_steps
-        if sampler == "flow":
-            before = np.append(steps[1:], -1)
         signal, spread = (level[steps] for level in levels)
         signal_before = np.where(before >= 0, levels[0][before], 1.0)
         spread_before = np.where(before >= 0, levels[1][before], 0.0)
@@ -140,7 +124,7 @@ class SamplerTable:
             keep = spread_before / spread
             blend = signal_before - keep * signal
             fresh = np.zeros_like(keep)
-        return cls(steps, *_to_clean(sampler, prediction, signal, spread), keep, blend, fresh)
+        return cls(steps, *_to_clean(prediction, signal, spread), keep, blend, fresh)
 
     def rows(self) -> NDArray[np.float32]:
         """The five coefficients as one table, shape (K, 5)."""
@@ -148,16 +132,12 @@ class SamplerTable:
         return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _to_clean(
-    sampler: Sampler, prediction: Prediction, signal: Array, spread: Array
-) -> tuple[Array, Array]:
+def _to_clean(prediction: Prediction, signal: Array, spread: Array) -> tuple[Array, Array]:
     """Factors of the network's output and of the noisy chunk that make the clean chunk."""
     if prediction == "sample":
         return np.ones_like(signal), np.zeros_like(signal)
     if prediction == "epsilon":
         return -spread / signal, 1 / signal
-    if sampler == "flow":
-        return -spread, np.ones_like(signal)
     return -spread, signal
 
 

@@ -61,7 +61,7 @@ class PolicyModel(nn.Module):
         self.network = build_network(
             params, layout.action_dim, params.n_obs_steps * self.features.num_features
         )
-        signal, noise = noise_levels(params.sampler, params.num_train_steps)
+        signal, noise = noise_levels(params.num_train_steps)
         table = SamplerTable.build(
             params.sampler, params.num_train_steps, params.num_inference_steps, params.prediction
         )
@@ -168,16 +168,13 @@ class PolicyModel(nn.Module):
     def _target(self, clean: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
         """What the network is to predict.
 
-        The velocity is the derivative of the noisy chunk along its way to the noise: noise − clean
-        on a flow's straight line, signal · noise − spread · clean (Salimans & Ho 2022, "Progressive
-        Distillation", section 4) on the cosine schedule.
+        The velocity is signal · noise − spread · clean (Salimans & Ho 2022, "Progressive
+        Distillation", appendix D).
         """
         if self.params.prediction == "sample":
             return clean
         if self.params.prediction == "epsilon":
             return noise
-        if self.params.sampler == "flow":
-            return noise - clean
         return signal * noise - spread * clean
 
     def denoise_step(

@@ -11,7 +11,6 @@ from pipeline.policy.diffusion import (
     SamplerTable,
     cosine_alphas_cumprod,
     inference_steps,
-    noise_levels,
     shuffles,
 )
 
@@ -107,29 +106,6 @@ def test_every_ddpm_step_is_that_of_diffusers(
         ours = table.keep[row] * noisy + table.blend[row] * clean + table.fresh[row] * fresh
         torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
         noisy = expected
-
-
-@pytest.mark.parametrize("num_inference", [1, 2, 4, 7, 100])
-@pytest.mark.parametrize("prediction", ["sample", "velocity"])
-def test_a_flow_s_steps_are_euler_s_and_a_perfect_network_arrives(
-    prediction: str, num_inference: int
-) -> None:
-    signal, spread = noise_levels("flow", 100)
-    table = SamplerTable.build("flow", 100, num_inference, prediction)
-    assert table.steps[0] == 99
-    assert (signal[99], spread[99]) == (0, 1)
-    rng = np.random.default_rng(0)
-    clean, noise = rng.uniform(-1, 1, (2, 16, 6))
-    x = noise
-    for row, step in enumerate(table.steps):
-        np.testing.assert_allclose(x, signal[step] * clean + spread[step] * noise, atol=1e-12)
-        found = clean if prediction == "sample" else noise - clean
-        denoised = table.from_output[row] * found + table.from_noisy[row] * x
-        following = table.keep[row] * x + table.blend[row] * denoised
-        level = spread[table.steps[row + 1]] if row + 1 < num_inference else 0.0
-        np.testing.assert_allclose(following, x + (level - spread[step]) * (noise - clean))
-        x = following
-    np.testing.assert_allclose(x, clean, atol=1e-12)
 
 
 @given(num_steps=st.integers(1, 40), size=st.integers(2, 120))
