@@ -204,7 +204,7 @@ def line(name: str, batch: int, row: dict[str, Any]) -> str:
 def main() -> None:
     """Measure every network and batch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12, help="of each kind; the large U-Net 3")
+    parser.add_argument("--steps", type=int, default=12, help="of each kind; the large U-Net 2")
     options = parser.parse_args()
     torch.set_num_threads(1)
     base = load_params(Path("params.yaml"))
@@ -214,7 +214,6 @@ def main() -> None:
         peer = None
     results: dict[str, Any] = {
         "versions": {**versions("torch"), "lerobot": peer},
-        "load_average_before": os.getloadavg(),
         "networks": {},
     }
     console.print(
@@ -228,13 +227,13 @@ def main() -> None:
             params = base.override("policy", **changes).override("train", noise_draws=draws)
             large = max(params.policy.unet_channels) > 500 and changes["network"] == "unet"
             quick = changes["network"] == "mlp"
-            rounds = 3 if large else options.steps * (10 if quick else 1)
+            rounds = 2 if large else options.steps * (10 if quick else 1)
             row = measure(params, batch, rounds)
+            row["load_average"] = os.getloadavg()[0]
             results["networks"][f"{name}, batch {batch}"] = row
+            RESULTS.parent.mkdir(exist_ok=True)
+            write_json(RESULTS, results)
             console.print(line(name, batch, row))
-    results["load_average_after"] = os.getloadavg()
-    RESULTS.parent.mkdir(exist_ok=True)
-    write_json(RESULTS, results)
 
 
 if __name__ == "__main__":
