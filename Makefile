@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) show tensorboard lint types test check bench lock clean
+.PHONY: help setup repro $(STAGES) show tensorboard lint types test check bench bench-train lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -47,6 +47,9 @@ check: lint types test ## lint, types and tests
 
 bench: $(STAMP) ## measure what each part of the recipe is worth; ARGS="--epochs 5 --pens 200"
 	python -m bench.ablation $(ARGS)
+
+bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
+	python -m bench.train $(ARGS)
 
 lock: ## pin every version anew into constraints.txt (needs uv)
 	uv pip compile requirements.in --universal --python-version 3.11 --no-annotate --no-header -q -U -o constraints.txt

@@ -100,7 +100,7 @@ class DatasetParams(Section):
 class PolicyParams(Section):
     """Network, what it sees, what it predicts, and its diffusion process."""
 
-    network: Literal["mlp", "unet"]
+    network: Literal["mlp", "unet", "transformer"]
     horizon: PositiveInt
     n_obs_steps: PositiveInt
     inputs: tuple[StateField, ...]
@@ -114,9 +114,13 @@ class PolicyParams(Section):
     unet_channels: tuple[PositiveInt, ...]
     unet_kernel: PositiveInt
     unet_groups: PositiveInt
+    transformer_width: PositiveInt
+    transformer_layers: PositiveInt
+    transformer_heads: PositiveInt
     step_embedding: Annotated[int, Field(ge=4, multiple_of=2)]
+    sampler: Literal["ddim", "ddpm"]
     num_train_steps: Annotated[int, Field(ge=2)]
-    prediction: Literal["sample", "epsilon"]
+    prediction: Literal["sample", "epsilon", "velocity"]
     clip: Positive
     num_inference_steps: PositiveInt
 
@@ -135,7 +139,7 @@ class TrainParams(Section):
 
     seed: Count
     num_epochs: PositiveInt
-    batch_size: PositiveInt
+    batch_size: PositiveInt | Literal["auto"]
     noise_draws: PositiveInt
     noise_probability: Annotated[float, Field(ge=0, le=1)]
     noise_min_rad: Positive
@@ -160,6 +164,9 @@ class TrainParams(Section):
     devices: Count
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     threads: Count
+    precision: Literal["auto", "fp32", "bf16"]
+    compile: Literal["auto", "on", "off"]
+    data_limit_gb: Positive
 
     @model_validator(mode="after")
     def _there_is_something_to_select_by(self) -> TrainParams:
@@ -168,6 +175,17 @@ class TrainParams(Section):
                 "select rollout needs rollout_every of 1 at least; 0 rolls nothing out"
             )
         return self
+
+    @property
+    def batch_windows(self) -> int:
+        """The batch as a number.
+
+        Raises:
+            ParamsError: it still is auto: a device chooses.
+        """
+        if self.batch_size == "auto":
+            raise ParamsError("train.batch_size is auto: expected a number here")
+        return self.batch_size
 
     @model_validator(mode="after")
     def _noise_is_a_range(self) -> TrainParams:

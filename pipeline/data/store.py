@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import zarr
@@ -82,7 +82,10 @@ class Dataset:
 
 
 def load_dataset(
-    path: Path, layout: Layout | None = None, fractions: DatasetParams | None = None
+    path: Path,
+    layout: Layout | None = None,
+    fractions: DatasetParams | None = None,
+    limit_bytes: int | None = None,
 ) -> Dataset:
     """Read a data set and check it.
 
@@ -90,6 +93,8 @@ def load_dataset(
         path: the zarr folder, of this pipeline or in the team's form.
         layout: what the numbers must mean; a zarr that does not say is taken to mean this.
         fractions: shares by which a zarr without splits is split, by the episodes' content.
+        limit_bytes: states and actions larger than this together stay on disk: what is sliced of
+            them is read; None reads everything.
 
     Raises:
         StoreError: the folder is missing or no zarr, an array is missing or has a wrong shape, or
@@ -100,8 +105,12 @@ def load_dataset(
     """
     group = open_group(path)
     attributes: dict[str, Any] = dict(group.attrs)
-    state = read_array(group, "data/state", path).astype(np.float32, copy=False)
-    action = read_array(group, "data/action", path).astype(np.float32, copy=False)
+    arrays = [find_array(group, f"data/{name}", path) for name in ("state", "action")]
+    if limit_bytes is None or sum(array.nbytes for array in arrays) <= limit_bytes:
+        state, action = (_read(array, path).astype(np.float32, copy=False) for array in arrays)
+    else:
+        # A zarr array is sliced like numpy's; whoever gives a limit takes no more than slices.
+        state, action = cast("list[NDArray[np.float32]]", arrays)
     ends = read_array(group, "meta/episode_ends", path).astype(np.int64, copy=False)
     meaning = _layout(path, attributes, state, action, layout)
     _check_shapes(path, state, action, ends, meaning)
@@ -212,6 +221,20 @@ def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
     Raises:
         StoreError: there is no such array, or it cannot be decoded.
     """
+    return _read(find_array(group, name, path), path)
+
+
+def find_array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
+    """An array without its data.
+
+    Args:
+        group: where.
+        name: path in the group.
+        path: the zarr folder, for the message.
+
+    Raises:
+        StoreError: there is no such array.
+    """
     try:
         array = group[name]
     except KeyError as error:
@@ -222,9 +245,14 @@ def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
         ) from error
     if not isinstance(array, zarr.Array):
         raise StoreError(f"{path}: {name} is a group, expected an array")
+    return array
+
+
+def _read(array: zarr.Array[Any], path: Path) -> NDArray[Any]:
     try:
         return np.asarray(array[...])
     except (OSError, ValueError, RuntimeError) as error:
+        name = array.path
         raise StoreError(f"{path}: {name} cannot be read ({error}); make the zarr anew") from error
 
 

@@ -88,29 +88,30 @@ class ObservationFeatures(nn.Module):
         Returns:
             Shape (B, T, F): m, rad, rad/s, unit vectors, and asinh of some; not scaled.
         """
+        # Numbers first, batch last: every feature is a row, every operation long and vectorised.
+        rows = obs.flatten(0, 1).t().contiguous()
         parts = []
-        position = rotation = obs
+        position = rotation = rows
         if self.sees_gripper:
-            position, rotation = self.kinematics(obs[..., self.slices["joint_pos"]])
+            position, rotation = self.kinematics.batch_last(rows[self.slices["joint_pos"]])
         for kind in self.kinds:
             if kind == "ee_pose":
-                parts += [position, rotation[..., 2]]
+                parts += [position, rotation[:, 2]]
             elif kind == "joint_pos" and self.endless:
-                joints = obs[..., self.slices[kind]]
-                angles = joints[..., self.endless]
-                parts += [joints[..., self.limited], angles.cos(), angles.sin()]
+                joints = rows[self.slices[kind]]
+                angles = joints[self.endless]
+                parts += [joints[self.limited], angles.cos(), angles.sin()]
             else:
-                parts.append(obs[..., self.slices[kind]])
+                parts.append(rows[self.slices[kind]])
         if self.object_in_tcp:
-            axis = obs[..., self.slices["object_axis"]]
-            grasp = obs[..., self.slices["object_pos"]] + self.grasp_offset_m * axis
-            both = torch.stack((grasp - position, axis), dim=-2)
-            # A row vector times R is the transposed rotation: base frame to TCP frame.
-            offset, axis = torch.matmul(both, rotation).unbind(dim=-2)
-            near = (offset / self.offset_scale_m).asinh()
-            tilt = (axis[..., :2] / self.tilt_scale).asinh()
-            parts += [offset, axis[..., 2:], near, tilt]
-        return torch.cat(parts, dim=-1)
+            axis = rows[self.slices["object_axis"]]
+            grasp = rows[self.slices["object_pos"]] + self.grasp_offset_m * axis
+            both = torch.stack((grasp - position, axis), dim=1)
+            # The transposed rotation, base frame to TCP frame: a sum over the base's axes.
+            offset, axis = (both.unsqueeze(2) * rotation.unsqueeze(1)).sum(dim=0)
+            near = torch.cat((offset / self.offset_scale_m, axis[:2] / self.tilt_scale))
+            parts += [offset, axis[2:], near.asinh()]
+        return torch.cat(parts).t().reshape(*obs.shape[:2], -1)
 
     def _names(self, layout: Layout) -> tuple[str, ...]:
         names: list[str] = []

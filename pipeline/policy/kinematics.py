@@ -1,15 +1,19 @@
 """Forward kinematics as tensor arithmetic, for training and inside the exported graph.
 
-Shapes: J joints; leading axes are free. The chain comes with the checkpoint; no robot library here.
+Shapes: J joints, N poses; leading axes are free. The chain comes with the checkpoint; no robot
+library here.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.kinematics import ChainJoint, KinematicChain, KinematicsError
+
+Matrix = NDArray[np.float64]
 
 
 class ForwardKinematics(nn.Module):
@@ -17,13 +21,17 @@ class ForwardKinematics(nn.Module):
 
     An idle joint (a wrist's last one) moves neither the TCP nor its z axis; with it at zero the
     frame's x and y are those of the link before it, so that the same miss looks the same whatever
-    the yaw. Each joint's transform is linear in 1, sin q, 1 − cos q and q (Rodrigues 1840), so all
-    joints' transforms are one product with constants, and the chain is J small matrix products.
+    the yaw.
+
+    Each joint's transform is linear in 1, sin q, cos q and q (Rodrigues 1840), so all joints'
+    transforms are one product with constants; neighbours are then multiplied in pairs, all pairs at
+    once, the batch as the last axis. Training computes this in every step: a dozen vectorised
+    operations take a third of the time of J batched products of 4 × 4 matrices.
     """
 
-    terms: Tensor
-    moving: Tensor
-    tip: Tensor
+    constant: Tensor
+    linear: Tensor
+    order: Tensor
 
     def __init__(self, chain: KinematicChain, joints: tuple[str, ...]) -> None:
         """Precompute the constants.
@@ -33,7 +41,7 @@ class ForwardKinematics(nn.Module):
             joints: names in the order of the joint positions, the chain's among them.
 
         Raises:
-            KinematicsError: a joint of the chain is not among them.
+            KinematicsError: a joint of the chain is not among them, or none moves the TCP.
         """
         super().__init__()
         missing = [joint.name for joint in chain.joints if joint.name not in joints]
@@ -42,13 +50,12 @@ class ForwardKinematics(nn.Module):
                 f"the chain to the TCP needs joints {', '.join(missing)}, but the state has "
                 f"{', '.join(joints)}; name them in robot.joints"
             )
-        self.order = [joints.index(joint.name) for joint in chain.joints]
-        terms = np.stack([_joint_terms(joint) for joint in chain.joints])
-        moving = [0.0 if joint.idle else 1.0 for joint in chain.joints]
-        tip = _homogeneous(np.array(chain.tip_rotation), np.array(chain.tip_translation))
-        self.register_buffer("terms", torch.from_numpy(terms).float(), persistent=False)
-        self.register_buffer("moving", torch.tensor(moving), persistent=False)
-        self.register_buffer("tip", torch.from_numpy(tip).float(), persistent=False)
+        moving = [joint for joint in chain.joints if not joint.idle]
+        order = torch.tensor([joints.index(joint.name) for joint in moving], dtype=torch.int64)
+        terms = torch.from_numpy(np.stack(_terms(chain))).float().flatten(2)
+        self.register_buffer("constant", terms[:, 0].unsqueeze(-1), persistent=False)
+        self.register_buffer("linear", terms[:, 1:].mT.contiguous(), persistent=False)
+        self.register_buffer("order", order, persistent=False)
 
     def forward(self, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
         """TCP in the base frame.
@@ -59,36 +66,68 @@ class ForwardKinematics(nn.Module):
         Returns:
             Position, m, shape (..., 3), and rotation matrix, shape (..., 3, 3).
         """
-        q = joint_pos[..., self.order] * self.moving
-        factors = torch.stack((torch.ones_like(q), q.sin(), 1 - q.cos(), q), dim=-1)
-        # (..., J, 1, 4) @ (J, 4, 16): each joint's transform from its own constants.
-        local = torch.matmul(factors.unsqueeze(-2), self.terms).reshape(*q.shape, 4, 4)
-        pose = local[..., 0, :, :]
-        for joint in range(1, q.shape[-1]):
-            pose = torch.matmul(pose, local[..., joint, :, :])
-        pose = torch.matmul(pose, self.tip)
-        return pose[..., :3, 3], pose[..., :3, :3]
+        batch = joint_pos.shape[:-1]
+        position, rotation = self.batch_last(joint_pos.reshape(-1, joint_pos.shape[-1]).t())
+        turned = rotation.permute(2, 0, 1).reshape(*batch, 3, 3)
+        return position.t().reshape(*batch, 3), turned
+
+    def batch_last(self, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
+        """The same with the batch as the last axis, as it is computed.
+
+        Args:
+            joint_pos: rad (m for a sliding joint), shape (J, N).
+
+        Returns:
+            Position, m, shape (3, N), and rotation matrix, shape (3, 3, N).
+        """
+        q = joint_pos.index_select(0, self.order)
+        factors = torch.stack((q.sin(), q.cos(), q), dim=1)
+        # (J, 16, 3) @ (J, 3, N): each joint's transform from its own constants.
+        poses = (torch.bmm(self.linear, factors) + self.constant).reshape(len(self.order), 4, 4, -1)
+        while len(poses) > 1:
+            even = len(poses) // 2 * 2
+            first, second = poses[0:even:2], poses[1:even:2]
+            products = (first.unsqueeze(3) * second.unsqueeze(1)).sum(dim=2)
+            poses = torch.cat((products, poses[even:])) if even < len(poses) else products
+        return poses[0, :3, 3], poses[0, :3, :3]
 
 
-def _joint_terms(joint: ChainJoint) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Constants of a joint's transform for 1, sin q, 1 − cos q and q, each 4 × 4, flat: (4, 16)."""
-    rotation, translation = np.array(joint.rotation), np.array(joint.translation)
+def _terms(chain: KinematicChain) -> list[Matrix]:
+    """Constants of each moving joint's transform for 1, sin q, cos q and q: (4, 4, 4).
+
+    What stands still lies in its neighbour's constants: idle joints at zero, and the tip.
+    """
+    found: list[Matrix] = []
+    before = np.eye(4)
+    for joint in chain.joints:
+        before = before @ _homogeneous(np.array(joint.rotation), np.array(joint.translation))
+        if not joint.idle:
+            found.append(before @ _motion(joint))
+            before = np.eye(4)
+    tip = before @ _homogeneous(np.array(chain.tip_rotation), np.array(chain.tip_translation))
+    if not found:
+        raise KinematicsError("no joint of the chain moves the TCP; check robot.tip_link")
+    found[-1] = found[-1] @ tip
+    return found
+
+
+def _motion(joint: ChainJoint) -> Matrix:
+    """A joint's motion in its own frame, for 1, sin q, cos q and q: (4, 4, 4)."""
     x, y, z = joint.axis
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
     terms = np.zeros((4, 4, 4))
-    terms[0] = _homogeneous(rotation, translation)
+    terms[0] = np.eye(4)
     if joint.motion == "prismatic":
-        terms[3, :3, 3] = rotation @ np.array(joint.axis)
+        terms[3, :3, 3] = joint.axis
     else:
-        terms[1, :3, :3] = rotation @ cross
-        terms[2, :3, :3] = rotation @ cross @ cross
-    return terms.reshape(4, 16)
+        # I + sin q · K + (1 − cos q) · K²
+        terms[0, :3, :3] += cross @ cross
+        terms[1, :3, :3] = cross
+        terms[2, :3, :3] = -cross @ cross
+    return terms
 
 
-def _homogeneous(
-    rotation: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    translation: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _homogeneous(rotation: Matrix, translation: Matrix) -> Matrix:
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, translation
     return matrix

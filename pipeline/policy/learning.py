@@ -185,7 +185,7 @@ class Learning:
     def _step(self, step: int, stop: StopSignal) -> None:
         workers, generator = self.trainer.workers, self.trainer.generator
         before = generator.get_state() if workers.size > 1 else None
-        index, size = step % self.steps, self.params.batch_size
+        index, size = step % self.steps, self.params.batch_windows
         if index == 0:
             self.progress.shuffled = generator.get_state()
             self._order = self.data.order(generator)

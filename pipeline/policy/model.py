@@ -6,7 +6,9 @@ of an observation. What trains, samples and is exported is this one module, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
-from pipeline.policy.diffusion import DdimTable, cosine_alphas_cumprod
+from pipeline.policy.diffusion import SamplerTable, noise_levels, shuffles
 from pipeline.policy.features import ObservationFeatures
 from pipeline.policy.networks import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
@@ -35,6 +37,7 @@ class PolicyModel(nn.Module):
     noise: Tensor
     steps: Tensor
     table: Tensor
+    shuffles: Tensor
 
     def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry) -> None:
         """Build an untrained policy whose normalisers are the identity.
@@ -58,16 +61,21 @@ class PolicyModel(nn.Module):
         self.network = build_network(
             params, layout.action_dim, params.n_obs_steps * self.features.num_features
         )
-        alphas = torch.from_numpy(cosine_alphas_cumprod(params.num_train_steps))
-        ddim = DdimTable.build(
-            params.num_train_steps, params.num_inference_steps, params.prediction
+        signal, noise = noise_levels(params.num_train_steps)
+        table = SamplerTable.build(
+            params.sampler, params.num_train_steps, params.num_inference_steps, params.prediction
         )
-        self.register_buffer("signal", alphas.sqrt().float(), persistent=False)
-        self.register_buffer("noise", (1 - alphas).sqrt().float(), persistent=False)
-        self.register_buffer("steps", torch.from_numpy(ddim.steps.copy()), persistent=False)
-        self.register_buffer("table", torch.from_numpy(ddim.rows()), persistent=False)
+        shuffle = shuffles(params.num_inference_steps, params.horizon * layout.action_dim)
+        constants = {
+            "signal": torch.from_numpy(signal).float(),
+            "noise": torch.from_numpy(noise).float(),
+            "steps": torch.from_numpy(table.steps.copy()),
+            "table": torch.from_numpy(table.rows()),
+            "shuffles": torch.from_numpy(shuffle),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
 
-    @torch.no_grad()
     def fit(
         self,
         state: Tensor,
@@ -86,10 +94,27 @@ class PolicyModel(nn.Module):
         Raises:
             NormalizerError: a value is not finite.
         """
-        feature_ranges, action_ranges = [], []
         pairs = zip(*(torch.split(rows, FIT_CHUNK) for rows in windows), strict=True)
-        for obs_rows, action_rows in pairs:
-            obs, target = perturb(state[obs_rows], action[action_rows])
+        self.fit_batches(((state[o], action[a]) for o, a in pairs), perturb)
+
+    @torch.no_grad()
+    def fit_batches(
+        self,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    ) -> None:
+        """Measure the normalisers' ranges on windows that come piece by piece.
+
+        Args:
+            batches: raw observations (B, T, S) and actions (B, H, A), rad; perturbed in place.
+            perturb: what training does to raw observations and actions.
+
+        Raises:
+            NormalizerError: a value is not finite.
+        """
+        feature_ranges, action_ranges = [], []
+        for batch in batches:
+            obs, target = perturb(*batch)
             features = self.features(obs).flatten(0, 1)
             offsets = self.codec.offset(target, self.current_joints(obs))
             feature_ranges.append(torch.stack(features.aminmax(dim=0)))
@@ -106,7 +131,14 @@ class PolicyModel(nn.Module):
         """Normalised features of all history steps: (B, T, S) to (B, C)."""
         return self.scale.normalize(self.features(obs)).flatten(1)
 
-    def loss(self, obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+    def loss(
+        self,
+        obs: Tensor,
+        action: Tensor,
+        noise: Tensor,
+        steps: Tensor,
+        precision: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> Tensor:
         """Mean squared error of the prediction (Ho et al. 2020, Algorithm 1).
 
         Several noise draws share one observation, whose embedding is computed once. Draw d of
@@ -117,38 +149,61 @@ class PolicyModel(nn.Module):
             action: absolute joint positions, rad, shape (B, H, A).
             noise: standard normal, shape (D · B, H, A).
             steps: diffusion steps, integers from 0, shape (D · B,).
+            precision: makes the context in which the network runs; features, normalisation and the
+                loss itself stay in float32, where a millimetre of a metre has its digits.
 
         Returns:
             A scalar.
         """
         draws = noise.shape[0] // obs.shape[0]
         clean = self.codec.encode(action, self.current_joints(obs)).repeat(draws, 1, 1)
-        context = self.network.embed_condition(self.condition(obs)).repeat(draws, 1)
+        condition = self.condition(obs)
         signal, spread = self.signal[steps, None, None], self.noise[steps, None, None]
         noisy = signal * clean + spread * noise
-        predicted = self.network.denoise(noisy, self.network.embed_step(steps), context)
-        return F.mse_loss(predicted, clean if self.params.prediction == "sample" else noise)
+        with precision():
+            context = self.network.embed_condition(condition).repeat(draws, 1)
+            predicted = self.network.denoise(noisy, self.network.embed_step(steps), context)
+        return F.mse_loss(predicted.float(), self._target(clean, noise, signal, spread))
+
+    def _target(self, clean: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
+        """What the network is to predict.
+
+        The velocity is signal · noise − spread · clean (Salimans & Ho 2022, "Progressive
+        Distillation", appendix D).
+        """
+        if self.params.prediction == "sample":
+            return clean
+        if self.params.prediction == "epsilon":
+            return noise
+        return signal * noise - spread * clean
 
     def denoise_step(
-        self, noisy: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
+        self,
+        noisy: Tensor,
+        step_embedding: Tensor,
+        coefficients: Tensor,
+        context: Tensor,
+        fresh: Tensor | None = None,
     ) -> Tensor:
-        """One step of DDIM.
+        """One step of the sampler.
 
         Args:
             noisy: shape (B, H, A).
             step_embedding: the network's, shape (1, E).
-            coefficients: a row of `DdimTable`, shape (4,).
+            coefficients: a row of `SamplerTable`, shape (5,).
             context: the network's, shape (B, E).
+            fresh: noise of this step, shape (B, H, A); DDPM alone takes some.
 
         Returns:
             The chunk at the step before, shape (B, H, A).
         """
         output = self.network.denoise(noisy, step_embedding, context)
-        from_output, from_noisy, keep, blend = coefficients.unbind()
-        if self.params.prediction == "epsilon":
+        from_output, from_noisy, keep, blend, spread = coefficients.unbind()
+        if self.params.prediction != "sample":
             output = from_output * output + from_noisy * noisy
         clean = output.clamp(-self.params.clip, self.params.clip)
-        return keep * noisy + blend * clean
+        following = keep * noisy + blend * clean
+        return following if fresh is None else following + spread * fresh
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Sample a chunk of actions; the same noise gives the same chunk.
@@ -164,6 +219,13 @@ class PolicyModel(nn.Module):
         embeddings = self.network.embed_step(self.steps)
         chunk = noise
         for index in range(self.params.num_inference_steps):
-            row = embeddings[index : index + 1]
-            chunk = self.denoise_step(chunk, row, self.table[index], context)
+            row, fresh = embeddings[index : index + 1], None
+            if self.params.sampler == "ddpm":
+                fresh = rearranged(noise, self.shuffles[index])
+            chunk = self.denoise_step(chunk, row, self.table[index], context, fresh)
         return self.codec.decode(chunk, self.current_joints(obs))
+
+
+def rearranged(noise: Tensor, order: Tensor) -> Tensor:
+    """The numbers of a chunk's noise (B, H, A) in another order (H · A,); see `shuffles`."""
+    return noise.flatten(1).index_select(1, order).reshape(noise.shape)

@@ -24,10 +24,18 @@ from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
 from pipeline.policy.bundle import Bundle
-from pipeline.policy.model import PolicyModel
+from pipeline.policy.model import PolicyModel, rearranged
 
 EXAMPLE_BATCH = 3
 """Batch of the inputs that are traced; any number from 2 that no other dimension has."""
+
+
+ROWS = {
+    "step_embeddings": "step_embedding",
+    "step_coefficients": "coefficients",
+    "step_shuffles": "shuffle",
+}
+"""Tables with a row a step, and what the step calls its row."""
 
 
 class OnnxExportError(PipelineError):
@@ -47,14 +55,23 @@ class _Frame(nn.Module):
 
 
 class _Step(nn.Module):
+    """One denoising step; DDPM's also takes the starting noise and how this step rearranges it."""
+
     def __init__(self, model: PolicyModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(
-        self, chunk: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
+        self,
+        chunk: Tensor,
+        step_embedding: Tensor,
+        coefficients: Tensor,
+        context: Tensor,
+        noise: Tensor | None = None,
+        shuffle: Tensor | None = None,
     ) -> Tensor:
-        return self.model.denoise_step(chunk, step_embedding, coefficients, context)
+        fresh = None if noise is None or shuffle is None else rearranged(noise, shuffle)
+        return self.model.denoise_step(chunk, step_embedding, coefficients, context, fresh)
 
 
 @dataclass(frozen=True)
@@ -116,11 +133,17 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
         "coefficients": model.table[0],
         "context": context,
     }
-    step = _export(_Step(model), step_inputs, ("next_chunk",), opset)
-    before, after = _split(frame.nodes, "denoised")
     tables = {
         "step_embeddings": embeddings.unsqueeze(1).numpy(),
         "step_coefficients": model.table.numpy(),
+    }
+    if params.sampler == "ddpm":
+        # A copy: torch.export takes one tensor in two places for one input.
+        step_inputs |= {"noise": chunk.clone(), "shuffle": model.shuffles[0]}
+        tables["step_shuffles"] = model.shuffles.numpy()
+    step = _export(_Step(model), step_inputs, ("next_chunk",), opset)
+    before, after = _split(frame.nodes, "denoised")
+    counters = {
         # A Loop's trip count and condition must have no axis.
         "num_steps": np.array(params.num_inference_steps, np.int64),
         "go_on": np.array(True),
@@ -130,7 +153,7 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
         ["num_steps", "go_on", "noise"],
         ["denoised"],
         name="denoising_loop",
-        body=_body(step, chunk_shape),
+        body=_body(step, chunk_shape, tables),
     )
     return helper.make_graph(
         [*before, loop, *after],
@@ -143,17 +166,16 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
         [
             *frame.initializers,
             *step.initializers,
-            *(numpy_helper.from_array(array, name) for name, array in tables.items()),
+            *(numpy_helper.from_array(array, name) for name, array in (tables | counters).items()),
         ],
     )
 
 
-def _body(step: _Part, chunk_shape: tuple[int, int]) -> onnx.GraphProto:
-    """One denoising step; context, tables and weights come from the graph around it."""
+def _body(step: _Part, chunk_shape: tuple[int, int], tables: Iterable[str]) -> onnx.GraphProto:
+    """One denoising step; context, noise, tables and weights come from the graph around it."""
     nodes = [
         helper.make_node("Identity", ["go_on_in"], ["go_on_out"], name="go_on"),
-        helper.make_node("Gather", ["step_embeddings", "index"], ["step_embedding"], axis=0),
-        helper.make_node("Gather", ["step_coefficients", "index"], ["coefficients"], axis=0),
+        *(helper.make_node("Gather", [name, "index"], [ROWS[name]], axis=0) for name in tables),
         *step.nodes,
     ]
     scalar = (("index", TensorProto.INT64), ("go_on_in", TensorProto.BOOL))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.params import TrainParams
+from pipeline.policy.compute import training_loss
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.perturbation import StatePerturbation
+from pipeline.policy.streaming import StreamedWindows
 from pipeline.policy.workers import ALONE, Workers
 
 VALIDATION_BATCH = 4096
@@ -43,6 +45,11 @@ class Windows:
         """Number of windows, W."""
         return len(self.obs_rows)
 
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.state.device
+
     def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
         return self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
@@ -54,6 +61,15 @@ class Windows:
             generator: on the windows' device; the same state gives the same order.
         """
         return torch.randperm(len(self), generator=generator, device=self.state.device)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All windows in their own order, a batch at a time.
+
+        Args:
+            size: windows of a batch.
+        """
+        for rows in torch.split(torch.arange(len(self), device=self.device), size):
+            yield self.batch(rows)
 
 
 def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
@@ -123,6 +139,7 @@ class Trainer:
         self.model, self.params, self.num_steps = model, params, num_steps
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.generator = generator
+        self._loss = training_loss(model, params.precision, params.compile)
         self.perturb = StatePerturbation(params, model.layout, model.geometry, model.params.horizon)
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
@@ -167,7 +184,7 @@ class Trainer:
     def _gradient(self, obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         """The whole batch's loss and gradient, whoever computes which part of it."""
         if self.workers.size == 1:
-            loss = self.model.loss(obs, action, noise, steps)
+            loss = self._loss(obs, action, noise, steps)
             torch.autograd.backward(loss)
             return loss
         part = self.workers.part(len(obs))
@@ -180,7 +197,7 @@ class Trainer:
             draws = self.params.noise_draws
             noise = noise.reshape(draws, len(obs), *noise.shape[1:])[:, part].flatten(0, 1)
             steps = steps.reshape(draws, len(obs))[:, part].flatten(0, 1)
-            loss = self.model.loss(obs[part], action[part], noise, steps) * share
+            loss = self._loss(obs[part], action[part], noise, steps) * share
             torch.autograd.backward(loss)
         return self.workers.sum_gradients(self._weights, loss.detach())
 
@@ -222,7 +239,9 @@ class Validation:
     Fixed noise makes losses of epochs, runs and machines comparable: what differs is the policy.
     """
 
-    def __init__(self, windows: Windows, model: PolicyModel, generator: torch.Generator) -> None:
+    def __init__(
+        self, windows: Windows | StreamedWindows, model: PolicyModel, generator: torch.Generator
+    ) -> None:
         """Draw the noise.
 
         Args:
@@ -231,7 +250,7 @@ class Validation:
             generator: on the windows' device.
         """
         self.windows = windows
-        device = windows.state.device
+        device = windows.device
         shape = (len(windows), model.params.horizon, model.layout.action_dim)
         self.noise = torch.randn(shape, generator=generator, device=device)
         self.steps = torch.randint(

@@ -6,7 +6,7 @@ import copy
 import json
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,16 @@ from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
+from pipeline.policy.compute import find_threads
 from pipeline.policy.curves import Curves
 from pipeline.policy.finetune import exceeding, load_initial
 from pipeline.policy.learning import Judges, Learning, Progress
-from pipeline.policy.model import PolicyModel
+from pipeline.policy.memory import BatchMemory, choose_batch, free_bytes
+from pipeline.policy.model import FIT_CHUNK, PolicyModel
 from pipeline.policy.policy import choose_device
 from pipeline.policy.resume import StateStore, folder_hash, state_key, state_root
 from pipeline.policy.selection import Score, best_epoch
+from pipeline.policy.streaming import StreamedWindows, resident_bytes
 from pipeline.policy.training import Trainer, Validation, Windows, seeded_generators
 from pipeline.policy.workers import (
     Workers,
@@ -62,8 +65,8 @@ class Inputs:
 
     params: Params
     dataset: Dataset
-    train: Windows
-    val: Windows
+    train: Windows | StreamedWindows
+    val: Windows | StreamedWindows
     model: PolicyModel
     stats: dict[str, Any]
     """Statistics that a checkpoint carries."""
@@ -110,13 +113,15 @@ def _launch(params: Params, out: Path, data_path: Path | None) -> None:
 def _train(
     params: Params, out: Path, data_path: Path | None, device: torch.device, workers: Workers
 ) -> None:
-    if params.train.threads:
-        torch.set_num_threads(params.train.threads)
+    torch.set_num_threads(params.train.threads or 1)
     path = data_path or Path("artifacts/dataset") / f"{params.task.object}_grasp.zarr"
-    inputs = _inputs(params, load_dataset(path, Layout.from_params(params), params.dataset), device)
+    limit = int(params.train.data_limit_gb * 1e9)
+    dataset = load_dataset(path, Layout.from_params(params), params.dataset, limit)
+    inputs = _fit_machine(_inputs(params, dataset, device), workers)
+    params = inputs.params
     if workers.leads:
         _prepare(out)
-    steps = params.train.num_epochs * -(-len(inputs.train) // params.train.batch_size)
+    steps = params.train.num_epochs * -(-len(inputs.train) // params.train.batch_windows)
     trainer = Trainer(inputs.model, params.train, steps, inputs.generators[0], workers)
     _fit(inputs, trainer)
     config = make_config(
@@ -167,14 +172,30 @@ def _inputs(params: Params, dataset: Dataset, device: torch.device) -> Inputs:
     return Inputs(params, dataset, train, val, model.to(device), stats, (shuffling, fixed))
 
 
+def _fit_machine(inputs: Inputs, workers: Workers) -> Inputs:
+    """Check the batch against the device's memory, or choose it, and the number of threads."""
+    train, model, device = inputs.params.train, inputs.model, inputs.train.device
+    first = inputs.train.batch(torch.zeros(1, dtype=torch.int64, device=device))
+    memory = BatchMemory(model, *first, train.noise_draws)
+    batch = choose_batch(train.batch_size, memory, free_bytes(device), device)
+    if train.threads == 0 and device.type == "cpu":
+        rows = torch.arange(batch, device=device) % len(inputs.train)
+        threads = find_threads(model, *inputs.train.batch(rows), train.noise_draws)
+        torch.set_num_threads(threads)
+        if workers.leads:
+            console.print(f"Fastest with {threads} CPU threads (train.threads is 0)")
+    if workers.leads and train.batch_size == "auto":
+        console.print(f"Batches of {batch} windows (train.batch_size is auto)")
+    return replace(inputs, params=inputs.params.override("train", batch_size=batch))
+
+
 def _fit(inputs: Inputs, trainer: Trainer) -> None:
     """Measure the ranges, or check that those of the checkpoint that is tuned still hold."""
     model, train, params = inputs.model, inputs.train, inputs.params.train
     old = params.init_from is not None and params.init_stats == "old"
     fitted = copy.deepcopy(model) if old else model
-    rows = (train.obs_rows, train.action_rows)
     perturb = partial(trainer.perturb, generator=trainer.generator)
-    fitted.fit(train.state, train.action, rows, perturb)
+    fitted.fit_batches(train.batches(FIT_CHUNK), perturb)
     if old:
         factor = exceeding(model, fitted)
         if factor > 1:
@@ -188,7 +209,7 @@ def _fit(inputs: Inputs, trainer: Trainer) -> None:
 
 def _judges(inputs: Inputs) -> Judges:
     validation = Validation(inputs.val, inputs.model, inputs.generators[1])
-    device = inputs.train.state.device
+    device = inputs.train.device
     if inputs.params.train.rollout_every == 0:
         return Judges(validation.loss, None)
     try:
@@ -214,7 +235,7 @@ def _judges(inputs: Inputs) -> Judges:
 def _save(inputs: Inputs, trainer: Trainer, config: dict[str, Any], path: Path) -> None:
     """Write a checkpoint of the weights as they are."""
     every = np.linspace(0, len(inputs.val) - 1, min(NUM_EXAMPLES, len(inputs.val)))
-    rows = torch.from_numpy(every.astype(np.int64)).to(inputs.val.state.device)
+    rows = torch.from_numpy(every.astype(np.int64)).to(inputs.val.device)
     examples = inputs.val.batch(rows)[0].cpu()
     weights, averaged = (
         {key: value.cpu().clone() for key, value in module.state_dict().items()}
@@ -256,17 +277,22 @@ def _key(params: Params, data: Path, device: torch.device) -> str:
     return state_key(sections, hashes, folder_hash(data), device.type)
 
 
-def _windows(dataset: Dataset, split: str, params: Params, device: torch.device) -> Windows:
+def _windows(
+    dataset: Dataset, split: str, params: Params, device: torch.device
+) -> Windows | StreamedWindows:
     episodes = dataset.episodes(split)
     if not len(episodes):
         raise TrainError(
             f"{dataset.path}: none of its {dataset.num_episodes} episodes is in the split {split}; "
             f"change dataset.val_fraction and test_fraction, or add episodes"
         )
-    rows = window_index(
-        dataset.episode_ends, episodes, params.policy.n_obs_steps, params.policy.horizon
-    )
-    arrays = (dataset.state, dataset.action, *rows)
+    lengths = (params.policy.n_obs_steps, params.policy.horizon)
+    limit = int(params.train.data_limit_gb * 1e9)
+    if resident_bytes(dataset, episodes, lengths) > limit:
+        rows = (dataset.state, dataset.action)
+        return StreamedWindows(rows, dataset.episode_ends, episodes, lengths, limit, device)
+    index = window_index(dataset.episode_ends, episodes, *lengths)
+    arrays = (np.asarray(dataset.state[:]), np.asarray(dataset.action[:]), *index)
     return Windows(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
 
 

@@ -36,6 +36,8 @@ def params() -> Params:
         mlp_blocks=2,
         unet_channels=(8, 16),
         unet_groups=4,
+        transformer_width=32,
+        transformer_layers=2,
         step_embedding=16,
         num_inference_steps=4,
     )

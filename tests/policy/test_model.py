@@ -18,8 +18,11 @@ def batch(layout: Layout, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     return obs, obs[:, -1:, :6] + 0.1 * torch.randn(4, 16, 6)
 
 
-@pytest.mark.parametrize("network", ["mlp", "unet"])
-@pytest.mark.parametrize("prediction", ["sample", "epsilon"])
+@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
+@pytest.mark.parametrize(
+    ("sampler", "prediction"),
+    [("ddim", "sample"), ("ddpm", "epsilon"), ("ddim", "velocity")],
+)
 @pytest.mark.parametrize("actions", ["relative", "absolute"])
 def test_every_kind_of_policy_learns_and_samples(
     params: Params,
@@ -27,10 +30,13 @@ def test_every_kind_of_policy_learns_and_samples(
     rng: np.random.Generator,
     batch: tuple[Tensor, Tensor],
     network: str,
+    sampler: str,
     prediction: str,
     actions: str,
 ) -> None:
-    chosen = params.override("policy", network=network, prediction=prediction, actions=actions)
+    chosen = params.override(
+        "policy", network=network, sampler=sampler, prediction=prediction, actions=actions
+    )
     model = make_fitted(chosen, layout, rng).train()
     noise, steps = torch.randn(8, 16, 6), torch.randint(100, (8,))
     loss = model.loss(*batch, noise, steps)
@@ -59,7 +65,7 @@ def test_a_perfect_network_gives_the_training_chunk_back(
     offsets = model.codec.offset(action, joints)
     model.codec.fit(*offsets.aminmax(dim=0))
     clean = model.codec.encode(action, joints)
-    model.network.denoise = lambda noisy, step_embedding, context: clean  # type: ignore[method-assign]
+    model.network.denoise = lambda *_: clean  # type: ignore[method-assign]
     torch.testing.assert_close(model(obs, torch.randn(4, 16, 6)), action, atol=1e-5, rtol=1e-5)
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from pipeline.params import Params
-from pipeline.policy.networks import NetworkError, StepEncoding, UnetDenoiser, build_network
+from pipeline.policy.denoiser import NetworkError
+from pipeline.policy.networks import build_network
+from pipeline.policy.unet import UnetDenoiser
 
 
 def paper_parameters(action_dim: int, condition_dim: int, channels: list[int], step: int) -> int:
@@ -48,7 +50,7 @@ def test_the_unet_has_the_parameters_of_the_paper_s(params: Params) -> None:
     assert count == paper_parameters(2, 10, [256, 512, 1024], 256) == 65_353_218
 
 
-@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
 def test_both_networks_share_one_signature(params: Params, network: str) -> None:
     denoiser = build_network(params.override("policy", network=network).policy, 6, 48)
     out = denoiser(torch.randn(5, 16, 6), torch.arange(5), torch.randn(5, 48))
@@ -56,7 +58,7 @@ def test_both_networks_share_one_signature(params: Params, network: str) -> None
     assert torch.isfinite(out).all()
 
 
-@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
 def test_samples_of_a_batch_do_not_touch(params: Params, network: str) -> None:
     denoiser = build_network(params.override("policy", network=network).policy, 6, 48).eval()
     noisy, step, condition = torch.randn(3, 16, 6), torch.tensor([1, 50, 99]), torch.randn(3, 48)
@@ -67,7 +69,7 @@ def test_samples_of_a_batch_do_not_touch(params: Params, network: str) -> None:
         torch.testing.assert_close(alone, together[one], atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
 def test_prediction_depends_on_chunk_step_and_condition(params: Params, network: str) -> None:
     torch.manual_seed(0)
     denoiser = build_network(params.override("policy", network=network).policy, 6, 48)
@@ -82,7 +84,7 @@ def test_prediction_depends_on_chunk_step_and_condition(params: Params, network:
     assert unused == []
 
 
-@pytest.mark.parametrize("network", ["mlp", "unet"])
+@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
 def test_one_forward_gives_the_numbers_it_always_gave(params: Params, network: str) -> None:
     denoiser = build_network(params.override("policy", network=network).policy, 6, 48).eval()
     with torch.no_grad():
@@ -94,7 +96,11 @@ def test_one_forward_gives_the_numbers_it_always_gave(params: Params, network: s
     torch.testing.assert_close(out[0, 3, :3], torch.tensor(GOLDEN[network]), atol=1e-5, rtol=1e-4)
 
 
-GOLDEN = {"mlp": [0.156514, 0.232592, 0.178543], "unet": [0.10816, 0.044541, -0.020556]}
+GOLDEN = {
+    "mlp": [0.156514, 0.232592, 0.178543],
+    "unet": [0.10816, 0.044541, -0.020556],
+    "transformer": [-0.270466, -1.461177, -2.129601],
+}
 
 
 @pytest.mark.parametrize(
@@ -104,17 +110,12 @@ GOLDEN = {"mlp": [0.156514, 0.232592, 0.178543], "unet": [0.10816, 0.044541, -0.
         ({"unet_channels": [8, 18]}, "unet_groups"),
         ({"unet_channels": [8]}, "two levels"),
         ({"unet_kernel": 4}, "odd"),
+        ({"network": "transformer", "transformer_heads": 5}, "does not divide"),
     ],
 )
 def test_dimensions_that_do_not_fit_are_refused(
     params: Params, values: dict[str, Any], word: str
 ) -> None:
-    chosen = params.override("policy", network="unet", **values)
+    chosen = params.override("policy", **{"network": "unet", **values})
     with pytest.raises(NetworkError, match=word):
         build_network(chosen.policy, 6, 48)
-
-
-def test_step_encodings_differ_from_step_to_step() -> None:
-    codes = StepEncoding(16)(torch.arange(100))
-    assert codes.shape == (100, 16)
-    assert torch.pdist(codes).min() > 1e-2

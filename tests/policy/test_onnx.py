@@ -36,8 +36,10 @@ def test_the_mlp_s_graph_does_what_torch_does(exported: tuple[Bundle, Path]) -> 
     [
         {"network": "unet", "prediction": "epsilon"},
         {"actions": "absolute", "object_in_tcp": False, "inputs": ["joint_pos"], "mlp_blocks": 1},
+        {"network": "transformer", "sampler": "ddpm"},
+        {"prediction": "velocity", "num_inference_steps": 2},
     ],
-    ids=["unet", "plain"],
+    ids=["unet", "plain", "transformer", "velocity"],
 )
 def test_other_policies_graphs_do_what_torch_does(
     params: Params, layout: Layout, tmp_path: Path, values: dict[str, object]

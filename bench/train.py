@@ -1,0 +1,240 @@
+"""How fast training is, and what limits it: samples/s, time outside the network, arithmetic.
+
+    python -m bench.train --steps 12
+
+One CPU thread, made-up data (speed does not depend on its values). For each network and batch, in
+interleaved steps of one run:
+
+- ours: the whole step (gather, perturbation, features, network, optimiser, average);
+- outside: gather, perturbation and features alone, as a share of the step;
+- of the peak: floating-point operations of the network over the best that a 1024 × 1024 product
+  reaches here;
+- LeRobot: the same U-Net by its own class in its own step (loss, gradient clipping, Adam as its
+  training does), on batches that already lie in memory, with no data loader and no average.
+
+Writes bench/results/train.json and prints the table as Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.kinematics import Geometry
+from pipeline.layout import Layout
+from pipeline.params import Params, load_params
+from pipeline.policy.model import PolicyModel
+from pipeline.policy.training import Trainer, Windows
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.model import RobotModel
+from pipeline.run import console, versions, write_json
+
+RESULTS = Path(__file__).parent / "results" / "train.json"
+ROWS = 20000
+NETWORKS: dict[str, dict[str, Any]] = {
+    "MLP 256 × 3": {"network": "mlp"},
+    "U-Net 64–128–256": {"network": "unet", "unet_channels": [64, 128, 256]},
+    "U-Net 256–512–1024": {
+        "network": "unet",
+        "unet_channels": [256, 512, 1024],
+        "step_embedding": 128,
+    },
+}
+BATCHES = (64, 256)
+Step = Callable[[], object]
+
+
+def windows(layout: Layout, params: Params) -> Windows:
+    """Made-up rows and the windows of one long episode."""
+    rng = torch.Generator().manual_seed(0)
+    state = torch.randn((ROWS, layout.state_dim), generator=rng)
+    joints = layout.field("joint_pos").slice
+    action = state[:, joints] + 0.1 * torch.randn((ROWS, layout.action_dim), generator=rng)
+    rows = torch.arange(ROWS - params.policy.horizon)[:, None]
+    reach = torch.arange(params.policy.horizon)
+    return Windows(state, action, rows + torch.arange(params.policy.n_obs_steps), rows + reach)
+
+
+def our_step(params: Params, batch: int) -> tuple[Step, Step, float, int]:
+    """A training step, its part outside the network, and the network's operations and weights."""
+    layout = Layout.from_params(params)
+    chain = kinematic_chain(RobotModel.from_params(params.robot))
+    model = PolicyModel(params.policy, layout, Geometry(chain, params.task.object_length_m / 2))
+    generator = torch.Generator().manual_seed(0)
+    trainer = Trainer(model, params.train, 10**6, generator)
+    data = windows(layout, params)
+    model.fit_batches([data.batch(torch.arange(2000))], lambda *pair: pair)
+    trainer.ema.load_state_dict(model.state_dict())
+    order, count = data.order(generator), iter(range(10**9))
+
+    def some() -> torch.Tensor:
+        start = next(count) * batch % (len(order) - batch)
+        return order[start : start + batch]
+
+    def whole() -> None:
+        trainer.step(next(count), *data.batch(some()))
+
+    def outside() -> None:
+        obs, _ = trainer.perturb(*data.batch(some()), generator)
+        model.condition(obs)
+
+    draws = params.train.noise_draws
+    noise, steps = torch.randn(draws * batch, params.policy.horizon, 6), torch.zeros(draws * batch)
+    with FlopCounterMode(display=False) as counter:
+        torch.autograd.backward(model.loss(*data.batch(order[:batch]), noise, steps.long()))
+    model.zero_grad()
+    weights = sum(weight.numel() for weight in model.parameters())
+    return whole, outside, float(counter.get_total_flops()), weights
+
+
+def lerobot_step(params: Params, batch: int) -> tuple[Step, int] | None:
+    """LeRobot's training step with the same U-Net and condition; None where it is not installed."""
+    try:
+        from lerobot.configs.types import FeatureType, PolicyFeature
+        from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
+        from lerobot.policies.diffusion.modeling_diffusion import DiffusionModel
+    except ImportError as error:
+        console.print(f"LeRobot is left out: {error}; see bench/requirements.txt")
+        return None
+    policy = params.policy
+    features = 27  # of one observation, as our default sees them
+    config = DiffusionConfig(
+        n_obs_steps=policy.n_obs_steps,
+        horizon=policy.horizon,
+        n_action_steps=8,
+        down_dims=policy.unet_channels,
+        kernel_size=policy.unet_kernel,
+        n_groups=policy.unet_groups,
+        diffusion_step_embed_dim=policy.step_embedding,
+        use_film_scale_modulation=True,
+        device="cpu",
+        input_features={
+            "observation.state": PolicyFeature(FeatureType.STATE, (6,)),
+            "observation.environment_state": PolicyFeature(FeatureType.ENV, (features - 6,)),
+        },
+        output_features={"action": PolicyFeature(FeatureType.ACTION, (6,))},
+    )
+    model = DiffusionModel(config).train()
+    optimizer = torch.optim.Adam(
+        model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6
+    )
+    data = {
+        "observation.state": torch.randn(batch, policy.n_obs_steps, 6),
+        "observation.environment_state": torch.randn(batch, policy.n_obs_steps, features - 6),
+        "action": torch.rand(batch, policy.horizon, 6) * 2 - 1,
+        "action_is_pad": torch.zeros(batch, policy.horizon, dtype=torch.bool),
+    }
+
+    def step() -> None:
+        loss = model.compute_loss(data)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step, sum(weight.numel() for weight in model.parameters())
+
+
+def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step, one after the other in every round, the first round left out."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for index in range(rounds + 1):
+        for name, step in steps.items():
+            started = time.perf_counter()
+            step()
+            if index:
+                times[name].append(time.perf_counter() - started)
+    return times
+
+
+def measure(params: Params, batch: int, rounds: int) -> dict[str, Any]:
+    """One row of the table."""
+    whole, outside, operations, weights = our_step(params, batch)
+    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    steps: dict[str, Step] = {
+        "ours": whole,
+        "outside": outside,
+        "product": lambda: left @ right,
+    }
+    theirs = lerobot_step(params, batch) if params.policy.network == "unet" else None
+    if theirs is not None:
+        steps["lerobot"] = theirs[0]
+    times = interleaved(steps, rounds)
+    least = {name: min(found) for name, found in times.items()}
+    peak = 2 * 1024**3 / least["product"]
+    samples = batch * params.train.noise_draws
+    row: dict[str, Any] = {
+        "parameters": weights,
+        "noise_draws": params.train.noise_draws,
+        "samples_per_s": samples / least["ours"],
+        "outside_share": least["outside"] / least["ours"],
+        "gflop_per_s": operations / least["ours"] / 1e9,
+        "peak_gflop_per_s": peak / 1e9,
+        "share_of_peak": operations / least["ours"] / peak,
+        "seconds_least": least,
+        "seconds_median": {name: float(np.median(found)) for name, found in times.items()},
+    }
+    if theirs is not None:
+        row["lerobot_parameters"] = theirs[1]
+        row["lerobot_samples_per_s"] = batch / least["lerobot"]
+        row["ratio"] = row["samples_per_s"] / row["lerobot_samples_per_s"]
+    return row
+
+
+def line(name: str, batch: int, row: dict[str, Any]) -> str:
+    """A line of the Markdown table."""
+    theirs = (
+        f"{row['lerobot_samples_per_s']:,.0f} | {row['ratio']:.2f}" if "ratio" in row else "– | –"
+    )
+    return (
+        f"| {name} | {batch} × {row['noise_draws']} | {row['samples_per_s']:,.0f} "
+        f"| {row['outside_share']:.1%} | {row['share_of_peak']:.0%} | {theirs} |"
+    )
+
+
+def main() -> None:
+    """Measure every network and batch."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=12, help="of each kind; the large U-Net 2")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    base = load_params(Path("params.yaml"))
+    try:
+        peer = metadata.version("lerobot")
+    except metadata.PackageNotFoundError:
+        peer = None
+    results: dict[str, Any] = {
+        "versions": {**versions("torch"), "lerobot": peer},
+        "networks": {},
+    }
+    console.print(
+        "| network | batch × draws | samples/s | outside | of the peak | LeRobot | ratio |"
+    )
+    console.print("|---|---|---|---|---|---|---|")
+    for name, changes in NETWORKS.items():
+        for batch in BATCHES:
+            # One draw for the U-Nets, as LeRobot has; the recipe's two for the default.
+            draws = base.train.noise_draws if changes["network"] == "mlp" else 1
+            params = base.override("policy", **changes).override("train", noise_draws=draws)
+            large = max(params.policy.unet_channels) > 500 and changes["network"] == "unet"
+            quick = changes["network"] == "mlp"
+            rounds = 2 if large else options.steps * (10 if quick else 1)
+            row = measure(params, batch, rounds)
+            row["load_average"] = os.getloadavg()[0]
+            results["networks"][f"{name}, batch {batch}"] = row
+            RESULTS.parent.mkdir(exist_ok=True)
+            write_json(RESULTS, results)
+            console.print(line(name, batch, row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Whether a batch fits the device, and the largest that does.
+
+The memory of a step is measured on two small batches and extrapolated: what a forward pass keeps
+grows with the batch by so much for every window, and gradients and optimiser come on top.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pipeline.errors import PipelineError
+from pipeline.policy.model import PolicyModel
+
+PROBE_BATCHES = (8, 24)
+"""Windows of the two batches that are measured."""
+USABLE = 0.85
+"""Share of the free memory that a step may take: the rest is workspace and fragmentation."""
+WEIGHT_COPIES = 3
+"""Copies of the weights that a step makes: the gradient and AdamW's two moments."""
+CPU_BATCH = 64
+"""What `train.batch_size: auto` takes on a CPU where it fits: the recipe's own."""
+GPU_BATCH = 256
+"""Most that auto takes on a GPU: the largest of the team's table (24 GB)."""
+
+
+class MemoryLimitError(PipelineError):
+    """A batch does not fit the device."""
+
+
+class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Bytes of tensors that live at once while it is entered, whatever the device.
+
+    Counts storages as operators return them and forgets them as they die; what lived before is not
+    counted.
+    """
+
+    def __init__(self) -> None:
+        """Count from zero."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak = 0
+        self._live = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run an operator and count what it made."""
+        before = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if _owns(leaf)}
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if _owns(leaf) and _storage(leaf) not in before | self._known:
+                self._add(leaf.untyped_storage())
+        return out
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        self._known.add(key)
+        self._live += size
+        self.peak = max(self.peak, self._live)
+        weakref.finalize(storage, self._remove, key, size)
+
+    def _remove(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self._live -= size
+
+
+def _owns(leaf: object) -> bool:
+    return isinstance(leaf, Tensor) and leaf.layout == torch.strided
+
+
+def _storage(leaf: Tensor) -> int:
+    return int(leaf.untyped_storage()._cdata)
+
+
+def forward_bytes(model: PolicyModel, obs: Tensor, action: Tensor, draws: int) -> int:
+    """Bytes that live at once in a forward pass, most of them kept for the backward pass.
+
+    The backward pass frees them while it makes the gradients, so that both together bound a step.
+
+    Args:
+        model: the policy.
+        obs: raw observations, shape (B, T, S), on the model's device.
+        action: rad, shape (B, H, A).
+        draws: noise draws of each observation.
+    """
+    shape = (draws * len(obs), *action.shape[1:])
+    noise = torch.zeros(shape, device=obs.device)
+    steps = torch.zeros(shape[:1], dtype=torch.int64, device=obs.device)
+    if obs.device.type != "cuda":
+        with PeakMemory() as memory:
+            kept = model.loss(obs, action, noise, steps)
+        del kept
+        return int(memory.peak)
+    torch.cuda.reset_peak_memory_stats(obs.device)
+    before = torch.cuda.memory_allocated(obs.device)
+    kept = model.loss(obs, action, noise, steps)
+    del kept
+    most: int = torch.cuda.max_memory_allocated(obs.device)
+    return most - before
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that a training may still take.
+
+    Args:
+        device: a GPU's own memory, or the machine's for the CPU, less where a container limits it.
+
+    Raises:
+        MemoryLimitError: the system does not say.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration) as error:
+        raise MemoryLimitError(
+            f"/proc/meminfo does not say how much memory is free ({error}); name a number as "
+            "train.batch_size"
+        ) from error
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no limit ("max"), or no cgroup v2
+        return free * 1024
+    return min(free * 1024, limit - used)
+
+
+class BatchMemory:
+    """Memory of a training as a function of its batch: a straight line."""
+
+    def __init__(self, model: PolicyModel, obs: Tensor, action: Tensor, draws: int) -> None:
+        """Measure two small batches.
+
+        Args:
+            model: the policy, on its device.
+            obs: one raw observation, shape (1, T, S), repeated as needed.
+            action: its actions, rad, shape (1, H, A).
+            draws: noise draws of each observation.
+        """
+        few, many = (
+            forward_bytes(model, obs.repeat(n, 1, 1), action.repeat(n, 1, 1), draws)
+            for n in PROBE_BATCHES
+        )
+        weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
+        self.window = (many - few) / (PROBE_BATCHES[1] - PROBE_BATCHES[0])
+        self.fixed = few - self.window * PROBE_BATCHES[0] + WEIGHT_COPIES * weights
+
+    def needed(self, batch: int) -> int:
+        """Bytes for a batch of so many windows."""
+        return int(self.fixed + self.window * batch)
+
+    def fitting(self, free: int) -> int:
+        """The largest power of two of windows that fits, 0 where not even one does.
+
+        Args:
+            free: bytes.
+        """
+        most = int((USABLE * free - self.fixed) / self.window)
+        return 2 ** (most.bit_length() - 1) if most >= 1 else 0
+
+
+def choose_batch(
+    batch_size: int | Literal["auto"], memory: BatchMemory, free: int, device: torch.device
+) -> int:
+    """The batch that training takes.
+
+    Args:
+        batch_size: `train.batch_size`.
+        memory: of this network.
+        free: bytes on the device.
+        device: where training runs.
+
+    Raises:
+        MemoryLimitError: the batch does not fit; the message names the one that would.
+    """
+    fitting = memory.fitting(free)
+    if batch_size == "auto" and fitting:
+        return min(fitting, GPU_BATCH if device.type == "cuda" else CPU_BATCH)
+    asked = 1 if batch_size == "auto" else batch_size
+    if memory.needed(asked) > USABLE * free:
+        advice = (
+            f"train.batch_size {fitting} (or auto) fits"
+            if fitting
+            else "not even one window fits: choose a smaller network"
+        )
+        raise MemoryLimitError(
+            f"train.batch_size is {batch_size}: a step of {asked} windows takes about "
+            f"{memory.needed(asked) / 1e9:.2f} GB, and {device} has {free / 1e9:.2f} GB free, of "
+            f"which {USABLE:.0%} may be used; {advice}"
+        )
+    return asked
