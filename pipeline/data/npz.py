@@ -12,14 +12,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.recording import Candidate, ObjectPose, Plan, Segment
-from pipeline.errors import PipelineError
+from pipeline.data.recording import Candidate, ObjectPose, Plan, RecordingError, Segment
 
 Array = NDArray[np.float64]
 
 
-class NpzError(PipelineError):
+class NpzError(RecordingError):
     """A trajectory file cannot be read."""
+
+    def __init__(self, message: str) -> None:
+        """Say what happened.
+
+        Args:
+            message: file, value, what was expected, what to do.
+        """
+        super().__init__(message, "NPZ_UNREADABLE")
 
 
 def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: str) -> Candidate:

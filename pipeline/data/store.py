@@ -18,6 +18,7 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
+from pipeline.data.codecs import require_plain
 from pipeline.data.split import SPLIT_NAMES, TRAIN, split_episodes
 from pipeline.data.stats import Stats, column_stats
 from pipeline.data.windows import Index, WindowError, episode_rows, episode_starts
@@ -211,6 +212,7 @@ def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
 
     Raises:
         StoreError: there is no such array, or it cannot be decoded.
+        CodecError: decoding it would run code, or it holds no numbers.
     """
     try:
         array = group[name]
@@ -222,6 +224,7 @@ def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
         ) from error
     if not isinstance(array, zarr.Array):
         raise StoreError(f"{path}: {name} is a group, expected an array")
+    require_plain(array, name, path)
     try:
         return np.asarray(array[...])
     except (OSError, ValueError, RuntimeError) as error:

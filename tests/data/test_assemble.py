@@ -16,7 +16,8 @@ PLAN_NS = 10_000_000_000
 @pytest.fixture
 def judge(source, arm, params):
     def judge(candidate, **rules):
-        return assemble(candidate, source, arm, params.override("ingest", **rules).ingest)
+        (verdict,) = assemble(candidate, source, arm, params.override("ingest", **rules).ingest)
+        return verdict
 
     return judge
 

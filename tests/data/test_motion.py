@@ -10,12 +10,13 @@ from pipeline.data.recording import Segment
 
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
 
+NONE = np.zeros(6, np.bool_)
 LOWER, UPPER = np.full(6, -3.14), np.full(6, 3.14)
 
 
 def verdict(segments, params, check=True):
     try:
-        motion = merge_segments(segments, JOINTS, params.ingest)
+        (motion,) = merge_segments(segments, JOINTS, NONE, params.ingest)
         if check:
             check_motion(motion, LOWER, UPPER, params.ingest)
     except Rejected as reason:
@@ -32,9 +33,9 @@ def test_joints_are_found_by_name_in_any_order_and_others_dropped(order):
     )
 
     class Rules:
-        min_points, segment_gap_rad = 3, 0.01
+        min_points, segment_gap_rad, joint_prefix = 3, 0.01, None
 
-    motion = merge_segments([shuffled], JOINTS, Rules)
+    (motion,) = merge_segments([shuffled], JOINTS, NONE, Rules)
     np.testing.assert_array_equal(motion.joint_pos, columns[:, :6])
     assert motion.joint_vel is None
 
@@ -91,7 +92,7 @@ def test_a_position_that_is_not_finite_is_refused_with_its_point(segment, params
     position = segment().joint_pos.copy()
     position[7, 2] = np.inf
     with pytest.raises(Rejected, match="point 7"):
-        merge_segments([segment(joint_pos=position)], JOINTS, params.ingest)
+        merge_segments([segment(joint_pos=position)], JOINTS, NONE, params.ingest)
 
 
 @pytest.mark.parametrize("points", [0, 1, 2])
@@ -120,7 +121,7 @@ def test_a_joint_outside_its_limits_is_named(segment, params):
     position[:, 3] += 3.2
     with pytest.raises(Rejected, match=r"joint 4.*-3\.14"):
         check_motion(
-            merge_segments([segment(joint_pos=position)], JOINTS, params.ingest),
+            merge_segments([segment(joint_pos=position)], JOINTS, NONE, params.ingest)[0],
             LOWER,
             UPPER,
             params.ingest,

@@ -56,7 +56,7 @@ def test_a_folder_is_searched_for_every_form(tmp_path):
 def test_where_there_is_no_recording_the_error_says_what_was_expected(tmp_path):
     with pytest.raises(SourceError, match=r"expected a rosbag2 folder.*or run collect"):
         find_recordings(tmp_path / "nothing")
-    with pytest.raises(SourceError, match=r"holds no metadata\.yaml"):
+    with pytest.raises(SourceError, match=r"holds no recording; expected"):
         find_recordings(tmp_path)
     (tmp_path / "x.txt").touch()
     with pytest.raises(SourceError, match="unknown kind of file"):

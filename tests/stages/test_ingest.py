@@ -121,7 +121,9 @@ def test_a_folder_of_bags_and_files_is_read_and_a_broken_one_named(tmp_path, par
         pen_position=np.array([0.4, 0.0, 0.3]),
         pen_axis=np.array([0.0, 0.0, 1.0]),
     )
-    ingest.run(params, tmp_path / "out", tmp_path / "all")
+    with pytest.raises(ingest.IngestError, match=r"1 of 3 recordings.*day_2.*allow_bad_files"):
+        ingest.run(params, tmp_path / "out", tmp_path / "all")
+    ingest.run(params.override("ingest", allow_bad_files=True), tmp_path / "out", tmp_path / "all")
     report = report_of(tmp_path / "out")
     assert report["totals"] == {"accepted": 5, "warned": 0, "rejected": 1}
     assert report["rejections"][0]["code"] == "BAG_TRUNCATED"
@@ -144,7 +146,7 @@ def test_too_many_rejections_fail_and_leave_the_last_output_alone(tmp_path, para
 def test_nothing_accepted_fails_with_the_reason(tmp_path, params):
     empty = tmp_path / "empty"
     with BagWriter(empty, "mcap") as bag:
-        bag.joint_state(0, params.robot.joints, np.zeros(6), np.zeros(6))
+        bag.object_pose(0, "base_link", np.zeros(3), UP)
     with pytest.raises(ingest.IngestError, match=r"none of 1 .*BAG_EMPTY.*ingest\.plan_topic"):
         ingest.run(params, tmp_path / "out", empty)
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,106 @@
+"""Reads what is left of an MCAP file that was cut off before its index was written.
+
+Owns the walk through the file record by record; knows nothing of what the messages say.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from mcap.records import Channel, Message, Schema
+from mcap.stream_reader import StreamReader
+from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
+
+from pipeline.data.raw import Key, RawTopic
+
+# Recorders write nearly in order of time; this many messages are held back to mend the rest.
+_WINDOW = 1000
+_FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
+
+
+class SalvagedMcap:
+    """An MCAP file without its end, with the face of any open bag; it gives what it has."""
+
+    storage = "mcap"
+
+    def __init__(self, file: Path) -> None:
+        """Walk through the file once to learn what it holds.
+
+        Args:
+            file: the .mcap file.
+        """
+        self._file = file
+        self.fault = ""
+        """What ended the walk; empty where the file is whole."""
+        keys: dict[int, RawTopic] = {}
+        counts: Counter[Key] = Counter()
+        first, last = 0, 0
+        for channel, schema, message in self._records():
+            topic = keys.get(channel.id)
+            if topic is None:
+                topic = keys[channel.id] = _raw_topic(channel, schema)
+            first = min(first, message.log_time) if counts else message.log_time
+            last = max(last, message.log_time)
+            counts[topic.key] += 1
+        self.duration_s = (last - first) * 1e-9
+        self._keys = {identity: topic.key for identity, topic in keys.items()}
+        unique = {topic.key: topic for topic in keys.values()}
+        self.topics = tuple(
+            RawTopic(*key, counts[key], topic.encoding, topic.definition)
+            for key, topic in unique.items()
+        )
+
+    def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
+        """Messages of some topics, in order of log time but for those far out of it.
+
+        Args:
+            keys: which topics.
+        """
+        waiting: list[tuple[int, int, Key, bytes]] = []
+        for number, (channel, _, message) in enumerate(self._records()):
+            key = self._keys[channel.id]
+            if key not in keys:
+                continue
+            heapq.heappush(waiting, (message.log_time, number, key, message.data))
+            if len(waiting) > _WINDOW:
+                time_ns, _, first, data = heapq.heappop(waiting)
+                yield first, time_ns, data
+        while waiting:
+            time_ns, _, first, data = heapq.heappop(waiting)
+            yield first, time_ns, data
+
+    def _records(self) -> Iterator[tuple[Channel, Schema | None, Message]]:
+        """Messages with their channels and schemas, up to the place where the file breaks."""
+        schemas: dict[int, Schema] = {}
+        channels: dict[int, Channel] = {}
+        limit = self._file.stat().st_size
+        with self._file.open("rb") as stream:
+            # A length that is damaged must not ask for more memory than the file has bytes.
+            records = StreamReader(stream, validate_crcs=True, record_size_limit=limit).records
+            while True:
+                try:
+                    record = next(records)
+                except StopIteration:
+                    return
+                except Exception as error:  # any fault of the file ends what can be read of it
+                    self.fault = f"{type(error).__name__}: {error}"
+                    return
+                if isinstance(record, Schema):
+                    schemas[record.id] = record
+                elif isinstance(record, Channel):
+                    channels[record.id] = record
+                elif isinstance(record, Message) and record.channel_id in channels:
+                    channel = channels[record.channel_id]
+                    yield channel, schemas.get(channel.schema_id), record
+
+
+def _raw_topic(channel: Channel, schema: Schema | None) -> RawTopic:
+    if schema is None:
+        return RawTopic(channel.topic, "", 0, channel.message_encoding, None)
+    form = _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
+    text = schema.data.decode(errors="replace")
+    definition = MessageDefinition(form, text)
+    return RawTopic(channel.topic, schema.name, 0, channel.message_encoding, definition)
