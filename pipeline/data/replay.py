@@ -21,7 +21,7 @@ from pipeline.data.recording import (
     Segment,
 )
 from pipeline.data.store import open_group, read_array
-from pipeline.data.windows import WindowError, episode_starts
+from pipeline.data.windows import episode_starts
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 
@@ -69,7 +69,7 @@ def read_replay(
         starts = episode_starts(ends)
     except RecordingError:
         raise
-    except (PipelineError, WindowError, OSError, ValueError, TypeError, KeyError) as error:
+    except (PipelineError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ReplayError(f"{path}: not readable as demonstrations ({error})") from error
     rows = int(ends[-1]) if len(ends) else 0
     for name, array, width in (

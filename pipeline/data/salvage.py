@@ -8,10 +8,14 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from collections.abc import Collection, Iterator
+from io import BytesIO
 from pathlib import Path
 
-from mcap.records import Channel, Message, Schema
-from mcap.stream_reader import StreamReader
+import lz4.frame
+from backports import zstd
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, McapRecord, Message, Schema
+from mcap.stream_reader import MAGIC_SIZE, StreamReader, breakup_chunk
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 from pipeline.data.raw import Key, RawTopic
@@ -76,25 +80,64 @@ class SalvagedMcap:
         """Messages with their channels and schemas, up to the place where the file breaks."""
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
+        for record in self._walk():
+            if isinstance(record, Schema):
+                schemas[record.id] = record
+            elif isinstance(record, Channel):
+                channels[record.id] = record
+            elif isinstance(record, Message) and record.channel_id in channels:
+                channel = channels[record.channel_id]
+                yield channel, schemas.get(channel.schema_id), record
+
+    def _walk(self) -> Iterator[McapRecord]:
+        """Every record that can be read, in the order of the file."""
         limit = self._file.stat().st_size
         with self._file.open("rb") as stream:
             # A length that is damaged must not ask for more memory than the file has bytes.
-            records = StreamReader(stream, validate_crcs=True, record_size_limit=limit).records
+            reader = StreamReader(
+                stream, emit_chunks=True, validate_crcs=True, record_size_limit=limit
+            )
+            records = reader.records
             while True:
+                start = stream.tell()
                 try:
                     record = next(records)
+                    inner = breakup_chunk(record, True) if isinstance(record, Chunk) else [record]
                 except StopIteration:
                     return
                 except Exception as error:  # any fault of the file ends what can be read of it
                     self.fault = f"{type(error).__name__}: {error}"
-                    return
-                if isinstance(record, Schema):
-                    schemas[record.id] = record
-                elif isinstance(record, Channel):
-                    channels[record.id] = record
-                elif isinstance(record, Message) and record.channel_id in channels:
-                    channel = channels[record.channel_id]
-                    yield channel, schemas.get(channel.schema_id), record
+                    break
+                yield from inner
+            stream.seek(max(start, MAGIC_SIZE))
+            yield from _torn_chunk(stream.read())
+
+
+def _torn_chunk(data: bytes) -> Iterator[McapRecord]:
+    """The records at the start of a chunk whose end is missing; none where it is no chunk.
+
+    The layout is that of the MCAP specification, section Chunk (op=0x06): opcode and length; times,
+    size and checksum; the name of the compression and the length of the records.
+    """
+    names_at = 1 + 8 + 8 + 8 + 8 + 4
+    if data[:1] != bytes([Opcode.CHUNK]) or len(data) < names_at + 4:
+        return
+    if len(data) - 9 >= int.from_bytes(data[1:9], "little"):
+        return  # nothing is missing, so what it holds is wrong
+    length = int.from_bytes(data[names_at : names_at + 4], "little")
+    name, packed = data[names_at + 4 :][:length], data[names_at + 4 + length + 8 :]
+    try:
+        if name == b"zstd":
+            packed = zstd.ZstdDecompressor().decompress(packed)
+        elif name == b"lz4":
+            packed = lz4.frame.LZ4FrameDecompressor().decompress(packed)
+        records = StreamReader(
+            BytesIO(packed), skip_magic=True, record_size_limit=len(packed)
+        ).records
+        while True:
+            yield next(records)
+    except Exception:  # the end of what is left, wherever it lies
+        return
 
 
 def _raw_topic(channel: Channel, schema: Schema | None) -> RawTopic:

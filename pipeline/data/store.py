@@ -161,7 +161,7 @@ def open_group(path: Path) -> zarr.Group:
         raise StoreError(f"{path}: no such folder, expected a zarr; run the stage that makes it")
     try:
         return zarr.open_group(path, mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # as below
         raise StoreError(f"{path}: is no zarr group ({error}); expected .zgroup in it") from error
 
 
@@ -217,17 +217,20 @@ def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
     try:
         array = group[name]
     except KeyError as error:
-        held = sorted(key for key, _ in group.members(max_depth=2))
+        folders = [entry for entry in [*path.glob("*"), *path.glob("*/*")] if entry.is_dir()]
+        held = sorted(entry.relative_to(path).as_posix() for entry in folders)
         raise StoreError(
             f"{path}: array {name} is missing, so it is not the zarr that was expected; it holds "
             f"{', '.join(held) or 'nothing'}"
         ) from error
+    except Exception as error:  # zarr lets faults of metadata through as they are
+        raise StoreError(f"{path}: {name} is no array of numbers ({error})") from error
     if not isinstance(array, zarr.Array):
         raise StoreError(f"{path}: {name} is a group, expected an array")
     require_plain(array, name, path)
     try:
         return np.asarray(array[...])
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # … and faults of codecs
         raise StoreError(f"{path}: {name} cannot be read ({error}); make the zarr anew") from error
 
 
