@@ -57,6 +57,7 @@ def cut(
             case Unreadable():
                 yield event
     yield from cutter.finish()
+    yield from cutter.strangers()
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class _Cutter:
         self.outside = False
         self._joints, self._prefix, self._gap_s = joints, prefix, gap_s
         self._places: dict[tuple[str, ...], list[int] | None] = {}
+        self._strange: dict[str, str] = {}
         self._runs: dict[str, list[_Sample]] = {}
         self._poses: dict[str, ObjectPose | None] = {}
 
@@ -89,7 +91,10 @@ class _Cutter:
         """Take a sample in; gives the motion that it ends, if any."""
         names = event.joint_names
         if names not in self._places:
-            self._places[names] = find_joints(names, self._joints, self._prefix)[0]
+            self._places[names], why = find_joints(names, self._joints, self._prefix)
+            if why:
+                value = f"{event.topic} names {', '.join(names) or 'nobody'}: {why}"
+                self._strange.setdefault(event.topic, value)
         places = self._places[names]
         if places is None or self.outside:
             return
@@ -111,6 +116,13 @@ class _Cutter:
             if run:
                 yield _candidate(topic, run, self._poses[topic])
         self._runs = {}
+
+    def strangers(self) -> Iterator[Unreadable]:
+        """Topics to blame where no message named all of the arm's joints."""
+        if any(places is not None for places in self._places.values()):
+            return
+        for topic, value in self._strange.items():
+            yield Unreadable(topic, None, "JOINT_MISSING", value)
 
 
 def _reduce(event: JointSample | TrackingSample, places: list[int]) -> _Sample:

@@ -13,6 +13,12 @@ from pipeline.data.recording import Candidate, Source, Unreadable
 from pipeline.data.sources import Broken, read_candidates
 from pipeline.params import Params
 
+_EXPECTED = {
+    "BAG_EMPTY": "plans, a controller's state or joint states",
+    "JOINT_MISSING": "all of robot.joints",
+    "TYPE_UNKNOWN": "the type of its role, in CDR",
+}
+
 
 def harvest(source: Source, arm: Arm, params: Params) -> Iterator[Verdict]:
     """Verdicts on every trajectory of a recording, in its order.
@@ -25,17 +31,20 @@ def harvest(source: Source, arm: Arm, params: Params) -> Iterator[Verdict]:
     Raises:
         DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
     """
+    silent = True
     for item in read_candidates(source.file, params, salvage=source.salvaged):
+        silent = False
         match item:
             case Candidate():
                 yield from assemble(item, source, arm, params.ingest)
             case Unreadable():
-                finding = Finding(
-                    item.code, source.path, item.message, None, item.value, "a message of its type"
-                )
-                yield Verdict(None, (finding,))
+                yield _left_out(item.code, source, item.message, item.value)
             case Broken():
-                finding = Finding(
-                    item.code, source.path, None, None, item.value, "a whole recording"
-                )
-                yield Verdict(None, (finding,))
+                yield _left_out(item.code, source, None, item.value)
+    if silent:
+        yield _left_out("BAG_EMPTY", source, None, f"{source.path}: no motion in it")
+
+
+def _left_out(code: str, source: Source, message: int | None, value: str) -> Verdict:
+    limit = _EXPECTED.get(code, "a whole recording" if message is None else "a message of its type")
+    return Verdict(None, (Finding(code, source.path, message, None, value, limit),))

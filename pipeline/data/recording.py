@@ -171,7 +171,7 @@ class Unreadable:
     message: int | None
     """Index among the messages of its topic; None where the whole topic is meant."""
     code: str
-    """DECODE_ERROR or TYPE_UNKNOWN."""
+    """DECODE_ERROR, JOINT_MISSING or TYPE_UNKNOWN."""
     value: str
     """What was found."""
 

@@ -107,7 +107,8 @@ def test_two_topics_with_the_same_joints_are_two_motions():
 
 def test_a_prefix_chooses_the_arm():
     names = ("left_joint_1", "left_joint_2", "right_joint_1", "right_joint_2")
-    assert run(joints(1, names=names), joints(1.1, names=names)) == []
+    (refused,) = run(joints(1, names=names), joints(1.1, names=names))
+    assert "both fit: name one in ingest.joint_prefix" in refused.value
     (only,) = run(joints(1, names=names), joints(1.1, names=names), prefix="right_")
     np.testing.assert_array_equal(only.plan.segments[0].joint_pos[0], [2.0, 3.0])
 
@@ -115,3 +116,9 @@ def test_a_prefix_chooses_the_arm():
 def test_what_cannot_be_read_goes_on():
     broken = Unreadable("/joint_states", 3, "DECODE_ERROR", "why")
     assert run(joints(1), broken, joints(1.1))[0] is broken
+
+
+def test_joints_of_another_arm_are_named_and_not_lost_in_silence():
+    (only,) = run(joints(1, names=("axis_1", "axis_2")), joints(1.1, names=("axis_1", "axis_2")))
+    assert (only.code, only.message) == ("JOINT_MISSING", None)
+    assert only.value == "/joint_states names axis_1, axis_2: without joint_1, joint_2"

@@ -147,7 +147,8 @@ def test_an_attached_object_is_read_in_the_form_before_humble_and_since():
 def display(make):
     pose = make("geometry_msgs/msg/Pose",
                 position=make("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0),
-                orientation=make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0))  # fmt: skip
+                orientation=make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0),
+                )  # fmt: skip
     solid = {"type": 1, "dimensions": np.ones(3)}
     if "polygon" in dict(make.store.fielddefs["shape_msgs/msg/SolidPrimitive"][1]):
         solid["polygon"] = make("geometry_msgs/msg/Polygon", points=[])

@@ -95,7 +95,8 @@ def ros1(path, joints, position):
         for index, row in enumerate(position):
             at = 10**9 + index * 10**8
             header = store.types["std_msgs/msg/Header"](
-                seq=index, stamp=time(sec=at // 10**9, nanosec=at % 10**9), frame_id="")  # fmt: skip
+                seq=index, stamp=time(sec=at // 10**9, nanosec=at % 10**9), frame_id="",
+            )  # fmt: skip
             message = store.types[name](header=header, name=list(joints), position=row,
                                         velocity=row, effort=row)  # fmt: skip
             writer.write(connection, at, store.serialize_ros1(message, name))

@@ -1,5 +1,9 @@
 """One recording gives verdicts on all that it holds, and the same ones each time."""
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +11,7 @@ from pipeline.data.bag_writer import BagWriter
 from pipeline.data.harvest import harvest
 from pipeline.data.sources import describe_source
 
+ROOT = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
 
 
@@ -42,3 +47,26 @@ def test_a_recording_that_cannot_be_read_has_one_verdict(tmp_path, arm, params):
     (verdict,) = harvest(describe_source(tmp_path / "traj_1.npz"), arm, params)
     assert verdict.findings[0].code == "NPZ_UNREADABLE"
     assert verdict.findings[0].message is None
+
+
+def test_a_recording_without_a_word_says_so(tmp_path, arm, params):
+    with BagWriter(tmp_path / "bag", "mcap") as writer:
+        writer._write("/episode_mark", "std_msgs/msg/Bool", 0, b"\x00\x01\x00\x00\x00")
+        for time in (1, 2):
+            writer.joint_state(time, JOINTS, np.zeros(6), np.zeros(6))
+    (verdict,) = harvest(describe_source(tmp_path / "bag"), arm, params)
+    assert verdict.findings[0].code == "BAG_EMPTY"
+
+
+@pytest.mark.skipif(not ROOT.is_dir(), reason="recordings of other projects are not at hand")
+def test_a_real_ros_1_recording_of_six_joints_becomes_an_episode(arm, params):
+    source = describe_source(ROOT / "plotjuggler" / "datasamples" / "fake_joint_state.bag")
+    names = [f"joint_{index}" for index in range(6)]
+    pose = (0.4, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0)
+    fitting = params.override("robot", joints=names).override("ingest", object_pose=pose)
+    (verdict,) = harvest(source, replace(arm, joints=tuple(names)), fitting)
+    assert [finding.code for finding in verdict.findings] == ["COMMAND_DERIVED"]
+    assert len(verdict.episode.t) == 2725
+    assert verdict.episode.duration_s == pytest.approx(2.72, abs=0.01)
+    (verdict,) = harvest(source, arm, params)
+    assert "without joint_6" in verdict.findings[0].value
