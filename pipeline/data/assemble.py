@@ -127,8 +127,8 @@ def _judge(
     if finding is not None:
         derived.append("velocity differentiated")
     kept = slice(0, len(actual.t))
-    # The execution of a plan has its window already: from the plan's log time until it settled.
-    if execution is None or rules.state == "planned" or len(execution.t) == len(motion.t):
+    # A plan has no idle ends, and its execution has its window: until the servo has settled.
+    if plan.sampled:
         kept = idle_ends((actual.joint_pos, command), rules.trim_idle_rad)
     if kept.stop - kept.start < rules.min_points:
         kept = slice(0, len(actual.t))

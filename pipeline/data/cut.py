@@ -155,11 +155,11 @@ def _candidate(topic: str, run: Sequence[_Sample], pose: ObjectPose | None) -> C
     wanted = [sample.desired for sample in samples if sample.desired is not None]
     if len(wanted) < len(samples):
         segment = Segment(first.names, t, position, velocity)
-        plan = Plan(topic, first.message, first.log_time_ns, (segment,), measured=True)
+        plan = Plan(topic, first.message, first.log_time_ns, (segment,), True, sampled=True)
         return Candidate(plan, pose, None, (*derived, "command from measured joints"))
     desired = np.stack([place for place, _ in wanted])
     segment = Segment(first.names, t, desired, _rows([speed for _, speed in wanted]))
-    plan = Plan(topic, first.message, first.log_time_ns, (segment,))
+    plan = Plan(topic, first.message, first.log_time_ns, (segment,), sampled=True)
     speed = np.full_like(position, np.nan) if velocity is None else velocity
     return Candidate(plan, pose, Execution(t, position, speed, position[-1]), derived)
 

@@ -5,6 +5,7 @@ What cannot be decoded goes on as Unreadable. Knows message types; knows no file
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -52,6 +53,7 @@ from pipeline.data.recording import (
 
 Array = NDArray[np.float64]
 
+_STAMP = struct.Struct("<iI")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Words of a String mark; any other begins the next episode.
 _WORDS: Mapping[str, str] = {
@@ -133,8 +135,8 @@ class Decoder:
             joints = self._read_joint_state(raw)
             if joints is None:
                 return None
-            stamp = int.from_bytes(raw[4:8], "little", signed=True) * 10**9
-            stamp += int.from_bytes(raw[8:12], "little")
+            seconds, nanoseconds = _STAMP.unpack_from(raw, 4)
+            stamp = seconds * 10**9 + nanoseconds
             return JointSample(time_ns, *joints, stamp, self._topic, index)
         segments = read_plan(raw)
         return None if segments is None else Plan(self._topic, index, time_ns, segments)

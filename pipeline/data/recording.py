@@ -77,6 +77,9 @@ class Plan:
     segments: tuple[Segment, ...]
     measured: bool = False
     """Whether the segments are joints as they were measured: nobody recorded a command."""
+    sampled: bool = False
+    """Whether the points are samples of a motion that ran, which may begin and end idle, instead
+    of a planner's way-points."""
 
 
 @dataclass(frozen=True)

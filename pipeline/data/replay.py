@@ -128,9 +128,9 @@ def steps_candidate(
     # The command of the first step is nowhere written: the arm rests there.
     command = joint_pos if same else np.concatenate([joint_pos[:1], action[:-1]])
     if np.abs(command - joint_pos).max(initial=0.0) <= _SAME_RAD:
-        plan = Plan("", index, 0, (Segment(joint_names, t, joint_pos, joint_vel),))
+        plan = Plan("", index, 0, (Segment(joint_names, t, joint_pos, joint_vel),), sampled=True)
         return Candidate(plan, pose, None, derived)
-    plan = Plan("", index, 0, (Segment(joint_names, t, command, None),))
+    plan = Plan("", index, 0, (Segment(joint_names, t, command, None),), sampled=True)
     speed = np.full_like(joint_pos, np.nan) if joint_vel is None else joint_vel
     return Candidate(plan, pose, Execution(t, joint_pos, speed, joint_pos[-1]), derived)
 

@@ -176,7 +176,7 @@ def measured(candidate, segment):
         )
         still = segment(t=np.arange(23) * 0.1, joint_pos=position, joint_vel=position * 0)
         made = candidate(segments=(still,), derived=("times from the log",), **changes)
-        return replace(made, plan=replace(made.plan, measured=True))
+        return replace(made, plan=replace(made.plan, measured=True, sampled=True))
 
     return measured
 
@@ -192,6 +192,9 @@ def test_measured_joints_alone_are_taken_with_reserve_and_without_idle_ends(
     np.testing.assert_allclose(verdict.episode.t, np.arange(13) * 0.1, atol=1e-12)
     assert "idle ends cut off" in verdict.episode.provenance.derived
     assert len(judge(measured(), trim_idle_rad=0.0).episode.t) == 23
+    planned = measured()
+    planned = replace(planned, plan=replace(planned.plan, measured=False, sampled=False))
+    assert len(judge(planned).episode.t) == 23
 
 
 def test_an_episode_of_a_damaged_recording_is_marked(candidate, source, arm, params):
