@@ -73,7 +73,8 @@ def storage_of(path: Path) -> str:
 
 
 def is_split(folder: Path) -> bool:
-    """Whether the bags in a folder are parts of one recording: name_0, name_1 and so on.
+    """Whether the bags in a folder are parts of one recording, as rosbag2 names them: the folder's
+    own name with _0, _1 and so on. Bags that somebody numbered are recordings of their own.
 
     Args:
         folder: a folder without metadata.yaml.
@@ -81,7 +82,7 @@ def is_split(folder: Path) -> bool:
     stems = [file.name.partition(".")[0] for file in folder.iterdir() if is_storage(file)]
     parts = [_SPLIT.fullmatch(stem) for stem in stems]
     names = {part["name"] for part in parts if part is not None}
-    return len(stems) > 1 and len(names) == 1 and None not in parts
+    return len(stems) > 1 and names == {folder.name} and None not in parts
 
 
 def storage_files(path: Path, *, salvage: bool = False) -> list[Path]:

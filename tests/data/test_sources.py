@@ -118,18 +118,22 @@ def test_a_folder_is_searched_for_what_other_tools_left(tmp_path, params):
     (tmp_path / "lerobot" / "meta").mkdir(parents=True)
     (tmp_path / "lerobot" / "meta" / "info.json").write_text("{}")
     (tmp_path / "ros1.bag").touch()
+    (tmp_path / "numbered").mkdir()
+    for name in ("run_1.mcap", "run_2.mcap"):
+        (tmp_path / "numbered" / name).touch()
     (tmp_path / "loop").symlink_to(tmp_path)
     for name in ("long_0", "long_1", "long_10"):
         bag(tmp_path / name)
-        (tmp_path / "split").mkdir(exist_ok=True)
-        (tmp_path / name / f"{name}.mcap").rename(tmp_path / "split" / f"{name}.mcap")
+        (tmp_path / "long").mkdir(exist_ok=True)
+        (tmp_path / name / f"{name}.mcap").rename(tmp_path / "long" / f"{name}.mcap")
         shutil.rmtree(tmp_path / name)
-    names = ["lerobot", "old.zarr", "plan.json", "ros1.bag", "split"]
+    names = ["lerobot", "long", "numbered/run_1.mcap", "numbered/run_2.mcap", "old.zarr",
+             "plan.json", "ros1.bag"]  # fmt: skip
     assert find_recordings(tmp_path) == [tmp_path / name for name in names]
     assert [kind_of(tmp_path / name) for name in names] == [
-        "lerobot", "zarr", "dump", "bag", "bag",
+        "lerobot", "bag", "bag", "bag", "zarr", "dump", "bag",
     ]  # fmt: skip
-    assert [event.plan.message for event in read_candidates(tmp_path / "split", params)] == [
+    assert [event.plan.message for event in read_candidates(tmp_path / "long", params)] == [
         0, 1, 2, 3, 4, 5,
     ]  # fmt: skip
 
