@@ -73,8 +73,10 @@ def storage_of(path: Path) -> str:
 
 
 def is_split(folder: Path) -> bool:
-    """Whether the bags in a folder are parts of one recording, as rosbag2 names them: the folder's
-    own name with _0, _1 and so on. Bags that somebody numbered are recordings of their own.
+    """Whether the bags in a folder are parts of one recording.
+
+    rosbag2 names parts as their folder, with _0, _1 and so on; bags that somebody numbered otherwise
+    are recordings of their own.
 
     Args:
         folder: a folder without metadata.yaml.
@@ -155,7 +157,9 @@ def open_bag(path: Path, *, salvage: bool = False) -> Iterator[Bag]:
                 continue
             part = _RosbagsFile(path, plain)
             stack.callback(part.close)
-            parts.append(part)
+            # Without an index the library gives up at the first message out of order.
+            walked = SalvagedMcap(plain) if part.unindexed else None
+            parts.append(part if walked is None or walked.fault else walked)
         yield parts[0] if len(parts) == 1 else _Parts(parts)
 
 
@@ -224,6 +228,7 @@ class _RosbagsFile:
             connections: list[Connection] = list(self._reader.connections)
             self.duration_s = max(0, self._reader.duration) * 1e-9
             self.topics = tuple(_raw_topic(each, self.storage) for each in connections)
+            self.unindexed = self.storage == "mcap" and not self._reader.storage.chunks
         except Exception as error:  # rosbags lets faults of the storage through as they are
             raise _fault(path, error) from error
 

@@ -48,7 +48,7 @@ def run(path: Path, params: Params) -> None:
     elif path.suffix == ".pt":
         console.print(_checkpoint_table(path))
     elif is_storage(path) or (path.is_dir() and ((path / METADATA).is_file() or is_split(path))):
-        with open_bag(path) as bag:
+        with open_bag(path, salvage=params.ingest.salvage) as bag:
             console.print(_bag_table(path, bag, params))
     else:
         raise InfoError(f"{path}: holds nothing known here; expected {_EXPECTED}")

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from backports import zstd
+from mcap.writer import CompressionType, IndexType
+from mcap.writer import Writer as McapWriter
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 
 from pipeline.data.bag import BagError, is_whole, open_bag, storage_of, summarize
 from pipeline.data.bag_writer import BagWriter
-from pipeline.data.messages import typestore
+from pipeline.data.messages import JOINT_STATE, JointStateSerializer, typestore
 from pipeline.data.recording import JointSample, ObjectPose, Plan, Unreadable
 
 NAMES = ["joint_1", "joint_2"]
@@ -267,3 +269,29 @@ def test_recordings_of_ros_itself_are_opened_and_summarised(path):
         assert sum(1 for _ in bag.messages({topic.key for topic in bag.topics})) == sum(
             topic.messages for topic in bag.topics
         )
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [1, 0, 3, 2]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_chunking": False},
+        {"index_types": IndexType.NONE},
+        {"use_chunking": False, "index_types": IndexType.NONE, "use_statistics": False,
+         "use_summary_offsets": False, "repeat_schemas": False, "repeat_channels": False},
+        {"compression": CompressionType.LZ4},
+    ],
+)  # fmt: skip
+def test_an_mcap_without_chunks_or_index_is_read_in_order(read_all, tmp_path, options, order):
+    text = typestore().generate_msgdef(JOINT_STATE)[0].encode()
+    serialize = JointStateSerializer(["a"])
+    with (tmp_path / "bag.mcap").open("wb") as stream:
+        writer = McapWriter(stream, **options)
+        writer.start(profile="ros2")
+        schema = writer.register_schema(JOINT_STATE, "ros2msg", text)
+        channel = writer.register_channel("/joint_states", "cdr", schema)
+        for time in order:
+            raw = serialize(time, np.zeros(1), np.zeros(1))
+            writer.add_message(channel, time, raw, time)
+        writer.finish()
+    assert [event.log_time_ns for event in read_all(tmp_path / "bag.mcap")] == [0, 1, 2, 3]
