@@ -75,8 +75,8 @@ def storage_of(path: Path) -> str:
 def is_split(folder: Path) -> bool:
     """Whether the bags in a folder are parts of one recording.
 
-    rosbag2 names parts as their folder, with _0, _1 and so on; bags that somebody numbered otherwise
-    are recordings of their own.
+    rosbag2 names parts as their folder, with _0, _1 and so on; bags that somebody numbered in
+    another way are recordings of their own.
 
     Args:
         folder: a folder without metadata.yaml.
