@@ -48,7 +48,9 @@ def collect(
 def ingest(
     params: ParamsFile = PARAMS,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/ingest"),
-    source: Annotated[Path | None, typer.Option(help="Recordings, for ingest.source.")] = None,
+    source: Annotated[
+        list[Path] | None, typer.Option(help="Recordings, for ingest.source; may be repeated.")
+    ] = None,
 ) -> None:
     """Read recordings into episodes; report what was taken, what was left out and why."""
     from pipeline.params import load_params

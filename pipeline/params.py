@@ -60,10 +60,22 @@ class CollectParams(Section):
 class IngestParams(Section):
     """Which recordings become episodes, and what is left out."""
 
-    source: Path
+    source: Path | tuple[Path, ...]
+    msg_path: Path | None
+    allow_bad_files: bool
+    salvage: bool
+    episodes_from: Literal["auto", "plans", "tracking", "joints"]
+    discover_topics: bool
     plan_topic: str
     joint_topic: str
     object_topic: str
+    tracking_topic: str | None
+    mark_topic: str
+    gap_s: Positive
+    joint_prefix: str | None
+    object_frame: str | None
+    object_pose: tuple[float, float, float, float, float, float, float] | None
+    frame_rate_hz: Positive | None
     state: Literal["planned", "measured"]
     object_max_age_s: Positive
     object_frames: tuple[str, ...]
@@ -73,10 +85,14 @@ class IngestParams(Section):
     limit_tolerance_rad: NonNegative
     wrap_jump_rad: Positive
     segment_gap_rad: NonNegative
+    segment_gaps: Literal["reject", "split"]
+    trim_idle_rad: NonNegative
     velocity_tolerance_rad_s: Positive
     settle_s: NonNegative
     execution_tolerance_rad: Positive
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
+    mode_neighbours: PositiveInt
+    mode_gap_rad: Positive
 
 
 class DatasetParams(Section):

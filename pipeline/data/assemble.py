@@ -7,15 +7,23 @@ kinematics and limits are handed in.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.data.episode import Episode, Provenance
 from pipeline.data.findings import Finding
-from pipeline.data.motion import Motion, Rejected, check_motion, mend_velocity, merge_segments
-from pipeline.data.recording import Candidate, Execution, ObjectPose, Source
+from pipeline.data.motion import (
+    Motion,
+    Rejected,
+    align_turns,
+    check_motion,
+    idle_ends,
+    mend_velocity,
+    merge_segments,
+)
+from pipeline.data.recording import Candidate, Execution, ObjectPose, Plan, Source
 from pipeline.data.resample import hermite
 from pipeline.params import IngestParams
 
@@ -32,6 +40,8 @@ class Arm:
     """Least positions, rad. Shape (J,)."""
     upper: Array
     """Largest positions, rad. Shape (J,)."""
+    continuous: NDArray[np.bool_]
+    """Joints that turn without end. Shape (J,)."""
     ee_path: Callable[[Array], Array]
     """Poses of the TCP along joint positions (T, J): (T, 7), m and quaternion xyzw."""
 
@@ -45,8 +55,8 @@ class Verdict:
     """Warnings where there is an episode, else the one reason for leaving it out."""
 
 
-def assemble(candidate: Candidate, source: Source, arm: Arm, rules: IngestParams) -> Verdict:
-    """Judge one plan.
+def assemble(candidate: Candidate, source: Source, arm: Arm, rules: IngestParams) -> list[Verdict]:
+    """Judge one plan, or one motion that was measured.
 
     The plan becomes the episode (`state: planned`), or the joints measured while it was executed
     do, with the plan as their command (`state: measured`). A plan that was never executed is still
@@ -57,39 +67,82 @@ def assemble(candidate: Candidate, source: Source, arm: Arm, rules: IngestParams
         source: the recording it comes from.
         arm: joints, limits, forward kinematics.
         rules: section `ingest` of params.yaml.
+
+    Returns:
+        One verdict; several where a plan's segments do not meet and are split.
     """
     plan = candidate.plan
     try:
-        position, axis = _object(candidate.object_pose, plan.log_time_ns, rules)
-        motion = merge_segments(plan.segments, arm.joints, rules)
-        check_motion(motion, arm.lower, arm.upper, rules)
-        warnings = []
-        velocity, velocity_finding = mend_velocity(
-            motion.t, motion.joint_pos, motion.joint_vel, rules.velocity_tolerance_rad_s
-        )
-        planned = Motion(motion.t, motion.joint_pos, velocity, motion.segment, motion.joint_names)
-        _check_execution(planned, candidate.execution, rules)
-        actual, command = planned, planned.joint_pos
-        if rules.state == "measured":
-            actual, command, velocity_finding = _measured(planned, candidate.execution, rules)
+        place = _object(candidate.object_pose, plan.log_time_ns, rules)
+        motions = merge_segments(plan.segments, arm.joints, arm.continuous, rules)
     except Rejected as reason:
-        finding = Finding(
-            reason.code, source.path, plan.message, reason.segment, reason.value, reason.limit
-        )
-        return Verdict(None, (finding,))
-    derived = ["pose by FK"]
-    if velocity_finding is not None:
+        return [_rejection(reason, source, plan)]
+    # What was measured meanwhile belongs to the plan as a whole.
+    execution = candidate.execution if len(motions) == 1 else None
+    verdicts = []
+    for motion in motions:
+        try:
+            verdicts.append(_judge(motion, execution, candidate, place, source, arm, rules))
+        except Rejected as reason:
+            verdicts.append(_rejection(reason, source, plan))
+    return verdicts
+
+
+def _rejection(reason: Rejected, source: Source, plan: Plan) -> Verdict:
+    finding = Finding(
+        reason.code, source.path, plan.message, reason.segment, reason.value, reason.limit
+    )
+    return Verdict(None, (finding,))
+
+
+def _judge(
+    motion: Motion,
+    execution: Execution | None,
+    candidate: Candidate,
+    place: tuple[Array, Array],
+    source: Source,
+    arm: Arm,
+    rules: IngestParams,
+) -> Verdict:
+    """The episode that a motion is.
+
+    Raises:
+        Rejected: it breaks a rule.
+    """
+    plan, findings = candidate.plan, _reserves(candidate, source)
+    check_motion(motion, arm.lower, arm.upper, rules)
+    # Measured velocities lag and are filtered, so they are not held against the positions.
+    tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
+    velocity, finding = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
+    actual = Motion(motion.t, motion.joint_pos, velocity, motion.segment, motion.joint_names)
+    command = actual.joint_pos
+    if execution is not None:
+        execution = _turned(execution, actual, arm)
+        _check_execution(actual, execution, rules)
+    if rules.state == "measured" and not plan.measured:
+        actual, command, finding = _measured(actual, execution, rules)
+    if finding is not None:
+        findings = [*findings, finding]
+    derived = [*candidate.derived, "pose by FK"]
+    if finding is not None:
         derived.append("velocity differentiated")
-        code, value, limit = velocity_finding
-        warnings.append(Finding(code, source.path, plan.message, motion.segment, value, limit))
+    kept = slice(0, len(actual.t))
+    # A plan has no idle ends, and its execution has its window: until the servo has settled.
+    if plan.sampled:
+        kept = idle_ends((actual.joint_pos, command), rules.trim_idle_rad)
+    if kept.stop - kept.start < rules.min_points:
+        kept = slice(0, len(actual.t))
+    elif kept.stop - kept.start < len(actual.t):
+        derived.append("idle ends cut off")
+    position = actual.joint_pos[kept]
     episode = Episode(
-        t=actual.t - actual.t[0],
-        joint_pos=actual.joint_pos,
-        joint_vel=actual.velocity,
-        joint_command=command,
-        ee_pose=arm.ee_path(actual.joint_pos),
-        object_pos=position,
-        object_axis=axis,
+        t=actual.t[kept] - actual.t[kept.start],
+        joint_pos=position,
+        joint_vel=actual.velocity[kept],
+        joint_command=command[kept],
+        ee_pose=arm.ee_path(position),
+        object_pos=place[0],
+        object_axis=place[1],
         provenance=Provenance(
             source=source.path,
             sha256=source.sha256,
@@ -100,9 +153,42 @@ def assemble(candidate: Candidate, source: Source, arm: Arm, rules: IngestParams
             log_time_ns=plan.log_time_ns,
             joint_names=motion.joint_names,
             derived=tuple(derived),
+            salvaged=source.salvaged,
         ),
     )
-    return Verdict(episode, tuple(warnings))
+    said = tuple(
+        Finding(code, source.path, plan.message, motion.segment, value, limit)
+        for code, value, limit in findings
+    )
+    return Verdict(episode, said)
+
+
+def _reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]:
+    """What to say of an episode because of where it comes from: code, value, limit."""
+    found = []
+    if source.salvaged:
+        found.append(("SALVAGED", "read from a damaged recording", "a whole recording"))
+    if candidate.plan.measured:
+        found.append(("COMMAND_DERIVED", "measured joints alone", "a plan or a command"))
+    invented = [what for what in candidate.derived if what.startswith("times ")]
+    if invented:
+        found.append(("TIME_DERIVED", invented[0], "times of the publisher"))
+    return found
+
+
+def _turned(execution: Execution, plan: Motion, arm: Arm) -> Execution:
+    """An execution whose continuous joints count their turns as the plan does."""
+    if not arm.continuous.any():
+        return execution
+    both = np.concatenate([execution.joint_pos, execution.final_pos[None]])
+    if not np.isfinite(both).all():  # whoever asks for measured states will be told
+        return execution
+    both[:, arm.continuous] = np.unwrap(both[:, arm.continuous], axis=0)
+    times = np.arange(float(len(both)))
+    moved = align_turns(
+        Motion(times, both, None, plan.segment, plan.joint_names), plan.joint_pos[0], arm.continuous
+    )
+    return replace(execution, joint_pos=moved.joint_pos[:-1], final_pos=moved.joint_pos[-1])
 
 
 def _object(pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams) -> tuple[Array, Array]:
@@ -110,7 +196,7 @@ def _object(pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams) -> 
     if pose is None:
         raise Rejected("OBJECT_POSE_MISSING", "none before the plan", rules.object_topic)
     age_s = (plan_time_ns - pose.log_time_ns) * 1e-9
-    if age_s > rules.object_max_age_s:
+    if not pose.ageless and age_s > rules.object_max_age_s:
         raise Rejected("OBJECT_POSE_STALE", f"{age_s:.3f} s", f"{rules.object_max_age_s} s")
     # An empty frame is refused too: it would be a guess, and a wrong one moves every object.
     if pose.frame_id.lstrip("/") not in rules.object_frames:

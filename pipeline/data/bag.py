@@ -1,42 +1,41 @@
-"""Reads rosbag2 recordings as a stream of events, one message in memory at a time.
+"""Reads rosbag2 and ROS 1 recordings as a stream of raw messages, one in memory at a time.
 
-Owns topics, message types and decoding. Judges nothing: what a message says goes on as it is, and
-what cannot be decoded goes on as Unreadable.
+Owns files, storages and what may be wrong with them. Reads the storage files themselves:
+metadata.yaml only says which they are, so an old, stale or missing one costs nothing.
 """
 
 from __future__ import annotations
 
+import re
+import shutil
+import sqlite3
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from rosbags.interfaces import Connection, MessageDefinitionFormat
+import yaml
+from backports import zstd
+from rosbags.interfaces import Connection
+from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader
-from rosbags.serde import SerdeError
-from rosbags.typesys import (
-    Stores,
-    TypesysError,
-    get_types_from_idl,
-    get_types_from_msg,
-    get_typestore,
-)
-from rosbags.typesys.store import Typestore
 
-from pipeline.data.cdr import JointStateReader, knows, read_plan
-from pipeline.data.messages import DISPLAY_TRAJECTORY, JOINT_STATE, POSE_STAMPED, typestore
-from pipeline.data.recording import Event, JointSample, ObjectPose, Plan, Segment, Unreadable
-from pipeline.errors import PipelineError
+from pipeline.data.raw import Bag, Key, RawTopic
+from pipeline.data.recording import RecordingError
+from pipeline.data.salvage import SalvagedMcap
+from pipeline.data.topics import TopicCount
 
-STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
+STORAGES = {".mcap": "mcap", ".db3": "sqlite3", ".bag": "ros1"}
+METADATA = "metadata.yaml"
+
+_COMPRESSED = ".zstd"
+_SPLIT = re.compile(r"(?P<name>.+)_(?P<number>\d+)")
 
 
-class BagError(PipelineError):
-    """A recording cannot be read."""
+class BagError(RecordingError):
+    """A bag cannot be read."""
 
     def __init__(self, message: str, code: str = "BAG_UNREADABLE") -> None:
         """Say what happened.
@@ -49,253 +48,250 @@ class BagError(PipelineError):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Topics:
-    """Last components of the names of the topics to read; any namespace may stand before them."""
-
-    plan: str
-    joint: str
-    object_pose: str
-
-    def role(self, topic: str) -> str | None:
-        """The message type that a topic ought to carry, None for a topic of no interest."""
-        for name, msgtype in (
-            (self.plan, DISPLAY_TRAJECTORY),
-            (self.joint, JOINT_STATE),
-            (self.object_pose, POSE_STAMPED),
-        ):
-            if f"/{topic.strip('/')}".endswith(f"/{name.strip('/')}"):
-                return msgtype
-        return None
+def is_storage(file: Path) -> bool:
+    """Whether a file's name is that of a bag: .mcap, .db3, .bag, or such a file in zstd."""
+    return storage_suffix(file) is not None
 
 
-@dataclass(frozen=True)
-class TopicCount:
-    """One topic of a recording."""
-
-    topic: str
-    msgtype: str
-    messages: int
+def storage_suffix(file: Path) -> str | None:
+    """The suffix that names a file's storage, None where it is no bag."""
+    suffix = Path(file.stem).suffix if file.suffix == _COMPRESSED else file.suffix
+    return suffix if suffix in STORAGES else None
 
 
-@dataclass(frozen=True)
-class BagSummary:
-    """What a recording holds."""
-
-    storage: str
-    duration_s: float
-    topics: tuple[TopicCount, ...]
-
-
-def summarize_bag(path: Path) -> BagSummary:
-    """Topics, types and numbers of messages.
+def storage_of(path: Path) -> str:
+    """How a recording keeps its messages: mcap, sqlite3 or ros1.
 
     Args:
-        path: a rosbag2 folder, or a bare .mcap or .db3 file.
+        path: a rosbag2 folder, or a bare file.
+    """
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        suffix = storage_suffix(file)
+        if suffix is not None:
+            return STORAGES[suffix]
+    return "unknown"
+
+
+def is_split(folder: Path) -> bool:
+    """Whether the bags in a folder are parts of one recording.
+
+    rosbag2 names parts as their folder, with _0, _1 and so on; bags that somebody numbered in
+    another way are recordings of their own.
+
+    Args:
+        folder: a folder without metadata.yaml.
+    """
+    stems = [file.name.partition(".")[0] for file in folder.iterdir() if is_storage(file)]
+    parts = [_SPLIT.fullmatch(stem) for stem in stems]
+    names = {part["name"] for part in parts if part is not None}
+    return len(stems) > 1 and names == {folder.name} and None not in parts
+
+
+def storage_files(path: Path, *, salvage: bool = False) -> list[Path]:
+    """The files of a recording, in order.
+
+    Args:
+        path: a rosbag2 folder, or a bare file.
+        salvage: read what is there where files that metadata.yaml names are missing.
+
+    Raises:
+        BagError: there are none, or fewer than metadata.yaml names.
+    """
+    if not path.is_dir():
+        return [path]
+    held = sorted((file for file in path.iterdir() if is_storage(file)), key=_natural)
+    named = _named_files(path / METADATA)
+    missing = [name for name in named if not (path / name).is_file()]
+    if missing and len(held) < len(named) and not salvage:
+        raise BagError(
+            f"{path}: {METADATA} names {', '.join(missing)}, which is not there; expected "
+            f"{len(named)} files: copy the recording again, or set ingest.salvage to read the rest"
+        )
+    if not held:
+        raise BagError(
+            f"{path}: holds no .mcap or .db3 file; expected the recording beside its {METADATA}: "
+            "copy it again"
+        )
+    # A stale list says nothing about the order.
+    order = {} if missing else {name: index for index, name in enumerate(named)}
+    return sorted(held, key=lambda file: order.get(file.name, len(order)))
+
+
+def _natural(file: Path) -> tuple[str, int]:
+    part = _SPLIT.fullmatch(file.name.partition(".")[0])
+    return (file.name, 0) if part is None else (part["name"], int(part["number"]))
+
+
+def _named_files(metadata: Path) -> list[str]:
+    """Names of the files that metadata.yaml lists, whatever folder it believes them in."""
+    try:
+        loaded = yaml.load(metadata.read_bytes(), Loader=yaml.CSafeLoader)
+        paths = loaded["rosbag2_bagfile_information"]["relative_file_paths"]
+        return [PurePath(path).name for path in paths]
+    except (OSError, yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError):
+        return []
+
+
+@contextmanager
+def open_bag(path: Path, *, salvage: bool = False) -> Iterator[Bag]:
+    """An open recording.
+
+    Args:
+        path: a rosbag2 folder, or a bare .mcap, .db3 or .bag file (or such a file in zstd).
+        salvage: of an .mcap file that is cut off, read what is there.
 
     Raises:
         BagError: the recording is missing, cut off, or cannot be read.
     """
-    with _open(path) as reader:
-        topics = tuple(
-            TopicCount(c.topic, c.msgtype, c.msgcount)
-            for c in sorted(reader.connections, key=lambda c: (c.topic, c.msgtype))
-        )
-        return BagSummary(storage_of(path), reader.duration * 1e-9, topics)
-
-
-def storage_of(path: Path) -> str:
-    """How a recording keeps its messages: mcap or sqlite3.
-
-    Args:
-        path: a rosbag2 folder, or a bare .mcap or .db3 file.
-    """
-    files = sorted(path.iterdir()) if path.is_dir() else [path]
-    for file in files:
-        for suffix in file.suffixes:
-            if suffix in STORAGES:
-                return STORAGES[suffix]
-    return "unknown"
-
-
-def read_events(path: Path, topics: Topics) -> Iterator[Event]:
-    """Plans, joint states and object poses in order of log time.
-
-    Args:
-        path: a rosbag2 folder, or a bare .mcap or .db3 file.
-        topics: which topics say what.
-
-    Raises:
-        BagError: the recording is missing, cut off, cannot be read, or holds no plan's topic;
-            events before the place where it breaks are passed on first.
-    """
-    with _open(path) as reader:
-        wanted = [c for c in reader.connections if topics.role(c.topic) is not None]
-        readable = []
-        for connection in wanted:
-            expected = topics.role(connection.topic)
-            if connection.msgtype == expected:
-                readable.append(connection)
-            else:
-                value = f"{connection.topic} carries {connection.msgtype}, expected {expected}"
-                yield Unreadable(connection.topic, None, "TYPE_UNKNOWN", value)
-        if not any(c.msgtype == DISPLAY_TRAJECTORY and c.msgcount for c in readable):
-            held = ", ".join(sorted(f"{c.topic} ({c.msgtype})" for c in reader.connections))
-            raise BagError(
-                f"{path}: holds no message of {DISPLAY_TRAJECTORY} on a topic "
-                f"…/{topics.plan.strip('/')}; it holds {held or 'nothing'}: name the topic in "
-                "ingest.plan_topic",
-                "BAG_EMPTY",
-            )
-        decoders = {connection.id: _Decoder(connection) for connection in readable}
-        for connection, time_ns, raw in _messages(path, reader, readable):
-            yield decoders[connection.id](time_ns, raw)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Reader]:
-    """An open reader."""
     if not path.exists():
-        raise BagError(f"{path}: no such recording; expected a rosbag2 folder, .mcap or .db3")
-    try:
-        reader = Reader(path)
-        reader.open()
-    except Exception as error:  # rosbags lets faults of the storage through as they are
-        raise _fault(path, error) from error
-    try:
-        yield reader
-    finally:
-        reader.close()
+        raise BagError(
+            f"{path}: no such recording; expected a rosbag2 folder, .mcap, .db3 or .bag: correct "
+            "ingest.source"
+        )
+    with ExitStack() as stack:
+        parts: list[Bag] = []
+        for file in storage_files(path, salvage=salvage):
+            plain = _unpacked(file, stack)
+            if salvage and plain.suffix == ".mcap":
+                parts.append(SalvagedMcap(plain))
+                continue
+            part = _RosbagsFile(path, plain)
+            stack.callback(part.close)
+            # Without an index the library gives up at the first message out of order.
+            walked = SalvagedMcap(plain) if part.unindexed else None
+            parts.append(part if walked is None or walked.fault else walked)
+        yield parts[0] if len(parts) == 1 else _Parts(parts)
 
 
-def _messages(
-    path: Path, reader: Reader, connections: list[Connection]
-) -> Iterator[tuple[Connection, int, bytes]]:
-    """Messages in order of log time, up to the place where the recording breaks."""
-    stream = reader.messages(connections)
-    while True:
+def is_whole(path: Path) -> bool:
+    """Whether every message of a recording can be read; decodes none.
+
+    Args:
+        path: a rosbag2 folder or a bare file.
+    """
+    try:
+        with open_bag(path) as bag:
+            for _ in bag.messages({topic.key for topic in bag.topics}):
+                pass
+    except BagError:
+        return False
+    return True
+
+
+def summarize(bag: Bag) -> tuple[TopicCount, ...]:
+    """Topics, types and numbers of messages, by name.
+
+    Args:
+        bag: an open recording.
+    """
+    return tuple(
+        TopicCount(topic.topic, topic.msgtype, topic.messages)
+        for topic in sorted(bag.topics, key=lambda topic: (topic.topic, topic.msgtype))
+    )
+
+
+def _unpacked(file: Path, stack: ExitStack) -> Path:
+    """The file as the library reads it: out of zstd, and with SQLite's write-ahead log taken in."""
+    log = file.with_name(file.name + "-wal")
+    waiting = file.suffix == ".db3" and log.is_file() and log.stat().st_size > 0
+    if file.suffix != _COMPRESSED and not waiting:
+        return file
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="ingest-")))
+    try:
+        if waiting:
+            copy = folder / file.name
+            shutil.copyfile(file, copy)
+            shutil.copyfile(log, copy.with_name(log.name))
+            with suppress(sqlite3.Error):  # the reader says what is wrong with it
+                connection = sqlite3.connect(copy)
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                connection.close()
+            return copy
+        copy = folder / file.stem
+        with zstd.open(file, "rb") as packed, copy.open("wb") as plain:
+            shutil.copyfileobj(packed, plain)
+    except (OSError, EOFError, ValueError, zstd.ZstdError) as error:
+        raise _fault(file, error) from error
+    return copy
+
+
+class _RosbagsFile:
+    """One storage file, read by the library."""
+
+    def __init__(self, path: Path, file: Path) -> None:
+        self._path = path
+        self.storage = STORAGES[file.suffix]
+        self._reader: Any = None
         try:
-            message = next(stream)
-        except StopIteration:
-            return
-        except Exception as error:  # rosbags lets faults of storage and decompression through
+            self._reader = Ros1Reader(file) if self.storage == "ros1" else Reader(file)
+            self._reader.open()
+            connections: list[Connection] = list(self._reader.connections)
+            self.duration_s = max(0, self._reader.duration) * 1e-9
+            self.topics = tuple(_raw_topic(each, self.storage) for each in connections)
+            self.unindexed = self.storage == "mcap" and not self._reader.storage.chunks
+        except Exception as error:  # rosbags lets faults of the storage through as they are
             raise _fault(path, error) from error
-        yield message
+
+    def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
+        wanted = [each for each in self._reader.connections if (each.topic, each.msgtype) in keys]
+        if not wanted:
+            return
+        stream = self._reader.messages(wanted)
+        while True:
+            try:
+                connection, time_ns, raw = next(stream)
+                message = ((connection.topic, connection.msgtype), int(time_ns), bytes(raw))
+            except StopIteration:
+                return
+            except Exception as error:  # … and faults of decompression
+                raise _fault(self._path, error) from error
+            yield message
+
+    def close(self) -> None:
+        with suppress(Exception):  # a reader whose file broke may not close either
+            self._reader.close()
+
+
+def _raw_topic(connection: Connection, storage: str) -> RawTopic:
+    encoding = getattr(connection.ext, "serialization_format", storage)
+    return RawTopic(
+        connection.topic, connection.msgtype, connection.msgcount, encoding, connection.msgdef
+    )
+
+
+class _Parts:
+    """A recording split over several files, read one after the other."""
+
+    def __init__(self, parts: list[Bag]) -> None:
+        self._parts = parts
+        self.storage = parts[0].storage
+        self.duration_s = sum(part.duration_s for part in parts)
+        topics: dict[Key, RawTopic] = {}
+        for topic in (topic for part in parts for topic in part.topics):
+            key = topic.key
+            before = topics.get(key)
+            number = topic.messages + (0 if before is None else before.messages)
+            definition = topic.definition if before is None else before.definition
+            topics[key] = RawTopic(*key, number, topic.encoding, definition)
+        self.topics = tuple(topics.values())
+
+    def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
+        for part in self._parts:
+            yield from part.messages(keys)
 
 
 def _fault(path: Path, error: Exception) -> BagError:
     """The fault of a recording, with its name and kind."""
     signs = (
         "end magic", "truncated", "malformed", "not a database", "missing tables", "empty", "ord()",
+        "not indexed", "end-of-stream", "index",
     )  # fmt: skip
     if isinstance(error, EOFError | struct.error) or any(
         sign in str(error).lower() for sign in signs
     ):
         return BagError(
-            f"{path}: is cut off or damaged ({error}); expected a whole rosbag2 recording: "
-            "try `mcap recover` or `ros2 bag reindex`",
+            f"{path}: is cut off or damaged ({error}); expected a whole recording: set "
+            "ingest.salvage for an .mcap, or try `ros2 bag reindex` or `rosbag reindex`",
             "BAG_TRUNCATED",
         )
-    return BagError(f"{path}: cannot be read ({error}); expected a rosbag2 recording")
-
-
-class _Decoder:
-    """Decodes one connection's messages by the definition that fits."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._topic = connection.topic
-        self._msgtype = connection.msgtype
-        self._count = 0
-        embedded = _embedded_types(connection)
-        # A wrong definition fails loudly, so trying one after the other is safe.
-        self._stores = [typestore()] if embedded is None else [embedded, typestore()]
-        self._quick = knows(self._stores[0], self._msgtype)
-        self._read_joint_state = JointStateReader()
-
-    def __call__(self, time_ns: int, raw: bytes) -> Event:
-        """The event that a message stands for; Unreadable where nothing decodes it."""
-        index, self._count = self._count, self._count + 1
-        quick = self._shortcut(index, time_ns, raw) if self._quick else None
-        if quick is not None:
-            return quick
-        reasons = []
-        for store in self._stores:
-            try:
-                message = store.deserialize_cdr(raw, self._msgtype)
-                return self._event(index, time_ns, message)
-            except (SerdeError, ValueError, KeyError, AttributeError, IndexError) as error:
-                reasons.append(str(error))
-        return Unreadable(self._topic, index, "DECODE_ERROR", "; ".join(dict.fromkeys(reasons)))
-
-    def _shortcut(self, index: int, time_ns: int, raw: bytes) -> Event | None:
-        if self._msgtype == JOINT_STATE:
-            joints = self._read_joint_state(raw)
-            return None if joints is None else JointSample(time_ns, *joints)
-        segments = read_plan(raw)
-        return None if segments is None else Plan(self._topic, index, time_ns, segments)
-
-    def _event(self, index: int, time_ns: int, message: Any) -> Event:
-        if self._msgtype == DISPLAY_TRAJECTORY:
-            segments = tuple(_segment(trajectory) for trajectory in message.trajectory)
-            return Plan(self._topic, index, time_ns, segments)
-        if self._msgtype == JOINT_STATE:
-            names = tuple(message.name)
-            if len(message.position) != len(names):
-                raise ValueError(f"{len(message.position)} positions for {len(names)} joints")
-            velocity = message.velocity if len(message.velocity) == len(names) else None
-            return JointSample(time_ns, names, message.position, velocity)
-        position, orientation = message.pose.position, message.pose.orientation
-        return ObjectPose(
-            time_ns,
-            message.header.frame_id,
-            np.array([position.x, position.y, position.z]),
-            np.array([orientation.x, orientation.y, orientation.z, orientation.w]),
-        )
-
-
-def _embedded_types(connection: Connection) -> Typestore | None:
-    """Types as the recording defines them, None where it does not or nobody can parse them."""
-    definition = connection.msgdef
-    if definition.format == MessageDefinitionFormat.NONE or not definition.data:
-        return None
-    store = get_typestore(Stores.EMPTY)
-    try:
-        if definition.format == MessageDefinitionFormat.IDL:
-            types: Mapping[str, Any] = get_types_from_idl(definition.data)
-        else:
-            types = get_types_from_msg(definition.data, connection.msgtype)
-        store.register(dict(types))
-    except (TypesysError, SyntaxError, ValueError, KeyError):
-        return None
-    return store
-
-
-def _segment(trajectory: Any) -> Segment:
-    """One moveit_msgs/msg/RobotTrajectory.
-
-    Raises:
-        ValueError: a point has another number of positions than there are joints.
-    """
-    joint = trajectory.joint_trajectory
-    names, points = tuple(joint.joint_names), joint.points
-    t = np.array(
-        [p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in points], np.float64
-    )
-    for index, point in enumerate(points):
-        if len(point.positions) != len(names):
-            raise ValueError(
-                f"point {index} has {len(point.positions)} positions for {len(names)} joints"
-            )
-    complete = bool(points) and all(len(point.velocities) == len(names) for point in points)
-    velocity = _rows([point.velocities for point in points], len(names)) if complete else None
-    return Segment(
-        names,
-        t,
-        _rows([point.positions for point in points], len(names)),
-        velocity,
-        multi_dof=bool(trajectory.multi_dof_joint_trajectory.points),
-    )
-
-
-def _rows(rows: list[NDArray[np.float64]], width: int) -> NDArray[np.float64]:
-    return np.stack(rows) if rows else np.zeros((0, width))
+    return BagError(f"{path}: cannot be read ({error}); expected a rosbag2 or ROS 1 recording")

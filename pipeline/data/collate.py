@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.joints import find_joints
 from pipeline.data.recording import (
     Candidate,
     Event,
@@ -24,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 def collate(
-    events: Iterable[Event], joints: tuple[str, ...], settle_s: float
+    events: Iterable[Event], joints: tuple[str, ...], settle_s: float, prefix: str | None = None
 ) -> Iterator[Candidate | Unreadable]:
     """Plans with their context, each passed on when the next plan comes or the recording ends.
 
@@ -36,6 +37,7 @@ def collate(
         events: what the recording says, in order of log time.
         joints: the arm's joints.
         settle_s: time after a plan's end that belongs to its execution, s.
+        prefix: what stands before the joints' names; None finds it.
     """
     pose: ObjectPose | None = None
     pending: _Pending | None = None
@@ -44,7 +46,7 @@ def collate(
             case Plan():
                 if pending is not None:
                     yield pending.finish()
-                pending = _Pending(event, pose, joints, settle_s)
+                pending = _Pending(event, pose, (joints, prefix), settle_s)
             case ObjectPose():
                 pose = event
                 # A pose of the plan's own instant may stand after it in the file.
@@ -63,7 +65,11 @@ class _Pending:
     """A plan whose execution is still being read."""
 
     def __init__(
-        self, plan: Plan, pose: ObjectPose | None, joints: tuple[str, ...], settle_s: float
+        self,
+        plan: Plan,
+        pose: ObjectPose | None,
+        joints: tuple[tuple[str, ...], str | None],
+        settle_s: float,
     ) -> None:
         self.plan = plan
         self.object_pose = pose
@@ -80,8 +86,7 @@ class _Pending:
         """Keep a joint state if it belongs to the execution."""
         names = sample.joint_names
         if names not in self._columns:
-            complete = set(self._joints) <= set(names)
-            self._columns[names] = [names.index(j) for j in self._joints] if complete else None
+            self._columns[names] = find_joints(names, *self._joints)[0]
         columns = self._columns[names]
         if columns is None:  # the gripper's own joint states, for instance
             return

@@ -27,7 +27,7 @@ class Provenance:
     sha256: str
     """Hash of the recording's bytes."""
     storage: str
-    """mcap, sqlite3, npz."""
+    """mcap, sqlite3, ros1, npz, dump, zarr or lerobot."""
     topic: str
     message: int
     """Index of the message among those of its topic, from 0."""

@@ -7,25 +7,35 @@ from typing import Any
 
 HINTS = {
     "BAG_EMPTY": "record the topics of ingest.plan_topic, joint_topic and object_topic",
-    "BAG_TRUNCATED": "the recorder was killed: `ros2 bag convert` or `mcap recover` may save it",
+    "BAG_TRUNCATED": "the recorder was killed: set ingest.salvage for an .mcap file; for a .db3 "
+    "file `sqlite3 FILE .recover` may save it",
     "BAG_UNREADABLE": "check the file with `ros2 bag info`; copy it again",
+    "COMMAND_DERIVED": "only measured joints were recorded: the command is taken to be where the "
+    "joints went; record plans or the controller's state for better labels",
+    "CUSP": "velocities contradict positions at few points only; there they were differentiated",
     "DECODE_ERROR": "record with definitions embedded (mcap), or with a supported distribution",
     "DUPLICATE": "the same demonstration stands in the data already; nothing to do",
     "EXECUTION_FAILED": "the arm did not reach the plan's end: look at the controller's log",
-    "FRAME_UNRESOLVED": "publish the pose in the robot's base frame, or add a frame that "
-    "coincides with it to ingest.object_frames",
-    "JOINT_MISSING": "plan with all of robot.joints, or correct robot.joints",
+    "FILE_UNREADABLE": "see the message; copy or convert the file again",
+    "FRAME_UNRESOLVED": "record /tf and /tf_static, publish the pose in the robot's base frame, or "
+    "add a frame that coincides with it to ingest.object_frames",
+    "JOINT_MISSING": "plan with all of robot.joints, or correct robot.joints or "
+    "ingest.joint_prefix",
     "LIMIT_VIOLATION": "check the URDF's limits, or raise ingest.limit_tolerance_rad",
     "MULTI_DOF": "plan for the arm alone; joints with several degrees of freedom are not supported",
     "NONFINITE": "the recording holds NaN or infinity: look at its publisher",
     "NO_MOTION": "the arm was at the goal already; lower ingest.min_motion_rad to keep it",
     "NPZ_UNREADABLE": "expected joint_positions, timestamps, the object's position and axis",
-    "OBJECT_POSE_MISSING": "publish ingest.object_topic before planning",
+    "OBJECT_POSE_MISSING": "publish ingest.object_topic before planning, name the object's frame "
+    "in ingest.object_frame, or its fixed pose in ingest.object_pose",
     "OBJECT_POSE_STALE": "publish ingest.object_topic more often, or raise ingest.object_max_age_s",
     "QUAT_NORM": "publish a unit quaternion (or axis) as the object's orientation",
-    "SEGMENT_GAP": "segments of one plan must meet; raise ingest.segment_gap_rad if they nearly do",
+    "SALVAGED": "the recording was cut off: this was read from what is left of it",
+    "SEGMENT_GAP": "segments of one plan must meet; raise ingest.segment_gap_rad if they nearly "
+    "do, or set ingest.segment_gaps to split",
     "SUSPECT_DEGREES": "joints must be in radians; these look like degrees",
     "TIME_ALL_ZERO": "add time parameterisation to the planning pipeline",
+    "TIME_DERIVED": "the recording carries no times of its own: see derived in the provenance",
     "TIME_NOT_INCREASING": "time_from_start must rise from point to point",
     "TOO_SHORT": "the trajectory has too few points; see ingest.min_points",
     "TYPE_UNKNOWN": "the topic carries another type than expected; name another topic in ingest",
@@ -33,6 +43,10 @@ HINTS = {
     "VEL_INCONSISTENT": "velocities contradict positions and were differentiated from them",
     "WRAP_JUMP": "a joint jumps by about a turn: publish unwrapped joint positions",
 }
+
+
+BAD_FILES = {"BAG_TRUNCATED", "BAG_UNREADABLE", "FILE_UNREADABLE", "NPZ_UNREADABLE"}
+"""Codes that concern a file as a whole: it could not be read, or not to its end."""
 
 
 @dataclass(frozen=True)

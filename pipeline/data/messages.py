@@ -21,6 +21,12 @@ FloatArray = NDArray[np.floating[Any]]
 DISPLAY_TRAJECTORY = "moveit_msgs/msg/DisplayTrajectory"
 JOINT_STATE = "sensor_msgs/msg/JointState"
 POSE_STAMPED = "geometry_msgs/msg/PoseStamped"
+ROBOT_TRAJECTORY = "moveit_msgs/msg/RobotTrajectory"
+JOINT_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
+CONTROLLER_STATE = "control_msgs/msg/JointTrajectoryControllerState"
+TRACKING_FEEDBACK = "control_msgs/action/FollowJointTrajectory_FeedbackMessage"
+TF_MESSAGES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+MARKS = ("std_msgs/msg/Bool", "std_msgs/msg/String", "std_msgs/msg/Empty")
 
 # Fields and their order as in moveit_msgs (branch humble) and object_recognition_msgs (branch
 # ros2): together with the types of common_interfaces these are all that DisplayTrajectory needs.

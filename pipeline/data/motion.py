@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.data.joints import find_joints
 from pipeline.data.recording import Segment
 from pipeline.data.resample import differentiate
 from pipeline.params import IngestParams
@@ -19,6 +20,8 @@ _SAME_S = 1e-9
 _SAME_RAD = 1e-9
 # A joint beyond this is taken for degrees where radians would fit its limits, rad.
 _SUSPICIOUS_RAD = 2 * np.pi
+# At most this share of intervals with contradicting velocities is a cusp in an otherwise good plan.
+_CUSP_SHARE = 0.05
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict, caught by assemble, no error of the program
@@ -59,8 +62,11 @@ class Motion:
 
 
 def merge_segments(
-    segments: Sequence[Segment], joints: tuple[str, ...], rules: IngestParams
-) -> Motion:
+    segments: Sequence[Segment],
+    joints: tuple[str, ...],
+    continuous: NDArray[np.bool_],
+    rules: IngestParams,
+) -> list[Motion]:
     """Pick the arm's joints out of each segment and join segments whose ends meet.
 
     Segments that move none of the arm's joints, such as a gripper's, are passed over.
@@ -68,39 +74,77 @@ def merge_segments(
     Args:
         segments: trajectories of one plan, in order.
         joints: the arm's joints.
+        continuous: joints that turn without end, whose turns are taken out. Shape (J,).
         rules: section `ingest` of params.yaml.
+
+    Returns:
+        One motion, or several where ends do not meet and `segment_gaps` is split.
 
     Raises:
         Rejected: joints are missing, numbers are not finite, times do not rise, ends do not meet.
     """
     named = sorted({name for segment in segments for name in segment.joint_names})
-    if named and not set(named) & set(joints):
-        raise Rejected("JOINT_MISSING", f"only {', '.join(named)}", ", ".join(joints))
+    found = [
+        find_joints(segment.joint_names, joints, rules.joint_prefix)[0] is not None
+        or bool(set(segment.joint_names) & set(joints))
+        for segment in segments
+    ]
+    if named and not any(found) and not any(segment.multi_dof for segment in segments):
+        why = find_joints(named, joints, rules.joint_prefix)[1]
+        value = f"only {', '.join(named)}" if why.startswith("without") else why
+        raise Rejected("JOINT_MISSING", value, ", ".join(joints))
     parts = [
-        _arm_part(segment, index, joints)
-        for index, segment in enumerate(segments)
-        if segment.multi_dof or set(segment.joint_names) & set(joints)
+        _unwrapped(_arm_part(segment, index, joints, rules.joint_prefix), continuous)
+        for index, (segment, own) in enumerate(zip(segments, found, strict=True))
+        if segment.multi_dof or own
     ]
     parts = [part for part in parts if len(part.t)]
     if not parts:
         raise Rejected("TOO_SHORT", "0 points", f"{rules.min_points} points")
-    merged = parts[0]
+    merged = [parts[0]]
     for part in parts[1:]:
-        gap = float(np.abs(part.joint_pos[0] - merged.joint_pos[-1]).max())
-        if gap > rules.segment_gap_rad:
+        before = merged[-1]
+        part = align_turns(part, before.joint_pos[-1], continuous)  # noqa: PLW2901
+        gap = float(np.abs(part.joint_pos[0] - before.joint_pos[-1]).max())
+        if gap <= rules.segment_gap_rad:
+            merged[-1] = _append(before, part)
+        elif rules.segment_gaps == "split":
+            merged.append(part)
+        else:
             limit = f"{rules.segment_gap_rad} rad"
             raise Rejected("SEGMENT_GAP", f"{gap:.4f} rad", limit, part.segment)
-        merged = _append(merged, part)
     return merged
 
 
-def _arm_part(segment: Segment, index: int, joints: tuple[str, ...]) -> Motion:
+def _unwrapped(motion: Motion, continuous: NDArray[np.bool_]) -> Motion:
+    """The motion without jumps of a turn in joints that turn without end."""
+    if not continuous.any() or not len(motion.t):
+        return motion
+    position = motion.joint_pos.copy()
+    position[:, continuous] = np.unwrap(position[:, continuous], axis=0)
+    return replace(motion, joint_pos=position)
+
+
+def align_turns(motion: Motion, pose: Array, continuous: NDArray[np.bool_]) -> Motion:
+    """The motion moved by whole turns of continuous joints so that it starts near a pose.
+
+    Args:
+        motion: whose turns are taken out already.
+        pose: rad. Shape (J,).
+        continuous: joints that turn without end. Shape (J,).
+    """
+    turns = np.where(continuous, np.round((pose - motion.joint_pos[0]) / (2 * np.pi)), 0.0)
+    return motion if not turns.any() else replace(
+        motion, joint_pos=motion.joint_pos + 2 * np.pi * turns
+    )  # fmt: skip
+
+
+def _arm_part(segment: Segment, index: int, joints: tuple[str, ...], prefix: str | None) -> Motion:
     if segment.multi_dof:
         raise Rejected("MULTI_DOF", "a trajectory of multi-DOF joints", "revolute joints", index)
-    missing = [name for name in joints if name not in segment.joint_names]
-    if missing:
-        raise Rejected("JOINT_MISSING", f"without {', '.join(missing)}", ", ".join(joints), index)
-    columns = [segment.joint_names.index(name) for name in joints]
+    columns, why = find_joints(segment.joint_names, joints, prefix)
+    if columns is None:
+        raise Rejected("JOINT_MISSING", why, ", ".join(joints), index)
     t, position = segment.t, segment.joint_pos[:, columns]
     velocity = None if segment.joint_vel is None else segment.joint_vel[:, columns]
     if not (np.isfinite(t).all() and np.isfinite(position).all()):
@@ -194,8 +238,44 @@ def mend_velocity(
         value = "no velocities" if velocity is None else "velocities that are not finite"
         return differentiate(t, position), ("VEL_DERIVED", value, "finite velocities")
     slope = np.diff(position, axis=0) / np.diff(t)[:, None]
-    miss = float(np.abs((velocity[1:] + velocity[:-1]) / 2 - slope).max())
-    if miss > tolerance_rad_s:
-        finding = ("VEL_INCONSISTENT", f"{miss:.4f} rad/s off", f"{tolerance_rad_s} rad/s")
-        return differentiate(t, position), finding
-    return velocity, None
+    miss = np.abs((velocity[1:] + velocity[:-1]) / 2 - slope).max(axis=1)
+    bad = miss > tolerance_rad_s
+    if not bad.any():
+        return velocity, None
+    limit = f"{tolerance_rad_s} rad/s"
+    derived = differentiate(t, position)
+    if bad.mean() > _CUSP_SHARE:
+        return derived, ("VEL_INCONSISTENT", f"{miss.max():.4f} rad/s off", limit)
+    first = int(np.argmax(bad))
+    value = (
+        f"{miss.max():.4f} rad/s off in {bad.sum()} of {len(bad)} intervals, at {t[first]:.3f} s"
+    )
+    either = np.concatenate([bad, [False]]) | np.concatenate([[False], bad])
+    return np.where(either[:, None], derived, velocity), ("CUSP", value, limit)
+
+
+def idle_ends(paths: Sequence[Array], idle_rad: float) -> slice:
+    """The samples without the starts and ends in which nothing moves; all where nothing ever does.
+
+    Args:
+        paths: joint positions at the same T times, rad, such as the measured and the commanded.
+            Shape (T, J) each.
+        idle_rad: a joint nearer than this to its first (last) position does not move yet (any
+            more), rad; 0 keeps everything.
+
+    Returns:
+        From the last sample before the motion to the first after it.
+    """
+    steps = len(paths[0])
+    if not idle_rad:
+        return slice(0, steps)
+    left = np.zeros(steps, np.bool_)
+    right = np.zeros(steps, np.bool_)
+    for path in paths:
+        left |= np.abs(path - path[0]).max(axis=1) > idle_rad
+        right |= np.abs(path - path[-1]).max(axis=1) > idle_rad
+    if not left.any() or not right.any():
+        return slice(0, steps)
+    first = max(0, int(np.argmax(left)) - 1)
+    last = min(steps - 1, steps - int(np.argmax(right[::-1])))
+    return slice(first, last + 1)

@@ -6,20 +6,26 @@ and where they are there joint_velocities (T, J) rad/s.
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.recording import Candidate, ObjectPose, Plan, Segment
-from pipeline.errors import PipelineError
+from pipeline.data.recording import Candidate, ObjectPose, Plan, RecordingError, Segment
 
 Array = NDArray[np.float64]
 
 
-class NpzError(PipelineError):
+class NpzError(RecordingError):
     """A trajectory file cannot be read."""
+
+    def __init__(self, message: str) -> None:
+        """Say what happened.
+
+        Args:
+            message: file, value, what was expected, what to do.
+        """
+        super().__init__(message, "NPZ_UNREADABLE")
 
 
 def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: str) -> Candidate:
@@ -55,7 +61,9 @@ def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: st
             velocity = None
             if "joint_velocities" in file:
                 velocity = np.asarray(file["joint_velocities"], np.float64)
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except NpzError:
+        raise
+    except Exception as error:  # numpy lets faults of zip, zlib and its own header through
         raise NpzError(f"{path}: not readable as .npz of numbers ({error})") from error
     steps = arrays["t"].shape[0] if arrays["t"].ndim == 1 else -1
     for key, shape in {

@@ -6,18 +6,42 @@ Knows which files make a recording; judges none of its trajectories.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.data.bag import STORAGES, BagError, Topics, read_events, storage_of, summarize_bag
+import numpy as np
+
+from pipeline.data.bag import (
+    METADATA,
+    BagError,
+    is_split,
+    is_storage,
+    is_whole,
+    open_bag,
+    storage_of,
+    summarize,
+)
 from pipeline.data.collate import collate
-from pipeline.data.messages import DISPLAY_TRAJECTORY
-from pipeline.data.npz import NpzError, read_npz
-from pipeline.data.recording import Candidate, Source, Unreadable
+from pipeline.data.cut import cut
+from pipeline.data.dump import SUFFIXES, looks_like_dump, read_dump
+from pipeline.data.events import read_events
+from pipeline.data.frames import resolve_frames
+from pipeline.data.lerobot import is_lerobot, read_lerobot
+from pipeline.data.npz import read_npz
+from pipeline.data.raw import Bag
+from pipeline.data.recording import Candidate, ObjectPose, RecordingError, Source, Unreadable
+from pipeline.data.replay import is_zarr, read_replay
+from pipeline.data.topics import TYPES, choose_topics
 from pipeline.errors import PipelineError
+from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.run import sha256_file
+
+EXPECTED = (
+    "a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, traj_*.npz, a .json or .yaml dump of a "
+    "trajectory, a zarr, a LeRobot data set, or a folder of such"
+)
 
 
 class SourceError(PipelineError):
@@ -29,60 +53,95 @@ class Broken:
     """A recording that cannot be read, or not to its end."""
 
     code: str
-    """BAG_EMPTY, BAG_TRUNCATED, BAG_UNREADABLE or NPZ_UNREADABLE."""
+    """BAG_EMPTY, BAG_TRUNCATED, BAG_UNREADABLE, NPZ_UNREADABLE or FILE_UNREADABLE."""
     value: str
 
 
-def find_recordings(path: Path) -> list[Path]:
-    """Recordings under a path, in the order of their names.
+def find_recordings(paths: Path | Iterable[Path]) -> list[Path]:
+    """Recordings under paths, each once: path by path, in the order of their names.
 
     Args:
-        path: a rosbag2 folder, a .mcap, .db3 or .npz file, or a folder of such.
+        paths: files, folders that are a recording, or folders to search.
 
     Raises:
-        SourceError: the path is missing, or holds no recording.
+        SourceError: a path is missing, or holds no recording.
     """
+    found: dict[Path, Path] = {}
+    for path in [paths] if isinstance(paths, Path) else paths:
+        for recording in _find(path):
+            found.setdefault(recording.resolve(), recording)
+    if not found:
+        raise SourceError(f"ingest.source names nothing; expected {EXPECTED}")
+    return list(found.values())
+
+
+def _find(path: Path) -> list[Path]:
     if not path.exists():
         raise SourceError(
-            f"{path}: no such recording; expected a rosbag2 folder, a .mcap, .db3 or .npz file or "
-            "a folder of them: set ingest.source or --source, or run collect"
+            f"{path}: no such recording; expected {EXPECTED}: set ingest.source or --source, or "
+            "run collect"
         )
     if path.is_file():
-        if path.suffix not in {*STORAGES, ".npz"}:
-            raise SourceError(f"{path}: unknown kind of file; expected .mcap, .db3 or .npz")
+        if not is_storage(path) and path.suffix not in {".npz", *SUFFIXES}:
+            raise SourceError(f"{path}: unknown kind of file; expected {EXPECTED}")
         return [path]
-    found = _search(path)
+    found = _search(path, set())
     if not found:
-        raise SourceError(f"{path}: holds no metadata.yaml, .mcap, .db3 or traj_*.npz")
+        raise SourceError(f"{path}: holds no recording; expected {EXPECTED}")
     return found
 
 
-def _search(folder: Path) -> list[Path]:
-    if (folder / "metadata.yaml").is_file():
+def _search(folder: Path, seen: set[Path]) -> list[Path]:
+    real = folder.resolve()
+    if real in seen:  # a link that leads back up
+        return []
+    seen.add(real)
+    if (folder / METADATA).is_file() or is_zarr(folder) or is_lerobot(folder) or is_split(folder):
         return [folder]
     found: list[Path] = []
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
-            found += _search(entry)
-        elif entry.suffix in STORAGES or entry.match("traj_*.npz"):
+            found += _search(entry, seen)
+        elif entry.is_file() and (
+            is_storage(entry) or entry.match("traj_*.npz") or looks_like_dump(entry)
+        ):
             found.append(entry)
     return found
 
 
-def describe_source(path: Path) -> Source:
+def describe_source(path: Path, *, salvage: bool = False) -> Source:
     """Name, hash and storage of a recording.
 
     Args:
         path: one of `find_recordings`.
+        salvage: whether a bag is read through to learn if it is whole.
     """
-    if path.suffix == ".npz":
-        return Source(path.as_posix(), sha256_file(path), "npz")
     if path.is_file():
-        return Source(path.as_posix(), sha256_file(path), storage_of(path))
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.iterdir() if file.is_file()):
-        digest.update(f"{file.name}\0{sha256_file(file)}\n".encode())
-    return Source(path.as_posix(), digest.hexdigest(), storage_of(path))
+        digest = sha256_file(path)
+    else:
+        hashed = hashlib.sha256()
+        for file in sorted(file for file in path.rglob("*") if file.is_file()):
+            name = file.relative_to(path).as_posix()
+            hashed.update(f"{name}\0{sha256_file(file)}\n".encode())
+        digest = hashed.hexdigest()
+    kind = kind_of(path)
+    salvaged = salvage and kind == "bag" and not is_whole(path)
+    return Source(path.as_posix(), digest, storage_of(path) if kind == "bag" else kind, salvaged)
+
+
+def kind_of(path: Path) -> str:
+    """What a recording is: npz, dump, zarr, lerobot or bag.
+
+    Args:
+        path: one of `find_recordings`.
+    """
+    if path.is_file():
+        if path.suffix == ".npz":
+            return "npz"
+        return "dump" if path.suffix in SUFFIXES else "bag"
+    if is_zarr(path):
+        return "zarr"
+    return "lerobot" if is_lerobot(path) else "bag"
 
 
 def count_plans(path: Path) -> int:
@@ -91,30 +150,81 @@ def count_plans(path: Path) -> int:
     Args:
         path: one of `find_recordings`.
     """
-    if path.suffix == ".npz":
+    if kind_of(path) != "bag":
         return 1
     try:
-        topics = summarize_bag(path).topics
+        with open_bag(path) as bag:
+            return sum(t.messages for t in summarize(bag) if t.msgtype in TYPES["plan"])
     except BagError:
         return 0
-    return sum(topic.messages for topic in topics if topic.msgtype == DISPLAY_TRAJECTORY)
 
 
-def read_candidates(path: Path, params: Params) -> Iterator[Candidate | Unreadable | Broken]:
-    """What a recording says, plan by plan; a broken recording gives what stands before the break.
+def read_candidates(
+    path: Path, params: Params, *, salvage: bool = False
+) -> Iterator[Candidate | Unreadable | Broken]:
+    """What a recording says, motion by motion; a broken one gives what stands before the break.
 
     Args:
         path: one of `find_recordings`.
         params: topics, joints, name of the object.
+        salvage: whether the recording is damaged and what is left of it is wanted.
+
+    Raises:
+        DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
     """
-    joints, rules = params.robot.joints, params.ingest
+    fixed = _fixed_pose(params)
     try:
-        if path.suffix == ".npz":
-            yield read_npz(path, joints, params.task.object, rules.object_frames[0])
-        else:
-            topics = Topics(rules.plan_topic, rules.joint_topic, rules.object_topic)
-            yield from collate(read_events(path, topics), joints, rules.settle_s)
-    except BagError as error:
+        for item in _read(path, params, salvage=salvage):
+            if isinstance(item, Candidate) and item.object_pose is None and fixed is not None:
+                derived = (*item.derived, "object pose from ingest.object_pose")
+                yield replace(item, object_pose=fixed, derived=derived)
+            else:
+                yield item
+    except RecordingError as error:
         yield Broken(error.code, str(error))
-    except NpzError as error:
-        yield Broken("NPZ_UNREADABLE", str(error))
+
+
+def _fixed_pose(params: Params) -> ObjectPose | None:
+    pose = params.ingest.object_pose
+    if pose is None:
+        return None
+    frame = params.ingest.object_frames[0]
+    return ObjectPose(0, frame, np.array(pose[:3]), np.array(pose[3:]), ageless=True)
+
+
+def _read(path: Path, params: Params, *, salvage: bool) -> Iterator[Candidate | Unreadable]:
+    frame, name = params.ingest.object_frames[0], params.task.object
+    match kind_of(path):
+        case "npz":
+            yield read_npz(path, params.robot.joints, name, frame)
+        case "dump":
+            yield from read_dump(path, name, frame)
+        case "zarr":
+            layout = Layout.from_params(params)
+            yield from read_replay(path, layout, params.ingest.frame_rate_hz, frame)
+        case "lerobot":
+            yield from read_lerobot(path, Layout.from_params(params), frame)
+        case _:
+            with open_bag(path, salvage=salvage) as bag:
+                yield from _read_bag(path, bag, params)
+
+
+def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unreadable]:
+    rules, joints = params.ingest, params.robot.joints
+    reading = choose_topics(summarize(bag), rules, params.task.object)
+    events = resolve_frames(
+        read_events(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame
+    )
+    if reading.mode is None:
+        yield from (event for event in events if isinstance(event, Unreadable))
+        held = ", ".join(f"{topic.topic} ({topic.msgtype})" for topic in bag.topics)
+        raise BagError(
+            f"{path}: holds no plans, controller states or joint states that ingest could read "
+            f"(ingest.episodes_from {rules.episodes_from}); it holds {held or 'nothing'}: name the "
+            "topic in ingest.plan_topic or ingest.joint_topic",
+            "BAG_EMPTY",
+        )
+    if reading.mode == "plans":
+        yield from collate(events, joints, rules.settle_s, rules.joint_prefix)
+    else:
+        yield from cut(events, joints, rules.joint_prefix, rules.gap_s)

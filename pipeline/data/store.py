@@ -18,6 +18,7 @@ from numcodecs import Blosc
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec
 
+from pipeline.data.codecs import require_plain
 from pipeline.data.split import SPLIT_NAMES, TRAIN, split_episodes
 from pipeline.data.stats import Stats, column_stats
 from pipeline.data.windows import Index, WindowError, episode_rows, episode_starts
@@ -169,7 +170,7 @@ def open_group(path: Path) -> zarr.Group:
         raise StoreError(f"{path}: no such folder, expected a zarr; run the stage that makes it")
     try:
         return zarr.open_group(path, mode="r")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # as below
         raise StoreError(f"{path}: is no zarr group ({error}); expected .zgroup in it") from error
 
 
@@ -220,6 +221,7 @@ def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
 
     Raises:
         StoreError: there is no such array, or it cannot be decoded.
+        CodecError: decoding it would run code, or it holds no numbers.
     """
     return _read(find_array(group, name, path), path)
 
@@ -238,20 +240,24 @@ def find_array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
     try:
         array = group[name]
     except KeyError as error:
-        held = sorted(key for key, _ in group.members(max_depth=2))
+        folders = [entry for entry in [*path.glob("*"), *path.glob("*/*")] if entry.is_dir()]
+        held = sorted(entry.relative_to(path).as_posix() for entry in folders)
         raise StoreError(
             f"{path}: array {name} is missing, so it is not the zarr that was expected; it holds "
             f"{', '.join(held) or 'nothing'}"
         ) from error
+    except Exception as error:  # zarr lets faults of metadata through as they are
+        raise StoreError(f"{path}: {name} is no array of numbers ({error})") from error
     if not isinstance(array, zarr.Array):
         raise StoreError(f"{path}: {name} is a group, expected an array")
+    require_plain(array, name, path)
     return array
 
 
 def _read(array: zarr.Array[Any], path: Path) -> NDArray[Any]:
     try:
         return np.asarray(array[...])
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # zarr lets faults of codecs through as they are
         name = array.path
         raise StoreError(f"{path}: {name} cannot be read ({error}); make the zarr anew") from error
 

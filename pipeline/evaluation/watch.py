@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from pipeline import metrics
 from pipeline.data.store import Dataset
 from pipeline.errors import PipelineError
-from pipeline.evaluation.rollout import Loop, Predict, collided
+from pipeline.evaluation.contacts import collided, first_contacts
+from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.trials import Trials
 from pipeline.params import ExecutionParams, Params
 from pipeline.policy.selection import Score
@@ -71,7 +72,7 @@ class Watch:
         horizon = params.policy.horizon
         execution = ExecutionParams(
             mode="blend", execute_steps=max(1, 3 * horizon // 8), blend_steps=horizon // 2,
-            ensemble_decay=0.0, object_window=1, object_jump_m=1.0, object_jump_deg=180.0,
+            ensemble_decay=0.0, noise_scale=0.0, object_window=1, object_jump_m=1.0, object_jump_deg=180.0,
         )  # fmt: skip
         loop = Loop(
             simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,
@@ -94,7 +95,7 @@ class Watch:
             self.trials.object_axis[:, None],
             task.object_length_m,
         )
-        hits = collided(self.checker, rollouts, self.trials)
+        hits = collided(first_contacts(self.checker, rollouts, self.trials))
         summary = metrics.closed_loop_summary(error, hits, task)
         return Score(summary["success_collision_free"], summary["error_mm_median"])
 

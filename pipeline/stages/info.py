@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.bag import STORAGES, summarize_bag
+from pipeline.data.bag import METADATA, is_split, is_storage, open_bag, summarize
+from pipeline.data.raw import Bag
 from pipeline.data.split import SPLIT_NAMES
 from pipeline.data.store import Dataset, load_dataset, open_group
+from pipeline.data.topics import choose_topics
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.run import console
 
-_EXPECTED = "a training zarr, a checkpoint .pt, a rosbag2 folder, or a .mcap or .db3 file"
+_EXPECTED = (
+    "a training zarr, a checkpoint .pt, a rosbag2 folder, or a .mcap, .db3 or ROS 1 .bag file"
+)
 # A zarr group of either format has one of these.
 _ZARR_FILES = (".zgroup", "zarr.json")
 
@@ -29,7 +34,7 @@ def run(path: Path, params: Params) -> None:
 
     Args:
         path: a training zarr (the team's own form too), a checkpoint .pt, a rosbag2 folder, a bare
-            .mcap or .db3 file.
+            .mcap, .db3 or .bag file.
         params: what a zarr without layout or split is read by.
 
     Raises:
@@ -42,8 +47,9 @@ def run(path: Path, params: Params) -> None:
         console.print(_dataset_table(path, params))
     elif path.suffix == ".pt":
         console.print(_checkpoint_table(path))
-    elif (path / "metadata.yaml").is_file() or path.suffix in STORAGES:
-        console.print(_bag_table(path))
+    elif is_storage(path) or (path.is_dir() and ((path / METADATA).is_file() or is_split(path))):
+        with open_bag(path, salvage=params.ingest.salvage) as bag:
+            console.print(_bag_table(path, bag, params))
     else:
         raise InfoError(f"{path}: holds nothing known here; expected {_EXPECTED}")
 
@@ -102,18 +108,21 @@ def _checkpoint_table(path: Path) -> Table:
     return table
 
 
-def _bag_table(path: Path) -> Table:
-    summary = summarize_bag(path)
+def _bag_table(path: Path, bag: Bag, params: Params) -> Table:
+    topics = summarize(bag)
+    reading = choose_topics(topics, params.ingest, params.task.object)
     table = Table(
-        title=f"Recording {path}: {summary.storage}, {summary.duration_s:.1f} s, "
-        f"{_size_mb(path):.1f} MB",
+        title=f"Recording {path}: {bag.storage}, {bag.duration_s:.1f} s, {_size_mb(path):.1f} MB; "
+        f"ingest cuts episodes from {reading.mode or 'nothing: name a topic in ingest.plan_topic'}",
         title_justify="left",
     )
-    table.add_column("Topic")
-    table.add_column("Type")
-    table.add_column("Messages", justify="right")
-    for topic in summary.topics:
-        table.add_row(topic.topic, topic.msgtype, f"{topic.messages:,}")
+    for column in ("Topic", "Type", "Messages", "Hz", "Ingest"):
+        justify: Literal["left", "right"] = "right" if column in {"Messages", "Hz"} else "left"
+        table.add_column(column, justify=justify)
+    for topic, use in zip(topics, reading.uses, strict=True):
+        rate = topic.messages / bag.duration_s if bag.duration_s > 0 else 0.0
+        says = f"{topic.messages:,}", f"{rate:.3g}" if topic.messages > 1 else "–"
+        table.add_row(topic.topic, topic.msgtype, *says, use.note)
     return table
 
 

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys.store import Typestore
 
 from pipeline.data.assemble import Arm
+from pipeline.data.bag import open_bag, summarize
 from pipeline.data.episode import Episode, Provenance
-from pipeline.data.recording import Candidate, Execution, ObjectPose, Plan, Segment, Source
+from pipeline.data.events import read_events
+from pipeline.data.recording import Candidate, Event, Execution, ObjectPose, Plan, Segment, Source
+from pipeline.data.topics import choose_topics
+from pipeline.params import Params
 
 Array = NDArray[np.float64]
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
@@ -37,7 +44,43 @@ def straight_fk(joint_pos: Array) -> Array:
 
 @pytest.fixture
 def arm() -> Arm:
-    return Arm(JOINTS, np.full(6, -3.14), np.full(6, 3.14), straight_fk)
+    return Arm(JOINTS, np.full(6, -3.14), np.full(6, 3.14), np.zeros(6, np.bool_), straight_fk)
+
+
+@pytest.fixture
+def read_all(params: Params) -> Callable[..., list[Event]]:
+    """Events of a bag by the roles of its topics; keywords replace ingest's parameters."""
+
+    def read_all(path: Path, *, salvage: bool = False, **rules: Any) -> list[Event]:
+        chosen = params.override("ingest", **rules).ingest
+        with open_bag(path, salvage=salvage) as bag:
+            reading = choose_topics(summarize(bag), chosen, "pen")
+            return list(read_events(bag, reading, chosen.msg_path))
+
+    return read_all
+
+
+@pytest.fixture
+def write_bag(tmp_path: Path) -> Callable[..., Path]:
+    """A bag of any messages: rows of topic, type, time in ns and message, serialised by a store."""
+
+    def write_bag(
+        rows: list[tuple[str, str, int, Any]],
+        store: Typestore,
+        name: str = "bag",
+        storage: StoragePlugin = StoragePlugin.MCAP,
+    ) -> Path:
+        with Writer(tmp_path / name, version=8, storage_plugin=storage) as writer:
+            connections: dict[tuple[str, str], Any] = {}
+            for topic, msgtype, time_ns, message in rows:
+                key = (topic, msgtype)
+                if key not in connections:
+                    connections[key] = writer.add_connection(topic, msgtype, typestore=store)
+                raw = store.serialize_cdr(message, msgtype)
+                writer.write(connections[key], time_ns, raw)
+        return tmp_path / name
+
+    return write_bag
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ PLAN_NS = 10_000_000_000
 @pytest.fixture
 def judge(source, arm, params):
     def judge(candidate, **rules):
-        return assemble(candidate, source, arm, params.override("ingest", **rules).ingest)
+        (verdict,) = assemble(candidate, source, arm, params.override("ingest", **rules).ingest)
+        return verdict
 
     return judge
 
@@ -162,3 +163,73 @@ def test_measured_positions_must_be_finite(judge, candidate, execution):
     position[3, 3] = np.nan
     broken = candidate(execution=execution(joint_pos=position))
     assert codes(judge(broken, state="measured")) == ["NONFINITE"]
+
+
+@pytest.fixture
+def measured(candidate, segment):
+    """Joints that were measured and never planned, with idle ends of five samples."""
+
+    def measured(**changes):
+        whole = segment()
+        position = np.concatenate(
+            [whole.joint_pos[[0] * 5], whole.joint_pos, whole.joint_pos[[-1] * 5]]
+        )
+        still = segment(t=np.arange(23) * 0.1, joint_pos=position, joint_vel=position * 0)
+        made = candidate(segments=(still,), derived=("times from the log",), **changes)
+        return replace(made, plan=replace(made.plan, measured=True, sampled=True))
+
+    return measured
+
+
+@pytest.mark.parametrize("state", ["planned", "measured"])
+def test_measured_joints_alone_are_taken_with_reserve_and_without_idle_ends(
+    judge, measured, segment, state
+):
+    verdict = judge(measured(), state=state)
+    assert codes(verdict) == ["COMMAND_DERIVED", "TIME_DERIVED"]
+    np.testing.assert_array_equal(verdict.episode.joint_pos, segment().joint_pos)
+    np.testing.assert_array_equal(verdict.episode.joint_command, segment().joint_pos)
+    np.testing.assert_allclose(verdict.episode.t, np.arange(13) * 0.1, atol=1e-12)
+    assert "idle ends cut off" in verdict.episode.provenance.derived
+    assert len(judge(measured(), trim_idle_rad=0.0).episode.t) == 23
+    planned = measured()
+    planned = replace(planned, plan=replace(planned.plan, measured=False, sampled=False))
+    assert len(judge(planned).episode.t) == 23
+
+
+def test_an_episode_of_a_damaged_recording_is_marked(candidate, source, arm, params):
+    (verdict,) = assemble(candidate(), replace(source, salvaged=True), arm, params.ingest)
+    assert codes(verdict) == ["SALVAGED"]
+    assert verdict.episode.provenance.salvaged
+
+
+def test_a_pose_that_holds_for_ever_is_never_stale(judge, candidate):
+    old = replace(candidate().object_pose, log_time_ns=0)
+    assert codes(judge(candidate(object_pose=old))) == ["OBJECT_POSE_STALE"]
+    assert judge(candidate(object_pose=replace(old, ageless=True))).episode is not None
+
+
+def test_parts_that_do_not_meet_are_judged_one_by_one(candidate, segment, source, arm, params):
+    still = segment(joint_pos=np.full((13, 6), 0.3))
+    rules = params.override("ingest", segment_gaps="split").ingest
+    made = candidate(segments=(segment(), still, segment()))
+    verdicts = assemble(made, source, arm, rules)
+    assert [verdict.episode is not None for verdict in verdicts] == [True, False, True]
+    assert verdicts[1].findings[0].segment == 1
+    assert verdicts[2].episode.provenance.segment == 2
+
+
+def test_an_execution_counts_turns_of_a_continuous_joint_as_the_plan_does(
+    candidate, execution, source, arm, params
+):
+    endless = replace(arm, continuous=np.arange(6) == 5)
+    ran = execution()
+    turned = ran.joint_pos.copy()
+    turned[:, 5] += 2 * np.pi * (np.arange(len(ran.t)) % 2) + 4 * np.pi
+    final = turned[-1]
+    made = candidate(execution=execution(joint_pos=turned, final_pos=final))
+    rules = params.override("ingest", state="measured").ingest
+    (verdict,) = assemble(made, source, endless, rules)
+    np.testing.assert_allclose(verdict.episode.joint_pos, ran.joint_pos, atol=1e-9)
+    (verdict,) = assemble(made, source, arm, rules)
+    assert codes(verdict) == ["EXECUTION_FAILED"]

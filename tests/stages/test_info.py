@@ -81,8 +81,13 @@ def test_a_data_set_of_the_pipeline_is_shown_by_its_own_layout(tmp_path, params,
 def test_a_recording_is_shown_by_topic(tmp_path, shown, storage):
     with BagWriter(tmp_path / "bag", storage) as bag:
         for index in range(1200):
-            bag.joint_state(index, ["a"], np.zeros(1), np.zeros(1))
-    assert shown(tmp_path / "bag")["/joint_states"] == ["sensor_msgs/msg/JointState", "1,200"]
+            bag.joint_state(index * 10_000_000, ["a"], np.zeros(1), np.zeros(1))
+    assert shown(tmp_path / "bag")["/joint_states"] == [
+        "sensor_msgs/msg/JointState",
+        "1,200",
+        "100",
+        "joints, by ingest.joint_topic",
+    ]
 
 
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):

@@ -1,6 +1,8 @@
 """Recordings become episodes and a report; a bad one never loses the rest."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,7 +123,9 @@ def test_a_folder_of_bags_and_files_is_read_and_a_broken_one_named(tmp_path, par
         pen_position=np.array([0.4, 0.0, 0.3]),
         pen_axis=np.array([0.0, 0.0, 1.0]),
     )
-    ingest.run(params, tmp_path / "out", tmp_path / "all")
+    with pytest.raises(ingest.IngestError, match=r"1 of 3 recordings.*day_2.*allow_bad_files"):
+        ingest.run(params, tmp_path / "out", tmp_path / "all")
+    ingest.run(params.override("ingest", allow_bad_files=True), tmp_path / "out", tmp_path / "all")
     report = report_of(tmp_path / "out")
     assert report["totals"] == {"accepted": 5, "warned": 0, "rejected": 1}
     assert report["rejections"][0]["code"] == "BAG_TRUNCATED"
@@ -144,7 +148,7 @@ def test_too_many_rejections_fail_and_leave_the_last_output_alone(tmp_path, para
 def test_nothing_accepted_fails_with_the_reason(tmp_path, params):
     empty = tmp_path / "empty"
     with BagWriter(empty, "mcap") as bag:
-        bag.joint_state(0, params.robot.joints, np.zeros(6), np.zeros(6))
+        bag.object_pose(0, "base_link", np.zeros(3), UP)
     with pytest.raises(ingest.IngestError, match=r"none of 1 .*BAG_EMPTY.*ingest\.plan_topic"):
         ingest.run(params, tmp_path / "out", empty)
     assert not (tmp_path / "out").exists()
@@ -163,3 +167,76 @@ def test_the_same_recording_gives_the_same_bytes(tmp_path, params):
     files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
     assert len(files) > 9
     assert all((one / path).read_bytes() == (two / path).read_bytes() for path in files)
+
+
+def test_a_bag_that_was_cut_off_is_salvaged_on_request_and_marked(tmp_path, params):
+    source = record(tmp_path / "bag", params, good=6)
+    file = source / "bag.mcap"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 3])
+    with pytest.raises(ingest.IngestError, match=r"cut off or damaged.*ingest\.salvage"):
+        ingest.run(params, tmp_path / "out", source)
+    ingest.run(params.override("ingest", salvage=True), tmp_path / "out", source)
+    report = report_of(tmp_path / "out")
+    assert 0 < report["totals"]["accepted"] < 6
+    assert report["totals"]["warned"] == report["totals"]["accepted"]
+    assert report["codes"]["SALVAGED"] == report["totals"]["accepted"]
+    assert report["sources"][0]["salvaged"]
+    episodes = read_episodes(tmp_path / "out/episodes.zarr", params.robot.joints, "pen")
+    assert all(episode.provenance.salvaged for episode in episodes)
+
+
+def test_several_sources_are_counted_apart_and_shown(tmp_path, params, capsys):
+    paths = [record(tmp_path / name, params, good=number)
+             for name, number in (("one", 3), ("two", 5))]  # fmt: skip
+    ingest.run(params, tmp_path / "out", paths)
+    report = report_of(tmp_path / "out")
+    assert [(s["accepted"], s["rejected"]) for s in report["sources"]] == [(3, 0), (2, 3)]
+    assert report["sources"][1]["codes"] == {"DUPLICATE": 3}
+    assert "3 × DUPLICATE" in capsys.readouterr().out
+    listed = params.override("ingest", source=[str(path) for path in paths])
+    ingest.run(listed, tmp_path / "again")
+    assert report_of(tmp_path / "again")["totals"] == report["totals"]
+
+
+def test_the_report_says_how_many_ways_lead_to_similar_goals(tmp_path, params, capsys):
+    source = record(tmp_path / "bag", params, good=24)
+    ingest.run(params, tmp_path / "out", source)
+    modes = report_of(tmp_path / "out")["modes"]
+    assert modes["episodes"] == 24
+    assert len(modes["joint_spread_rad"]) == 6
+    assert modes["free_joints"] == ["joint_6"]
+    assert "Ways to similar goals" in capsys.readouterr().out
+    assert (tmp_path / "out" / "histograms.png").stat().st_size > 1000
+
+
+ROOT = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
+real = pytest.mark.skipif(not ROOT.is_dir(), reason="recordings of other projects are not at hand")
+
+
+@real
+def test_a_real_ros_1_bag_of_other_joints_is_refused_by_name(tmp_path, params):
+    source = ROOT / "plotjuggler" / "datasamples" / "fake_joint_state.bag"
+    with pytest.raises(ingest.IngestError, match=r"1 × JOINT_MISSING.*joint_0.*without joint_6"):
+        ingest.run(params, tmp_path / "out", source)
+
+
+@real
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plotjuggler/datasamples/rosbag2_test",
+        "plotjuggler/datasamples/tilt_laser.bag",
+        "rosbag2_testbags/rosbag2_py/test/resources/mcap/wbag",
+        "rosbag2_testbags/rosbag2_py/test/resources/sqlite3/talker",
+        "rosbag2_testbags/rosbag2_cpp/test/rosbag2_cpp/bags/only_services.mcap",
+        "rosbag2_testbags/rosbag2_tests/resources/mcap/wrong_rmw_test",
+        "rosbag2_testbags/rosbag2_tests/resources/sqlite3/wrong_rmw_test",
+    ],
+)
+def test_real_bags_without_joints_are_refused_with_what_they_hold(tmp_path, params, name):
+    words = (
+        r"none of 1 .*BAG_EMPTY.*holds no plans, controller states or joint states.*it holds /?\w"
+    )
+    with pytest.raises(ingest.IngestError, match=words):
+        ingest.run(params, tmp_path / "out", ROOT / name)
+    assert not (tmp_path / "out").exists()
