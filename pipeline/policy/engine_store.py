@@ -74,7 +74,7 @@ def mismatch(engine: Path, onnx_sha256: str, backend: str, version: str, gpu: Gp
     wanted = {
         "backend": (backend, "was built by {}, but {} is asked for"),
         "version": (version, f"was built by {backend} {{}}, but {{}} is installed"),
-        "compute_capability": (gpu.capability, "is for compute capability {}, but this GPU has {}"),
+        "compute_capability": (gpu.capability, "is for compute capability {}, this GPU has {}"),
         "onnx_sha256": (
             onnx_sha256,
             "was made from another policy.onnx ({:.8}… instead of {:.8}…)",
