@@ -160,6 +160,7 @@ class TrainParams(Section):
     noise_probability: Annotated[float, Field(ge=0, le=1)]
     noise_min_rad: Positive
     noise_max_rad: Positive
+    noise_velocity_rad_s: NonNegative
     noise_decay_steps: Positive
     lr: Positive
     betas: tuple[Fraction, Fraction]

@@ -27,9 +27,20 @@ class StatePerturbation:
     every history step, σ log-uniform between `noise_min_rad` and `noise_max_rad`; its action of
     step j then is commanded_j + n · exp(−j / `noise_decay_steps`). Features that follow from
     the joints are computed after this, so they see the arm where it now is.
+
+    A policy that sees joint velocities sees them with noise of `noise_velocity_rad_s` in every
+    window: a recorded velocity is that of one servo (or of the plan), and a policy that trusts it
+    is tied to that servo.
     """
 
-    def __init__(self, params: TrainParams, layout: Layout, geometry: Geometry, horizon: int):
+    def __init__(
+        self,
+        params: TrainParams,
+        layout: Layout,
+        geometry: Geometry,
+        horizon: int,
+        sees_velocity: bool,
+    ) -> None:
         """Prepare the constants.
 
         Args:
@@ -37,11 +48,15 @@ class StatePerturbation:
             layout: where the joints stand in the state.
             geometry: which joints slide.
             horizon: steps of a chunk, H.
+            sees_velocity: whether the policy sees joint velocities.
         """
         self._probability = params.noise_probability
         self._log_low = math.log(params.noise_min_rad)
         self._log_span = math.log(params.noise_max_rad) - self._log_low
         self._joints = layout.field("joint_pos").slice
+        self._velocity_rad_s = params.noise_velocity_rad_s if sees_velocity else 0.0
+        if sees_velocity:
+            self._velocities = layout.field("joint_vel").slice
         sliding = {joint.name for joint in geometry.chain.joints if joint.motion == "prismatic"}
         units = [SLIDE_M_PER_RAD if name in sliding else 1.0 for name in layout.joints]
         steps = torch.arange(horizon)
@@ -69,4 +84,8 @@ class StatePerturbation:
         normal = torch.randn((len(obs), len(self._units)), generator=generator, device=device)
         noise = (sigma * normal * self._units).unsqueeze(1)
         obs[..., self._joints] += noise
+        if self._velocity_rad_s:
+            shape = (*obs.shape[:-1], len(self._units))
+            normal = torch.randn(shape, generator=generator, device=device)
+            obs[..., self._velocities] += self._velocity_rad_s * self._units * normal
         return obs, action + noise * self._decay

@@ -140,7 +140,10 @@ class Trainer:
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.generator = generator
         self._loss = training_loss(model, params.precision, params.compile)
-        self.perturb = StatePerturbation(params, model.layout, model.geometry, model.params.horizon)
+        self.perturb = StatePerturbation(
+            params, model.layout, model.geometry, model.params.horizon,
+            sees_velocity="joint_vel" in model.params.inputs,
+        )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=params.lr,

@@ -15,12 +15,16 @@ from .conftest import random_states
 
 
 def _perturbed(
-    params: Params, layout: Layout, geometry: Geometry, number: int = 4000
+    params: Params,
+    layout: Layout,
+    geometry: Geometry,
+    number: int = 4000,
+    sees_velocity: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What was added to joints (B, T, J) and actions (B, H, J), and observations (B, T, S)."""
     obs = torch.from_numpy(random_states(np.random.default_rng(0), layout, number, 2))
     action = torch.zeros(number, 16, 6)
-    perturb = StatePerturbation(params.train, layout, geometry, horizon=16)
+    perturb = StatePerturbation(params.train, layout, geometry, 16, sees_velocity)
     moved, target = perturb(obs.clone(), action, torch.Generator().manual_seed(0))
     return (moved - obs)[..., :6], target, moved
 
@@ -71,3 +75,16 @@ def test_no_noise_leaves_everything(params: Params, layout: Layout, geometry: Ge
     )
     assert not joints.any()
     assert not target.any()
+
+
+def test_velocities_are_blurred_for_a_policy_that_sees_them_and_for_no_other(
+    params: Params, layout: Layout, geometry: Geometry
+) -> None:
+    obs = torch.from_numpy(random_states(np.random.default_rng(0), layout, 4000, 2))
+    _, _, moved = _perturbed(params, layout, geometry, sees_velocity=True)
+    added = (moved - obs)[..., layout.field("joint_vel").slice]
+    assert float(added.std()) == pytest.approx(params.train.noise_velocity_rad_s, rel=0.02)
+    assert abs(float(added.mean())) < 0.02
+    _, _, still = _perturbed(params, layout, geometry)
+    velocities = layout.field("joint_vel").slice
+    torch.testing.assert_close(still[..., velocities], obs[..., velocities], atol=0, rtol=0)
