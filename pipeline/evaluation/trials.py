@@ -1,30 +1,23 @@
 """What a policy is tried on: objects never demonstrated, each with the expert's own plan.
 
-Knows the planner and the simulator's rate, nothing of policies.
+Knows plans and rates; drawing trials is the planner's affair (`draw`), so that training, which
+rolls out on demonstrated objects, does not depend on it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import PipelineError
-from pipeline.params import TaskParams
-from pipeline.robot.planner import Planner, sample_object
 from pipeline.robot.retime import Plan
 
 Array = NDArray[np.float64]
 
 TIME_TO_SPARE = 1.5
 """A rollout lasts this many times the longest of the expert's plans at least."""
-
-
-class TrialError(PipelineError):
-    """The task offers no object that the arm can reach."""
 
 
 @dataclass(frozen=True)
@@ -64,43 +57,6 @@ class Trials:
         """
         longest_s = max(plan.duration_s for plan in self.plans)
         return max(least, math.ceil(TIME_TO_SPARE * longest_s * rate_hz))
-
-
-def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> Trials:
-    """Draw objects from the task's range until the expert has reached enough of them.
-
-    Args:
-        planner: the expert.
-        task: the range.
-        number: trials wanted.
-        seed: of objects and plans; keep it apart from that of the demonstrations.
-
-    Raises:
-        TrialError: fewer than one in fifty objects can be reached.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x7E57]))
-    found: list[tuple[Array, Array, Plan]] = []
-    drawn = 0
-    for position, axis in _objects(task, rng):
-        drawn += 1
-        plan = planner.plan(position, axis, rng)
-        if plan is not None:
-            found.append((position, axis, plan))
-        if len(found) == number:
-            break
-        if drawn >= 50 * (len(found) + 1):
-            raise TrialError(
-                f"the expert reached {len(found)} of {drawn} objects between cap_min_m "
-                f"{task.cap_min_m} and cap_max_m {task.cap_max_m}; expected one in fifty at least: "
-                "check task.* and robot.* in params.yaml"
-            )
-    positions, axes, plans = zip(*found, strict=True)
-    return Trials(np.stack(positions), np.stack(axes), plans, drawn)
-
-
-def _objects(task: TaskParams, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
-    while True:
-        yield sample_object(task, rng)
 
 
 def expert_commands(trials: Trials, rate_hz: float, steps: int) -> Array:

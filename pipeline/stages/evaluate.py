@@ -15,6 +15,7 @@ from rich.table import Table
 from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
+from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
 from pipeline.evaluation.grasps import grasp_summary, lifted
 from pipeline.evaluation.open_loop import OpenLoop, compare
@@ -23,7 +24,7 @@ from pipeline.evaluation.results import ClosedLoop, judge, write_table, write_ta
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Observations, Predict
 from pipeline.evaluation.smoothness import execution_summary
-from pipeline.evaluation.trials import Trials, draw_trials, expert_commands
+from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy

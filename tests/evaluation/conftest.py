@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.rollout import Loop
-from pipeline.evaluation.trials import Trials, draw_trials
+from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.store import create_array, create_group
-from pipeline.evaluation.trials import draw_trials
+from pipeline.evaluation.draw import draw_trials
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from pipeline.data.store import create_array, create_group
-from pipeline.evaluation.trials import draw_trials, expert_commands
+from pipeline.evaluation.draw import draw_trials
+from pipeline.evaluation.trials import expert_commands
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params

@@ -1,0 +1,57 @@
+"""Draws what a policy is tried on: objects that the expert reaches and nobody demonstrated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.evaluation.trials import Trials
+from pipeline.params import TaskParams
+from pipeline.robot.planner import Planner, sample_object
+from pipeline.robot.retime import Plan
+
+Array = NDArray[np.float64]
+
+
+class TrialError(PipelineError):
+    """The task offers no object that the arm can reach."""
+
+
+def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> Trials:
+    """Draw objects from the task's range until the expert has reached enough of them.
+
+    Args:
+        planner: the expert.
+        task: the range.
+        number: trials wanted.
+        seed: of objects and plans; keep it apart from that of the demonstrations.
+
+    Raises:
+        TrialError: fewer than one in fifty objects can be reached.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0x7E57]))
+    found: list[tuple[Array, Array, Plan]] = []
+    drawn = 0
+    for position, axis in _objects(task, rng):
+        drawn += 1
+        plan = planner.plan(position, axis, rng)
+        if plan is not None:
+            found.append((position, axis, plan))
+        if len(found) == number:
+            break
+        if drawn >= 50 * (len(found) + 1):
+            raise TrialError(
+                f"the expert reached {len(found)} of {drawn} objects between cap_min_m "
+                f"{task.cap_min_m} and cap_max_m {task.cap_max_m}; expected one in fifty at least: "
+                "check task.* and robot.* in params.yaml"
+            )
+    positions, axes, plans = zip(*found, strict=True)
+    return Trials(np.stack(positions), np.stack(axes), plans, drawn)
+
+
+def _objects(task: TaskParams, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:
+    while True:
+        yield sample_object(task, rng)
