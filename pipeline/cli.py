@@ -175,6 +175,15 @@ def info(
     stage.run(path, load_params(params))
 
 
+@app.command()
+def doctor(params: ParamsFile = PARAMS) -> None:
+    """Look at GPU, libraries, Docker, data, remote, disk, ports: what works, what to type."""
+    from pipeline.params import load_params
+    from pipeline.stages import doctor as stage
+
+    stage.run(load_params(params))
+
+
 def main() -> None:
     """Run the command line; an expected error is one red line and exit status 1."""
     try:

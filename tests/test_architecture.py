@@ -21,7 +21,7 @@ PACKAGE = REPOSITORY / "pipeline"
 DVC: dict[str, Any] = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")
 STAGES = list(DVC["stages"])
 # Commands that are no stage: they only look.
-TOOLS = {"info", "serve"}
+TOOLS = {"info", "serve", "doctor"}
 
 
 @pytest.fixture(scope="module")

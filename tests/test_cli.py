@@ -20,7 +20,17 @@ def _pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_lists_every_command() -> None:
     output = _pipeline("--help").stdout
-    for command in ("collect", "ingest", "dataset", "train", "evaluate", "export", "info", "serve"):
+    for command in (
+        "collect",
+        "ingest",
+        "dataset",
+        "train",
+        "evaluate",
+        "export",
+        "info",
+        "serve",
+        "doctor",
+    ):
         assert command in output
 
 

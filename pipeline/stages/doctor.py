@@ -1,0 +1,353 @@
+"""What works on this machine, what does not, and what to type: a line a part.
+
+Looks only. A part that is merely absent (a GPU, Docker, a remote) is no problem: the line says what
+goes without it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from pipeline.errors import PipelineError
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy.child import Gpu, find_gpus
+from pipeline.policy.engine_store import library_version
+from pipeline.run import console
+
+Status = Literal["ok", "absent", "problem"]
+COLORS = {"ok": "green", "absent": "yellow", "problem": "bold red"}
+LEAST_DISK_GB = 10.0
+"""The environment takes 2.5 GB on a CPU and some 6 GB with CUDA; data and cache come on top."""
+LEAST_MEMORY_GB = 4.0
+"""What training the default network on a thousand episodes needs, generously."""
+PORTS = {6007: "TensorBoard", 8765: "serve"}
+TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is known of one part."""
+
+    part: str
+    status: Status
+    found: str
+    remedy: str = ""
+    """What to type or to do; empty where nothing is needed."""
+
+
+class DoctorError(PipelineError):
+    """Something of the machine does not work; the table says what."""
+
+
+def run(params: Params) -> None:
+    """Print the table.
+
+    Args:
+        params: for the paths of data and recordings.
+
+    Raises:
+        DoctorError: a part has a problem.
+    """
+    table = Table("part", "", "found", "what to do", box=SIMPLE_HEAD)
+    problems = []
+    for line in examine(params):
+        table.add_row(
+            line.part, f"[{COLORS[line.status]}]{line.status}[/]", line.found, line.remedy
+        )
+        if line.status == "problem":
+            problems.append(line.part)
+    console.print(table)
+    if problems:
+        raise DoctorError(f"{len(problems)} parts have a problem: {', '.join(problems)}")
+
+
+def examine(params: Params) -> Iterator[Line]:
+    """Look at every part.
+
+    Args:
+        params: for the paths of data and recordings.
+
+    Yields:
+        A line a part.
+    """
+    gpus, reason = find_gpus()
+    yield python()
+    yield packages(Path("constraints.txt"))
+    yield driver(gpus, reason)
+    yield from torch_lines(gpus)
+    for backend in ("tensorrt-rtx", "tensorrt"):
+        yield tensorrt(backend, bool(gpus))
+    yield from docker(bool(gpus))
+    yield dataset(params)
+    yield recordings(params)
+    yield ownership(Path())
+    yield remote()
+    yield disk(Path())
+    yield memory()
+    for port, use in PORTS.items():
+        yield free_port(port, use)
+
+
+def python() -> Line:
+    """The interpreter's version against what the project is pinned for."""
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] in ((3, 11), (3, 12)):
+        return Line("python", "ok", found)
+    return Line("python", "problem", found, "make clean; make setup PYTHON=python3.11")
+
+
+def packages(constraints: Path) -> Line:
+    """Installed packages against the pinned versions.
+
+    Args:
+        constraints: constraints.txt.
+    """
+    if not constraints.is_file():
+        return Line("packages", "absent", f"no {constraints} here", "cd to the repository")
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", constraints.read_text(), re.M))
+    wrong = []
+    for name, pinned in pins.items():
+        try:
+            # A local tag such as +cpu says how a package was built, not which one it is.
+            found = version(name).partition("+")[0]
+        except PackageNotFoundError:
+            continue  # pinned for another platform; a missing one fails where it is imported
+        if found != pinned:
+            wrong.append(f"{name} {found} (pinned {pinned})")
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        return Line("packages", "problem", ", ".join(wrong[:3]) + more, "make setup")
+    return Line("packages", "ok", f"{len(pins)} pins kept")
+
+
+def driver(gpus: list[Gpu], reason: str) -> Line:
+    """The NVIDIA driver and its GPUs.
+
+    Args:
+        gpus: that it reports.
+        reason: why there is none.
+    """
+    if gpus:
+        names = ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in gpus)
+        return Line("GPU", "ok", f"{names}, driver for CUDA {gpus[0].driver}")
+    if "does not start" in reason:
+        return Line("GPU", "problem", reason, "nvidia-smi; reboot, or reinstall the NVIDIA driver")
+    return Line("GPU", "absent", reason, "nothing: everything but engines' runs works on the CPU")
+
+
+def torch_lines(gpus: list[Gpu]) -> Iterator[Line]:
+    """Whether torch can use the GPU that is there.
+
+    Args:
+        gpus: that the driver reports.
+    """
+    import torch
+
+    built = torch.version.cuda
+    found = f"{torch.__version__}, {f'CUDA {built}' if built else 'CPU build'}"
+    if not gpus or torch.cuda.is_available():
+        yield Line("torch", "ok", found)
+    elif built is None:
+        remedy = "pip install --force-reinstall torch==2.13.0 from an index with CUDA builds"
+        yield Line("torch", "problem", f"{found}, but there is a GPU", remedy)
+    else:
+        remedy = f"update the NVIDIA driver to one that serves CUDA {built}"
+        yield Line("torch", "problem", f"{found}, driver for {gpus[0].driver}", remedy)
+
+
+def tensorrt(backend: str, has_gpu: bool) -> Line:
+    """One TensorRT library.
+
+    Args:
+        backend: tensorrt or tensorrt-rtx.
+        has_gpu: whether engines could run here.
+    """
+    found, reason = library_version(backend)
+    if found is None:
+        needed = backend == "tensorrt-rtx" and sys.platform == "linux"
+        remedy = "make setup" if needed else "only for engines of full TensorRT on this GPU"
+        return Line(backend, "absent", reason[:120], remedy)
+    runs = "builds and runs engines" if has_gpu else "builds engines ahead of time, runs none here"
+    return Line(backend, "ok", f"{found}, {runs}")
+
+
+def docker(has_gpu: bool) -> Iterator[Line]:
+    """Docker, its GPU runtime, and the state of our containers.
+
+    Args:
+        has_gpu: whether containers could use one.
+    """
+    if shutil.which("docker") is None:
+        remedy = "nothing, unless you want containers: install Docker Engine"
+        yield Line("docker", "absent", "no docker on the PATH", remedy)
+        return
+    code, said = _ask("docker", "info", "--format", "{{.ServerVersion}} {{json .Runtimes}}")
+    if code:
+        denied = "permission denied" in said
+        remedy = (
+            "sudo usermod -aG docker $USER && newgrp docker"
+            if denied
+            else "sudo systemctl start docker"
+        )
+        yield Line("docker", "problem", said.splitlines()[-1][:120] if said else "silent", remedy)
+        return
+    yield Line("docker", "ok", said.partition(" ")[0])
+    if has_gpu and '"nvidia"' not in said:
+        remedy = "sudo nvidia-ctk runtime configure --runtime=docker; sudo systemctl restart docker"
+        yield Line("docker GPU", "problem", "no runtime nvidia", remedy)
+    elif has_gpu:
+        yield Line("docker GPU", "ok", "runtime nvidia")
+    wanted = ("--filter", "name=diffusion", "--format", "{{.Names}}: {{.Status}}")
+    code, said = _ask("docker", "ps", "-a", *wanted)
+    ended = [line for line in said.splitlines() if "Exited" in line]
+    if ended:
+        yield Line("containers", "problem", "; ".join(ended), "docker compose logs diffusion")
+    elif said.strip():
+        yield Line("containers", "ok", "; ".join(said.splitlines()))
+
+
+def dataset(params: Params) -> Line:
+    """The training data set.
+
+    Args:
+        params: for its name and layout.
+    """
+    from pipeline.data.store import load_dataset
+
+    path = Path("artifacts/dataset") / f"{params.task.object}_grasp.zarr"
+    if not path.exists():
+        return Line("data set", "absent", f"no {path}", "make dataset (or make pull)")
+    try:
+        found = load_dataset(path, Layout.from_params(params), params.dataset)
+    except PipelineError as error:
+        return Line("data set", "problem", str(error), "make dataset")
+    return Line("data set", "ok", f"{path}: {found.num_episodes} episodes")
+
+
+def recordings(params: Params) -> Line:
+    """What ingest would read.
+
+    Args:
+        params: section ingest.
+    """
+    sources = params.ingest.source
+    paths = [Path(sources)] if isinstance(sources, str | Path) else [Path(path) for path in sources]
+    own = Path("artifacts/collect")
+    missing = [str(path) for path in paths if not path.exists() and own not in path.parents]
+    if missing:
+        remedy = "mount or copy it, or change ingest.source in params.yaml"
+        return Line("recordings", "problem", f"no {', '.join(missing)}", remedy)
+    if not all(path.exists() for path in paths):
+        return Line("recordings", "absent", "none yet", "make collect plans them")
+    return Line("recordings", "ok", ", ".join(map(str, paths)))
+
+
+def ownership(root: Path) -> Line:
+    """Whether results can be written: containers that ran as root leave folders that cannot.
+
+    Args:
+        root: the repository.
+    """
+    places = [root, root / "artifacts", root / ".dvc", root / ".state"]
+    places += [path for path in (root / "artifacts").glob("*") if path.is_dir()]
+    locked = [str(path) for path in places if path.exists() and not os.access(path, os.W_OK)]
+    if locked:
+        remedy = f"sudo chown -R $(id -u):$(id -g) {' '.join(locked)}"
+        return Line("permissions", "problem", f"cannot write to {', '.join(locked)}", remedy)
+    return Line("permissions", "ok", "everything here can be written")
+
+
+def remote() -> Line:
+    """DVC's default remote, as far as looking from outside tells."""
+    code, said = _ask(sys.executable, "-m", "dvc", "remote", "list")
+    if code:
+        return Line("remote", "problem", said.strip()[-120:], "dvc doctor")
+    if not said.strip():
+        remedy = "dvc remote add -d storage PATH_OR_URL, where results are to be shared"
+        return Line("remote", "absent", "none", remedy)
+    name, url = said.splitlines()[0].split()[:2]
+    problem = _unreachable(url)
+    if problem:
+        return Line(
+            "remote", "problem", f"{name}: {problem}", "check the network, or dvc remote list"
+        )
+    return Line("remote", "ok", f"{name}: {url}")
+
+
+def _unreachable(url: str) -> str:
+    """Why a remote cannot be reached; empty where it can or where only DVC could tell."""
+    match = re.match(r"ssh://(?:[^@/]+@)?([^:/]+)(?::(\d+))?", url)
+    if match:
+        try:
+            with socket.create_connection((match[1], int(match[2] or 22)), timeout=3):
+                return ""
+        except OSError as error:
+            return f"{match[1]}:{match[2] or 22}: {error}"
+    if "://" not in url and not (Path(".dvc") / url).exists() and not Path(url).exists():
+        return f"no folder {url}"
+    return ""
+
+
+def disk(root: Path) -> Line:
+    """Room on the disk.
+
+    Args:
+        root: the repository.
+    """
+    free = shutil.disk_usage(root).free / 1e9
+    if free < LEAST_DISK_GB:
+        return Line(
+            "disk", "problem", f"{free:.1f} GB free", "free some; dvc gc -w drops old results"
+        )
+    return Line("disk", "ok", f"{free:.0f} GB free")
+
+
+def memory() -> Line:
+    """Memory of the machine."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    if total < LEAST_MEMORY_GB:
+        return Line(
+            "memory", "problem", f"{total:.1f} GB", "train.batch_size: auto, data_limit_gb: 1"
+        )
+    return Line("memory", "ok", f"{total:.0f} GB")
+
+
+def free_port(port: int, use: str) -> Line:
+    """Whether a port of ours can be taken.
+
+    Args:
+        port: on loopback.
+        use: what takes it.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            remedy = f"it may be {use} itself; else find it with: ss -ltnp 'sport = :{port}'"
+            return Line(f"port {port}", "absent", f"taken ({error.strerror})", remedy)
+    return Line(f"port {port}", "ok", f"free for {use}")
+
+
+def _ask(*command: str) -> tuple[int, str]:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return 1, str(error)
+    return done.returncode, done.stdout + (done.stderr if done.returncode else "")

@@ -1,0 +1,120 @@
+"""Each line says what is there; a problem comes with what to type."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from pipeline.params import Params
+from pipeline.policy.child import Gpu
+from pipeline.stages import doctor
+
+
+def _docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Stands in for Docker, which no test machine has: says what the real one says."""
+    command = folder / "docker"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_every_part_of_this_machine_has_a_line(params: Params) -> None:
+    lines = {line.part: line for line in doctor.examine(params)}
+    for part in ("python", "packages", "GPU", "torch", "tensorrt-rtx", "docker", "data set",
+                 "recordings", "permissions", "remote", "disk", "memory", "port 6007"):  # fmt: skip
+        assert part in lines
+    for line in lines.values():
+        assert line.found
+        assert line.status == "ok" or line.remedy
+
+
+def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
+    pins = tmp_path / "constraints.txt"
+    pins.write_text(f"numpy=={version('numpy')}\nnot-installed-here==1.0 ; sys_platform == 'x'\n")
+    assert doctor.packages(pins).status == "ok"
+    pins.write_text("numpy==0.1\n")
+    line = doctor.packages(pins)
+    assert (line.status, line.remedy) == ("problem", "make setup")
+    assert f"numpy {version('numpy')} (pinned 0.1)" in line.found
+
+
+def test_a_driver_that_does_not_start_is_a_problem_and_none_is_not() -> None:
+    assert doctor.driver([], "no NVIDIA driver").status == "absent"
+    broken = doctor.driver([], "the NVIDIA driver does not start (cuInit: error 999)")
+    assert broken.status == "problem" and "nvidia-smi" in broken.remedy
+    assert "RTX" in doctor.driver([Gpu("RTX 4090", "8.9", "13.0")], "").found
+
+
+def test_a_gpu_that_torch_cannot_use_is_a_problem() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("torch can use the GPU here")
+    assert [line.status for line in doctor.torch_lines([])] == ["ok"]
+    assert [line.status for line in doctor.torch_lines([Gpu("RTX", "8.9", "13.0")])] == ["problem"]
+
+
+def test_docker_s_troubles_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    denied = "echo 'permission denied while trying to connect' >&2; exit 1"
+    _docker(tmp_path, monkeypatch, denied)
+    (line,) = doctor.docker(has_gpu=False)
+    assert line.status == "problem" and "usermod -aG docker" in line.remedy
+    _docker(tmp_path, monkeypatch, "echo 'Cannot connect to the Docker daemon' >&2; exit 1")
+    (line,) = doctor.docker(has_gpu=False)
+    assert line.remedy == "sudo systemctl start docker"
+    running = (
+        'case "$1" in info) echo \'28.1 {"runc":{}}\';; ps) echo "diffusion: Exited (1)";; esac'
+    )
+    _docker(tmp_path, monkeypatch, running)
+    parts = {line.part: line for line in doctor.docker(has_gpu=True)}
+    assert parts["docker"].found == "28.1"
+    assert "nvidia-ctk" in parts["docker GPU"].remedy
+    assert parts["containers"].remedy == "docker compose logs diffusion"
+
+
+def test_a_broken_data_set_and_missing_recordings_are_problems(
+    params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctor.dataset(params).status == "absent"
+    (tmp_path / "artifacts/dataset/pen_grasp.zarr").mkdir(parents=True)
+    assert doctor.dataset(params).status == "problem"
+    gone = params.override("ingest", source="/data/of/another/machine")
+    assert "/data/of/another/machine" in doctor.recordings(gone).found
+    assert doctor.recordings(gone).status == "problem"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_what_a_container_left_to_root_is_named(tmp_path: Path) -> None:
+    (tmp_path / "artifacts").mkdir(mode=0o555)
+    line = doctor.ownership(tmp_path)
+    assert line.status == "problem" and "chown" in line.remedy
+
+
+def test_a_remote_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+        subprocess.run(command, check=True)
+    assert doctor.remote().status == "absent"
+    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", "/no/such/folder"], check=True)
+    assert "no folder /no/such/folder" in doctor.remote().found
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    url = f"ssh://me@127.0.0.1:{port}/store"
+    subprocess.run(["dvc", "remote", "modify", "store", "url", url], check=True)
+    assert "refused" in doctor.remote().found
+
+
+def test_a_taken_port_is_said(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert doctor.free_port(port, "serve").status == "absent"
+    assert doctor.disk(tmp_path).found.endswith("GB free")
