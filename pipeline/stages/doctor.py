@@ -197,12 +197,9 @@ def docker(has_gpu: bool) -> Iterator[Line]:
         return
     code, said = _ask("docker", "info", "--format", "{{.ServerVersion}} {{json .Runtimes}}")
     if code:
-        denied = "permission denied" in said
-        remedy = (
-            "sudo usermod -aG docker $USER && newgrp docker"
-            if denied
-            else "sudo systemctl start docker"
-        )
+        remedy = "sudo systemctl start docker"
+        if "permission denied" in said:
+            remedy = "sudo usermod -aG docker $USER && newgrp docker"
         yield Line("docker", "problem", said.splitlines()[-1][:120] if said else "silent", remedy)
         return
     yield Line("docker", "ok", said.partition(" ")[0])
@@ -310,9 +307,7 @@ def disk(root: Path) -> Line:
     """
     free = shutil.disk_usage(root).free / 1e9
     if free < LEAST_DISK_GB:
-        return Line(
-            "disk", "problem", f"{free:.1f} GB free", "free some; dvc gc -w drops old results"
-        )
+        return Line("disk", "problem", f"{free:.1f} GB free", "dvc gc -w drops old results")
     return Line("disk", "ok", f"{free:.0f} GB free")
 
 
@@ -320,9 +315,7 @@ def memory() -> Line:
     """Memory of the machine."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     if total < LEAST_MEMORY_GB:
-        return Line(
-            "memory", "problem", f"{total:.1f} GB", "train.batch_size: auto, data_limit_gb: 1"
-        )
+        return Line("memory", "problem", f"{total:.1f} GB", "train.data_limit_gb: 1")
     return Line("memory", "ok", f"{total:.0f} GB")
 
 
