@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -98,16 +99,18 @@ def test_what_a_container_left_to_root_is_named(tmp_path: Path) -> None:
 
 def test_a_remote_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"]):
+    dvc = [sys.executable, "-m", "dvc"]
+    for command in (["git", "init", "-q"], [*dvc, "init", "-q"]):
         subprocess.run(command, check=True)
     assert doctor.remote().status == "absent"
-    subprocess.run(["dvc", "remote", "add", "-q", "-d", "store", "/no/such/folder"], check=True)
+    add = ["remote", "add", "-q", "-d", "store", "/no/such/folder"]
+    subprocess.run([*dvc, *add], check=True)
     assert "no folder /no/such/folder" in doctor.remote().found
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"ssh://me@127.0.0.1:{port}/store"
-    subprocess.run(["dvc", "remote", "modify", "store", "url", url], check=True)
+    subprocess.run([*dvc, "remote", "modify", "store", "url", url], check=True)
     assert "refused" in doctor.remote().found
 
 
