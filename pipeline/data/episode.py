@@ -101,8 +101,11 @@ class Episode:
             array = getattr(self, name)
             if array.shape != shape:
                 raise EpisodeError(f"episode: {name} has shape {array.shape}, expected {shape}")
-            if not np.isfinite(array).all():
-                raise EpisodeError(f"episode: {name} holds a number that is not finite")
+        # One look at all numbers; which are at fault is asked only where some are.
+        together = np.concatenate([getattr(self, name).reshape(-1) for name in expected])
+        if not np.isfinite(together).all():
+            bad = next(name for name in expected if not np.isfinite(getattr(self, name)).all())
+            raise EpisodeError(f"episode: {bad} holds a number that is not finite")
         if steps < 2 or self.t[0] != 0 or np.any(np.diff(self.t) <= 0):
             raise EpisodeError(
                 f"episode: times must rise from 0 over two samples or more: {self.t}"
@@ -116,7 +119,6 @@ class Episode:
     @property
     def content_hash(self) -> str:
         """Hash of times, positions and object, rounded to 1e-6: equal content, equal hash."""
-        digest = hashlib.sha256()
-        for array in (self.t, self.joint_pos, self.object_pos, self.object_axis):
-            digest.update(np.round(array * 1e6).astype("<i8").tobytes())
-        return digest.hexdigest()
+        parts = (self.t, self.joint_pos.reshape(-1), self.object_pos, self.object_axis)
+        whole = np.round(np.concatenate(parts) * 1e6).astype("<i8")
+        return hashlib.sha256(whole.tobytes()).hexdigest()

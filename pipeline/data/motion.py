@@ -16,7 +16,7 @@ from pipeline.params import IngestParams
 Array = NDArray[np.float64]
 
 # Way-points this close in time and place are one way-point written twice.
-_SAME_S = 1e-9
+SAME_S = 1e-9
 _SAME_RAD = 1e-9
 # A joint beyond this is taken for degrees where radians would fit its limits, rad.
 _SUSPICIOUS_RAD = 2 * np.pi
@@ -154,7 +154,7 @@ def _arm_part(segment: Segment, index: int, joints: tuple[str, ...], prefix: str
         if not t.any():
             raise Rejected("TIME_ALL_ZERO", f"{len(t)} points at 0 s", "rising times", index)
         rise = np.diff(t)
-        again = (np.abs(rise) <= _SAME_S) & (
+        again = (np.abs(rise) <= SAME_S) & (
             np.abs(np.diff(position, axis=0)).max(axis=1) <= _SAME_RAD
         )
         keep = np.concatenate([[True], ~again])

@@ -135,7 +135,7 @@ class Tally:
     def modes(
         self,
         joints: tuple[str, ...],
-        ee_path: Callable[[Array], Array],
+        fk: Callable[[Array], Array],
         neighbours: int,
         gap_rad: float,
     ) -> Modes | None:
@@ -143,14 +143,14 @@ class Tally:
 
         Args:
             joints: names of the J joints.
-            ee_path: forward kinematics, joint positions (T, J) to poses (T, 7).
+            fk: forward kinematics, joint positions (N, J) to poses (N, 7).
             neighbours: episodes with the nearest objects to compare each to.
             gap_rad: ends further apart than this in some joint are different ways, rad.
         """
         if not self._ends:
             return None
         ends, ee_ends, objects = (np.stack(values) for values in zip(*self._ends, strict=True))
-        return find_modes(joints, ends, ee_ends, objects, ee_path, neighbours, gap_rad)
+        return find_modes(joints, ends, ee_ends, objects, fk, neighbours, gap_rad)
 
     def report(self, modes: Modes | None, state: str, versions: dict[str, str]) -> dict[str, Any]:
         """The JSON form of everything noted.

@@ -21,7 +21,9 @@ from pipeline.data.pictures import draw_histograms
 from pipeline.data.sources import count_plans, describe_source, find_recordings
 from pipeline.data.tally import Tally
 from pipeline.errors import PipelineError
+from pipeline.kinematics import ForwardKinematics
 from pipeline.params import Params
+from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, track, versions, write_json
 
@@ -49,7 +51,7 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
     rules = params.ingest
     recordings = find_recordings(rules.source if source is None else source)
     robot = RobotModel.from_params(params.robot)
-    arm = Arm(robot.joints, robot.lower, robot.upper, robot.continuous, robot.ee_path)
+    arm = arm_of(robot)
     tally = Tally()
     with output_folder(out) as folder:
         writer = EpisodeWriter(folder / "episodes.zarr", arm.joints, params.task.object)
@@ -59,7 +61,7 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
                 writer.add(episode)
         _refuse_poor(tally, params, recordings)
         writer.close()
-        modes = tally.modes(arm.joints, arm.ee_path, rules.mode_neighbours, rules.mode_gap_rad)
+        modes = tally.modes(arm.joints, arm.fk, rules.mode_neighbours, rules.mode_gap_rad)
         libraries = versions("numpy", "rosbags", "mcap", "zarr", "pin")
         write_json(folder / "report.json", tally.report(modes, rules.state, libraries))
         draw_histograms(
@@ -134,3 +136,13 @@ def _sources_table(tally: Tally) -> Table:
     if left > 0:
         table.add_row(f"… and {left} more", "", "", "", "")
     return table
+
+
+def arm_of(robot: RobotModel) -> Arm:
+    """What judging trajectories needs to know of a robot.
+
+    Args:
+        robot: the arm.
+    """
+    fk = ForwardKinematics(kinematic_chain(robot), robot.joints, robot.home)
+    return Arm(robot.joints, robot.lower, robot.upper, robot.continuous, fk)
