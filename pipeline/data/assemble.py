@@ -1,7 +1,7 @@
 """Judges a recorded plan with its context: the draft of an episode, or why not. Pure.
 
-Owns every rule by which a trajectory is taken, mended or left out, one at a time; `batch` does so for
-many. Knows nothing of files; forward kinematics and limits are handed in.
+Owns every rule by which a trajectory is taken, mended or left out, one at a time; `batch` does so
+for many. Knows nothing of files; limits are handed in.
 """
 
 from __future__ import annotations

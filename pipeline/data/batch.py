@@ -196,7 +196,8 @@ class _Screen:
         row_fine = finite & (beyond <= rules.limit_tolerance_rad)
         row_fine[1:] &= good
         fine: NDArray[np.bool_] = np.logical_and.reduceat(row_fine, starts)
-        return fine & (span >= rules.min_motion_rad)
+        fine &= span >= rules.min_motion_rad
+        return fine
 
     def _draft(self, item: Candidate, motion: Motion, source: Source) -> Draft | None:
         plan = item.plan
@@ -211,8 +212,6 @@ class _Screen:
             joint_vel=motion.velocity,
             joint_command=motion.joint_pos,
             place=place,
-            provenance=origin(
-                source, plan, 0, motion.joint_names, (*item.derived, *_FK_DERIVED)
-            ),
+            provenance=origin(source, plan, 0, motion.joint_names, (*item.derived, *_FK_DERIVED)),
             findings=warnings(reserves(item, source), source, plan, 0),
         )

@@ -1,4 +1,4 @@
-"""Reads trajectories straight from CDR: whole columns of numbers at once. See cdr.py for the format.
+"""Reads trajectories straight from CDR, whole columns of numbers at once (format: see cdr.py).
 
 A recording's plans have one form: the same joints, the same fields filled. The first is walked
 through field by field; where the next has the same bytes between its numbers, the numbers stand at
@@ -20,6 +20,7 @@ from pipeline.data.recording import Segment
 Array = NDArray[np.float64]
 
 _DURATION_BYTES = 8
+_TWO = struct.Struct("<II")
 
 
 @dataclass(frozen=True)
@@ -82,17 +83,15 @@ def _fill(form: _Form, raw: bytes) -> Segment | None:
     """The segment of a message that has the form, else None."""
     stamp_end = len(form.before) + STAMP.size
     count_at = stamp_end + len(form.between)
-    if not (raw.startswith(form.before) and raw.startswith(form.between, stamp_end)):
+    known = raw.startswith(form.before) and raw.startswith(form.between, stamp_end)
+    if not known or len(raw) < form.start:
         return None
-    if len(raw) < form.start:
-        return None
-    number, size = UINT32.unpack_from(raw, count_at)[0], len(form.names)
+    size = len(form.names)
+    number, first = _TWO.unpack_from(raw, count_at)
     end = form.start + (number - 1) * form.stride + form.span
-    if not number or end + (STAMP.size + len(form.after) if form.after else 0) > len(raw):
+    if not number or first != size or end > len(raw):
         return None
     if form.after and not raw.startswith(form.after, end + STAMP.size):
-        return None
-    if UINT32.unpack_from(raw, count_at + 4)[0] != size:
         return None
     words = np.ndarray((number, form.span // 4), "<u4", raw, form.start, (form.stride, 4))
     following = np.ndarray((number - 1,), "<u4", raw, form.start + form.span, (form.stride,))

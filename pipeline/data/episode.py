@@ -80,6 +80,8 @@ class Episode:
     object_axis: Array
     """Unit axis of the object, base frame. Shape (3,)."""
     provenance: Provenance = field(repr=False)
+    known_hash: str | None = field(default=None, repr=False, compare=False)
+    """`content_hash` where it was computed before."""
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -119,6 +121,8 @@ class Episode:
     @property
     def content_hash(self) -> str:
         """Hash of times, positions and object, rounded to 1e-6: equal content, equal hash."""
+        if self.known_hash is not None:
+            return self.known_hash
         parts = (self.t, self.joint_pos.reshape(-1), self.object_pos, self.object_axis)
         whole = np.round(np.concatenate(parts) * 1e6).astype("<i8")
         return hashlib.sha256(whole.tobytes()).hexdigest()

@@ -7,13 +7,13 @@ attributes: joints, object, provenance (one entry an episode)
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 
 from pipeline.data.episode import Episode, Provenance
 from pipeline.data.store import StoreError, create_array, create_group, open_group, read_array
@@ -45,46 +45,60 @@ class EpisodeWriter:
             create_array(self._group, f"data/{name}", shape, "float64", _CHUNK_ROWS)
         self._pending: list[Episode] = []
         self._pending_rows = 0
+        # Rows at the start of the pending ones that are on disk already.
+        self._written = 0
         self._rows = 0
-        self._ends: list[int] = []
-        self._objects: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-        self._provenance: list[dict[str, Any]] = []
+        # Compact: of millions of samples only these few numbers an episode stay in memory.
+        self._ends = array("q")
+        self._objects = array("d")
+        self._provenance: list[Provenance] = []
 
     def add(self, episode: Episode) -> None:
         """Append an episode."""
         self._pending.append(episode)
         self._pending_rows += len(episode.t)
-        self._ends.append(self._rows + self._pending_rows)
-        self._objects.append((episode.object_pos, episode.object_axis))
-        self._provenance.append(episode.provenance.to_dict())
-        if self._pending_rows >= _CHUNK_ROWS:
-            self._flush()
+        self._ends.append(self._rows + self._pending_rows - self._written)
+        self._objects.extend([*episode.object_pos, *episode.object_axis])
+        self._provenance.append(episode.provenance)
+        if self._pending_rows - self._written >= _CHUNK_ROWS:
+            self._flush(_CHUNK_ROWS)
 
     def close(self) -> None:
         """Write what is left: the last samples, ends, objects and provenance."""
-        self._flush()
-        ends = np.array(self._ends, np.int64)
-        meta = {"episode_ends": ends}
-        for index, name in enumerate(("object_pos", "object_axis")):
-            meta[name] = np.array([pair[index] for pair in self._objects]).reshape(-1, 3)
+        self._flush(self._pending_rows - self._written)
+        places = np.array(self._objects, np.float64).reshape(-1, 6)
+        meta = {
+            "episode_ends": np.array(self._ends, np.int64),
+            "object_pos": places[:, :3],
+            "object_axis": places[:, 3:],
+        }
         for name, values in meta.items():
             array = create_array(
                 self._group, f"meta/{name}", values.shape, values.dtype.name, _CHUNK_ROWS
             )
             array[...] = values
-        self._group.attrs.update({**self._attributes, "provenance": self._provenance})
+        provenance = [origin.to_dict() for origin in self._provenance]
+        self._group.attrs.update({**self._attributes, "provenance": provenance})
 
-    def _flush(self) -> None:
-        if not self._pending:
+    def _flush(self, number: int) -> None:
+        """Write pending rows; whole chunks, so that none is compressed twice."""
+        if not number:
             return
-        start, self._rows = self._rows, self._rows + self._pending_rows
+        start, self._rows = self._rows, self._rows + number
+        rows = slice(self._written, self._written + number)
         for name in _SAMPLE_ARRAYS:
-            array = self._group[f"data/{name}"]
-            if not isinstance(array, zarr.Array):
+            found = self._group[f"data/{name}"]
+            if not isinstance(found, zarr.Array):
                 raise StoreError(f"data/{name} of episodes.zarr is no array; run ingest again")
-            array.resize((self._rows, *array.shape[1:]))
-            array[start:] = np.concatenate([getattr(episode, name) for episode in self._pending])
-        self._pending, self._pending_rows = [], 0
+            found.resize((self._rows, *found.shape[1:]))
+            pending = np.concatenate([getattr(episode, name) for episode in self._pending])
+            found[start:] = pending[rows]
+        # The last episode may reach into the next chunk.
+        rest = self._pending_rows - rows.stop
+        last = self._pending[-1]
+        self._pending = [last] if rest else []
+        self._pending_rows = len(last.t) if rest else 0
+        self._written = self._pending_rows - rest
 
 
 def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iterator[Episode]:
@@ -112,7 +126,7 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
     position = read_array(group, "meta/object_pos", path)
     axis = read_array(group, "meta/object_axis", path)
     lengths = {len(ends), len(position), len(axis), len(provenance)}
-    rows = {len(array) for array in arrays.values()} | {int(ends[-1]) if len(ends) else 0}
+    rows = {len(values) for values in arrays.values()} | {int(ends[-1]) if len(ends) else 0}
     if len(lengths) > 1 or len(rows) > 1:
         raise StoreError(
             f"{path}: arrays differ in length (episodes {sorted(lengths)}, samples "
@@ -124,7 +138,11 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
         raise StoreError(f"{path}: meta/episode_ends: {error}") from error
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         yield Episode(
-            **{name: array[start:end] for name, array in arrays.items()},
+            t=arrays["t"][start:end],
+            joint_pos=arrays["joint_pos"][start:end],
+            joint_vel=arrays["joint_vel"][start:end],
+            joint_command=arrays["joint_command"][start:end],
+            ee_pose=arrays["ee_pose"][start:end],
             object_pos=position[index],
             object_axis=axis[index],
             provenance=_provenance(provenance[index], path),

@@ -22,6 +22,8 @@ _AXIS_M = 0.2
 _SEVERAL = 0.05
 # Poses at which is tried which joints move what, how far a joint is moved, and what counts, rad, m.
 _PROBES, _STEP_RAD, _STILL = 8, 0.1, 1e-6
+# Groups of neighbours whose ways are counted at once.
+_AT_ONCE = 1024
 # Fewer episodes say nothing about ways.
 _FEWEST = 20
 
@@ -97,7 +99,9 @@ def find_modes(
     free = _free_joints(ends, fk)
     alike = (apart[:, ~free] <= gap_rad).all(axis=1)
     groups = np.concatenate([np.arange(len(ends))[:, None], others], axis=1)
-    ways = _local_ways(ends[:, ~free][groups], gap_rad)
+    # Part by part: each group is compared with itself, which takes much memory at once.
+    parts = np.array_split(groups, max(1, len(groups) // _AT_ONCE))
+    ways = np.concatenate([_local_ways(ends[:, ~free][part], gap_rad) for part in parts])
     other = float(1 - alike.mean())
     yaw = np.rad2deg(np.abs(_twist(ee_ends[first, 3:], ee_ends[second, 3:])))
     spread = float(np.median(yaw))

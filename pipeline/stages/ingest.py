@@ -5,27 +5,42 @@ A bad trajectory never loses the rest; a recording that is mostly bad fails the 
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from rich.table import Table
 
-from pipeline.data.assemble import Arm
+from pipeline.data.assemble import Arm, Verdict
+from pipeline.data.engines import in_ray, make_shards
 from pipeline.data.episode import Episode
 from pipeline.data.episodes import EpisodeWriter
 from pipeline.data.findings import HINTS
-from pipeline.data.harvest import harvest
 from pipeline.data.modes import Modes
 from pipeline.data.pictures import draw_histograms
-from pipeline.data.sources import count_plans, describe_source, find_recordings
+from pipeline.data.recording import Source
+from pipeline.data.shelf import Shelf, fill, make_room, make_shelf, pass_on, take
+from pipeline.data.sources import count_plans, find_recordings
 from pipeline.data.tally import Tally
 from pipeline.errors import PipelineError
 from pipeline.kinematics import ForwardKinematics
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
-from pipeline.run import console, output_folder, track, versions, write_json
+from pipeline.robot.workers import available_cores, in_processes
+from pipeline.run import (
+    console,
+    output_folder,
+    sha256_file,
+    state_root,
+    track,
+    versions,
+    write_json,
+)
 
 # Recordings with a row of their own in the terminal; report.json has them all.
 _SHOWN = 20
@@ -53,10 +68,10 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
     robot = RobotModel.from_params(params.robot)
     arm = arm_of(robot)
     tally = Tally()
-    with output_folder(out) as folder:
+    with output_folder(out) as folder, _shelf(params, arm, folder) as shelf:
         writer = EpisodeWriter(folder / "episodes.zarr", arm.joints, params.task.object)
         total = sum(count_plans(path) for path in recordings)
-        for episode in track(_episodes(recordings, arm, params, tally), "Ingesting", total):
+        for episode in track(_episodes(recordings, arm, params, tally, shelf), "Ingesting", total):
             if episode is not None:
                 writer.add(episode)
         _refuse_poor(tally, params, recordings)
@@ -70,15 +85,64 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
     _print(tally, modes, out)
 
 
+@contextmanager
+def _shelf(params: Params, arm: Arm, folder: Path) -> Iterator[Shelf]:
+    """Where verdicts pass from workers to here, and stay for the next run if they may."""
+    urdf = sha256_file(params.robot.urdf)
+    limit_gb = params.ingest.cache_gb
+    if limit_gb > 0:
+        root = state_root("ingest")
+        yield make_shelf(root, params, arm, urdf)
+        make_room(root, limit_gb)
+        return
+    with tempfile.TemporaryDirectory(prefix=".verdicts-", dir=folder) as passing:
+        yield make_shelf(Path(passing), params, arm, urdf)
+
+
 def _episodes(
-    recordings: list[Path], arm: Arm, params: Params, tally: Tally
+    recordings: list[Path], arm: Arm, params: Params, tally: Tally, shelf: Shelf
 ) -> Iterator[Episode | None]:
     """One item a trajectory: its episode, or None where it was left out."""
-    for path in recordings:
-        source = describe_source(path, salvage=params.ingest.salvage)
-        for verdict in harvest(source, arm, params):
-            yield tally.take(verdict, source)
-        tally.close_source(source)
+    with closing(_harvests(recordings, arm, params, shelf)) as harvests:
+        for source, batches in harvests:
+            for batch in batches:
+                for verdict in batch:
+                    yield tally.take(verdict, source)
+            tally.close_source(source)
+
+
+def _harvests(
+    recordings: list[Path], arm: Arm, params: Params, shelf: Shelf
+) -> Generator[tuple[Source, Iterator[list[Verdict]]], None, None]:
+    """What each recording gives, in order, whoever reads it."""
+    rules = params.ingest
+    workers = rules.workers or available_cores()
+    shards = make_shards(recordings, workers)
+    if rules.engine == "process" and min(workers, len(shards)) == 1:
+        for path in recordings:
+            yield pass_on(shelf, path, arm, params)
+        return
+    work = partial(_fill_shard, shelf, shards, arm, params)
+    if rules.engine == "ray":
+        filled: Iterator[list[tuple[Source, Path]]] = in_ray(work, len(shards))
+    else:
+        processes = in_processes(work, workers, [fill.__module__])
+        filled = islice(processes, len(shards))
+    try:
+        for shard in filled:
+            for source, file in shard:
+                yield source, take(shelf, source, file, arm, params)
+    finally:
+        if rules.engine == "process":
+            processes.close()
+
+
+def _fill_shard(
+    shelf: Shelf, shards: list[list[Path]], arm: Arm, params: Params, number: int
+) -> list[tuple[Source, Path]]:
+    """Read a shard's recordings into files; nothing for a number behind the last."""
+    paths = shards[number] if number < len(shards) else []
+    return [fill(shelf, path, arm, params) for path in paths]
 
 
 def _refuse_poor(tally: Tally, params: Params, recordings: list[Path]) -> None:

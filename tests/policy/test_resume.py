@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline.policy import resume
+from pipeline import run
 from pipeline.policy.bundle import BundleError
-from pipeline.policy.resume import StateStore, folder_hash, state_key, state_root
+from pipeline.policy.resume import StateStore, state_key
+from pipeline.run import folder_hash, state_root
 
 
 def test_a_state_comes_back_with_its_checkpoints(tmp_path: Path) -> None:
@@ -63,7 +64,7 @@ def test_another_key_is_another_training() -> None:
 
 def test_code_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = state_key(1)
-    monkeypatch.setattr(resume, "sha256_file", lambda path: "another")
+    monkeypatch.setattr(run, "sha256_file", lambda path: "another")
     assert state_key(1) != before
 
 
