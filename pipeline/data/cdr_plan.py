@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.data.cdr import LITTLE_ENDIAN, STAMP, UINT32, Cursor, align
+from pipeline.data.cdr import LITTLE_ENDIAN, STAMP, Cursor, align
 from pipeline.data.messages import DISPLAY_TRAJECTORY, JOINT_TRAJECTORY
 from pipeline.data.recording import Segment
 

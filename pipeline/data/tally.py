@@ -90,10 +90,9 @@ class Tally:
         self.samples.append(len(episode.t))
         self.durations_s.append(episode.duration_s)
         self.speeds_rad_s.append(float(np.abs(episode.joint_vel).max()))
-        for part in (episode.joint_command[-1], episode.ee_pose[-1]):
-            self._ends.extend(part)
-        self._ends.extend(episode.object_pos)
-        self._ends.extend(episode.object_axis)
+        place = (episode.object_pos, episode.object_axis)
+        end = np.concatenate([episode.joint_command[-1], episode.ee_pose[-1], *place])
+        self._ends.frombytes(end.tobytes())
         return episode
 
     def close_source(self, source: Source) -> None:
