@@ -15,31 +15,28 @@ from pipeline.errors import PipelineError
 
 Result = TypeVar("Result")
 
-_SHARD_BYTES = 8_000_000
+# Less is read faster than a process starts: about a tenth of a second.
+SHARD_BYTES = 8_000_000
 _SHARD_FILES = 64
-# Shards that each worker should find, so that none waits long for the last.
-_SHARDS_A_WORKER = 4
 
 
 class EngineError(PipelineError):
     """An engine that was asked for is not there."""
 
 
-def make_shards(paths: Sequence[Path], workers: int) -> list[list[Path]]:
+def make_shards(paths: Sequence[Path]) -> list[list[Path]]:
     """Consecutive recordings together, so that many small ones do not cost a process each.
 
     Args:
         paths: recordings.
-        workers: processes that share them.
     """
     sizes = [_size(path) for path in paths]
-    most = min(_SHARD_BYTES, sum(sizes) // max(1, _SHARDS_A_WORKER * workers))
     shards: list[list[Path]] = []
     room = 0
     for path, size in zip(paths, sizes, strict=True):
         if not shards or size > room or len(shards[-1]) == _SHARD_FILES:
             shards.append([])
-            room = most
+            room = SHARD_BYTES
         shards[-1].append(path)
         room -= size
     return shards

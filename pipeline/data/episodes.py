@@ -44,9 +44,7 @@ class EpisodeWriter:
         widths = {"t": (), "ee_pose": (7,)}
         for name in _SAMPLE_ARRAYS:
             shape = (0, *widths.get(name, (len(joints),)))
-            create_array(
-                self._group, f"data/{name}", shape, "float64", _CHUNK_ROWS, level=_LEVEL
-            )
+            create_array(self._group, f"data/{name}", shape, "float64", _CHUNK_ROWS, level=_LEVEL)
         self._pending: list[Episode] = []
         self._pending_rows = 0
         # Rows at the start of the pending ones that are on disk already.

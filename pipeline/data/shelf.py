@@ -107,6 +107,22 @@ def fill(shelf: Shelf, path: Path, arm: Arm, params: Params) -> tuple[Source, Pa
     return source, place
 
 
+def fill_shard(
+    shelf: Shelf, shards: list[list[Path]], arm: Arm, params: Params, number: int
+) -> list[tuple[Source, Path]]:
+    """`fill` for each recording of a shard; nothing for a number behind the last.
+
+    Args:
+        shelf: where.
+        shards: recordings.
+        arm: joints, limits, forward kinematics.
+        params: all parameters.
+        number: which shard.
+    """
+    paths = shards[number] if number < len(shards) else []
+    return [fill(shelf, path, arm, params) for path in paths]
+
+
 def take(shelf: Shelf, source: Source, file: Path, arm: Arm, params: Params) -> Iterator[
     list[Verdict]
 ]:  # fmt: skip

@@ -7,6 +7,7 @@ A file is a line, then blocks: the lengths of a text and of its numbers, a check
 from __future__ import annotations
 
 import json
+import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -185,6 +186,9 @@ def _blocks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
         if len(head) < _LENGTHS.size:
             raise damaged
         text_length, number_length, check = _LENGTHS.unpack(head)
+        # A length that is damaged would ask for any amount of memory.
+        if text_length + number_length > os.fstat(file.fileno()).st_size:
+            raise damaged
         text, numbers = file.read(text_length), file.read(number_length)
         if zlib.crc32(numbers, zlib.crc32(text)) != check:
             raise damaged

@@ -23,7 +23,7 @@ from pipeline.data.findings import HINTS
 from pipeline.data.modes import Modes
 from pipeline.data.pictures import draw_histograms
 from pipeline.data.recording import Source
-from pipeline.data.shelf import Shelf, fill, make_room, make_shelf, pass_on, take
+from pipeline.data.shelf import Shelf, fill_shard, make_room, make_shelf, pass_on, take
 from pipeline.data.sources import count_plans, find_recordings
 from pipeline.data.tally import Tally
 from pipeline.errors import PipelineError
@@ -117,16 +117,16 @@ def _harvests(
     """What each recording gives, in order, whoever reads it."""
     rules = params.ingest
     workers = rules.workers or available_cores()
-    shards = make_shards(recordings, workers)
+    shards = make_shards(recordings)
     if rules.engine == "process" and min(workers, len(shards)) == 1:
         for path in recordings:
             yield pass_on(shelf, path, arm, params)
         return
-    work = partial(_fill_shard, shelf, shards, arm, params)
+    work = partial(fill_shard, shelf, shards, arm, params)
     if rules.engine == "ray":
         filled: Iterator[list[tuple[Source, Path]]] = in_ray(work, len(shards))
     else:
-        processes = in_processes(work, workers, [fill.__module__])
+        processes = in_processes(work, workers, [fill_shard.__module__])
         filled = islice(processes, len(shards))
     try:
         for shard in filled:
@@ -135,14 +135,6 @@ def _harvests(
     finally:
         if rules.engine == "process":
             processes.close()
-
-
-def _fill_shard(
-    shelf: Shelf, shards: list[list[Path]], arm: Arm, params: Params, number: int
-) -> list[tuple[Source, Path]]:
-    """Read a shard's recordings into files; nothing for a number behind the last."""
-    paths = shards[number] if number < len(shards) else []
-    return [fill(shelf, path, arm, params) for path in paths]
 
 
 def _refuse_poor(tally: Tally, params: Params, recordings: list[Path]) -> None:

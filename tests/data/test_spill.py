@@ -1,6 +1,7 @@
 """Verdicts come back from disk as they were, or not at all."""
 
 from dataclasses import fields, replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_verdicts_come_back_as_they_were(tmp_path, episode):
         assert is_whole(file)
         batches = list(read_spill(file, SOURCE))
     assert [len(batch) for batch in batches] == [3, 1, 1]
-    for one, other in zip(sum(written, []), sum(batches, []), strict=True):
+    for one, other in zip(chain(*written), chain(*batches), strict=True):
         assert one.findings == other.findings
         assert (one.episode is None) == (other.episode is None)
         if one.episode is None:
