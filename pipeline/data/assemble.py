@@ -43,6 +43,8 @@ class Arm:
     """Largest positions, rad. Shape (J,)."""
     continuous: NDArray[np.bool_]
     """Joints that turn without end. Shape (J,)."""
+    sliding: NDArray[np.bool_]
+    """Joints whose positions are m, and whose speeds are m/s. Shape (J,)."""
     fk: Callable[[Array], Array]
     """Poses of the TCP at joint positions (N, J): (N, 7), m and quaternion xyzw, each in the
     hemisphere of the home pose's."""
@@ -134,7 +136,7 @@ def _judge(
         Rejected: it breaks a rule.
     """
     plan, findings = candidate.plan, reserves(candidate, source)
-    check_motion(motion, arm.lower, arm.upper, rules)
+    check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
     # Measured velocities lag and are filtered, so they are not held against the positions.
     tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
     velocity, finding = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)

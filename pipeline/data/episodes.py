@@ -2,11 +2,13 @@
 
 data/t (N,)  joint_pos joint_vel joint_command (N, J)  ee_pose (N, 7)        float64
 meta/episode_ends (E,) int64   object_pos object_axis (E, 3) float64
-attributes: joints, object, provenance (one entry an episode)
+meta/provenance uint8          JSON, a line an episode: its source, message and what was derived
+attributes: joints, object
 """
 
 from __future__ import annotations
 
+import json
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from pipeline.data.episode import Episode, Provenance
 from pipeline.data.store import StoreError, create_array, create_group, open_group, read_array
@@ -25,6 +28,8 @@ _FORMAT: Literal[2] = 2
 _CHUNK_ROWS = 65536
 # Strength of the compression: at 5 it takes as long as all the rest of reading recordings.
 _LEVEL = 1
+_PROVENANCE = "meta/provenance"
+_CHUNK_BYTES = 1 << 20
 _SAMPLE_ARRAYS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose")
 
 
@@ -53,7 +58,8 @@ class EpisodeWriter:
         # Compact: of millions of samples only these few numbers an episode stay in memory.
         self._ends = array("q")
         self._objects = array("d")
-        self._provenance: list[Provenance] = []
+        create_array(self._group, _PROVENANCE, (0,), "uint8", _CHUNK_BYTES)
+        self._lines = bytearray()
 
     def add(self, episode: Episode) -> None:
         """Append an episode."""
@@ -62,7 +68,10 @@ class EpisodeWriter:
         self._ends.append(self._rows + self._pending_rows - self._written)
         self._objects.frombytes(episode.object_pos.tobytes())
         self._objects.frombytes(episode.object_axis.tobytes())
-        self._provenance.append(episode.provenance)
+        self._lines += json.dumps(episode.provenance.to_dict(), ensure_ascii=False).encode()
+        self._lines += b"\n"
+        if len(self._lines) >= _CHUNK_BYTES:
+            self._flush_lines(_CHUNK_BYTES)
         if self._pending_rows - self._written >= _CHUNK_ROWS:
             self._flush(_CHUNK_ROWS)
 
@@ -80,8 +89,21 @@ class EpisodeWriter:
                 self._group, f"meta/{name}", values.shape, values.dtype.name, _CHUNK_ROWS
             )
             array[...] = values
-        provenance = [origin.to_dict() for origin in self._provenance]
-        self._group.attrs.update({**self._attributes, "provenance": provenance})
+        self._flush_lines(len(self._lines))
+        self._group.attrs.update(self._attributes)
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        found = self._group[name]
+        if not isinstance(found, zarr.Array):
+            raise StoreError(f"{name} of episodes.zarr is no array; run ingest again")
+        return found
+
+    def _flush_lines(self, number: int) -> None:
+        found = self._array(_PROVENANCE)
+        start = found.shape[0]
+        found.resize((start + number,))
+        found[start:] = np.frombuffer(bytes(self._lines[:number]), np.uint8)
+        del self._lines[:number]
 
     def _flush(self, number: int) -> None:
         """Write pending rows; whole chunks, so that none is compressed twice."""
@@ -90,9 +112,7 @@ class EpisodeWriter:
         start, self._rows = self._rows, self._rows + number
         rows = slice(self._written, self._written + number)
         for name in _SAMPLE_ARRAYS:
-            found = self._group[f"data/{name}"]
-            if not isinstance(found, zarr.Array):
-                raise StoreError(f"data/{name} of episodes.zarr is no array; run ingest again")
+            found = self._array(f"data/{name}")
             found.resize((self._rows, *found.shape[1:]))
             pending = np.concatenate([getattr(episode, name) for episode in self._pending])
             found[start:] = pending[rows]
@@ -123,7 +143,7 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
                 f"{path}: was made for {key} {group.attrs.get(key)!r}, but params.yaml says "
                 f"{expected!r}; run ingest again"
             )
-    provenance: Any = group.attrs.get("provenance", [])
+    provenance = _lines(read_array(group, _PROVENANCE, path), path)
     arrays = {name: read_array(group, f"data/{name}", path) for name in _SAMPLE_ARRAYS}
     ends = read_array(group, "meta/episode_ends", path)
     position = read_array(group, "meta/object_pos", path)
@@ -150,6 +170,13 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
             object_axis=axis[index],
             provenance=_provenance(provenance[index], path),
         )
+
+
+def _lines(values: NDArray[np.uint8], path: Path) -> list[Any]:
+    try:
+        return [json.loads(line) for line in values.tobytes().split(b"\n")[:-1]]
+    except ValueError as error:
+        raise StoreError(f"{path}: {_PROVENANCE} is no JSON ({error}); run ingest again") from error
 
 
 def _provenance(entry: dict[str, Any], path: Path) -> Provenance:

@@ -182,7 +182,8 @@ def _local_ways(ends: Array, gap_rad: float) -> NDArray[np.int64]:
 
 
 def _verdict(other: float, ways: float) -> str:
-    if other < _SEVERAL:
+    # Few demonstrations lie far apart: their ends then differ by more than the gap, on one way.
+    if other < _SEVERAL or ways < 1 + _SEVERAL:
         return "one way: neighbouring objects are reached alike"
     return (
         f"several ways: {other:.0%} of neighbouring demonstrations end in different "

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
 from pipeline.data.assemble import Arm, Verdict
@@ -167,7 +168,8 @@ def _print(tally: Tally, modes: Modes | None, out: Path) -> None:
     table.add_row("accepted", str(tally.accepted), f"{sum(tally.samples)} samples")
     for code, number in Counter(finding.code for finding in tally.warnings).most_common():
         table.add_row(f"  {code}", str(number), f"taken with a warning: {HINTS[code]}")
-    table.add_row("rejected", str(tally.rejected), f"listed in {out / 'report.json'}")
+    listed = f"listed in {out / 'report.json'}" if tally.rejected else ""
+    table.add_row("rejected", str(tally.rejected), listed)
     for code, number in tally.commonest(len(HINTS)):
         why = f"{HINTS[code]} (for instance {tally.example(code)})"
         table.add_row(f"  {code}", str(number), why)
@@ -200,5 +202,8 @@ def arm_of(robot: RobotModel) -> Arm:
     Args:
         robot: the arm.
     """
-    fk = ForwardKinematics(kinematic_chain(robot), robot.joints, robot.home)
-    return Arm(robot.joints, robot.lower, robot.upper, robot.continuous, fk)
+    chain = kinematic_chain(robot)
+    slides = {joint.name for joint in chain.joints if joint.motion == "prismatic"}
+    sliding = np.array([name in slides for name in robot.joints])
+    fk = ForwardKinematics(chain, robot.joints, robot.home)
+    return Arm(robot.joints, robot.lower, robot.upper, robot.continuous, sliding, fk)
