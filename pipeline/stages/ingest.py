@@ -81,7 +81,7 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
         libraries = versions("numpy", "rosbags", "mcap", "zarr", "pin")
         write_json(folder / "report.json", tally.report(modes, rules.state, libraries))
         draw_histograms(
-            folder / "histograms.png", tally.samples, tally.durations_s, tally.speeds_rad_s
+            folder / "histograms.png", tally.samples, tally.durations_s, tally.speeds_rad_s, modes
         )
     _print(tally, modes, out)
 
