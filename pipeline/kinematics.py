@@ -1,6 +1,7 @@
 """The arm's kinematic chain as plain numbers, so that policy and robot need not know each other.
 
-A robot model makes it from a URDF; a checkpoint carries it; a policy computes the TCP from it.
+A robot model makes it from a URDF; a checkpoint carries it; a policy computes the TCP from it, and
+so do recordings, thousands of poses at once.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ class JointLimits:
     """What the joints may do. Shape (J,) each."""
 
     lower: Array
-    """Least positions, rad; minus infinity where there is none."""
+    """Least positions, rad (m for a sliding joint); minus infinity where there is none."""
     upper: Array
-    """Largest positions, rad; infinity where there is none."""
+    """Largest positions, rad (m); infinity where there is none."""
     velocity: Array
-    """Largest speeds, rad/s."""
+    """Largest speeds, rad/s (m/s)."""
     acceleration: Array
-    """Largest accelerations, rad/s²."""
+    """Largest accelerations, rad/s² (m/s²)."""
 
 
 @dataclass(frozen=True)
@@ -163,3 +164,125 @@ class Geometry:
                 f"no geometry in {str(data)[:200]}: {error!r}; the artefact was written by another "
                 "version of the pipeline: make it again"
             ) from error
+
+
+class ForwardKinematics:
+    """Poses of the TCP for many joint positions at once, with numpy alone.
+
+    A turning joint's quaternion is linear in the sine and cosine of half its angle (Hamilton 1844),
+    so a joint costs one product with a constant matrix for all N positions.
+    """
+
+    def __init__(self, chain: KinematicChain, joints: tuple[str, ...], home: Array) -> None:
+        """Precompute the constants.
+
+        Args:
+            chain: base to TCP.
+            joints: names in the order of the joint positions, the chain's among them.
+            home: pose whose quaternion the others' signs follow, rad (m for sliding joints). (J,).
+
+        Raises:
+            KinematicsError: a joint of the chain is not among them.
+        """
+        missing = [joint.name for joint in chain.joints if joint.name not in joints]
+        if missing:
+            raise KinematicsError(
+                f"the chain to the TCP needs joints {', '.join(missing)}, but only "
+                f"{', '.join(joints)} are named; name them in robot.joints"
+            )
+        self._steps = tuple(_Step(joint, joints.index(joint.name)) for joint in chain.joints)
+        self._tip_turn = _right_product(_quaternion(chain.tip_rotation))
+        self._tip = np.array(chain.tip_translation)
+        self._home = np.array([0.0, 0.0, 0.0, 1.0])
+        quaternion = self(home[None])[0, 3:]
+        self._home = quaternion * np.sign(quaternion[np.argmax(np.abs(quaternion))])
+
+    def __call__(self, joint_pos: Array) -> Array:
+        """TCP in the base frame.
+
+        Args:
+            joint_pos: rad (m for sliding joints). Shape (N, J).
+
+        Returns:
+            Position m and quaternion xyzw, each in the hemisphere of the home pose's. (N, 7).
+        """
+        values = np.ascontiguousarray(joint_pos.T)
+        turn = np.zeros((4, len(joint_pos)))
+        turn[3] = 1.0
+        place = np.zeros((3, len(joint_pos)))
+        for step in self._steps:
+            if step.translation.any():
+                place += _turned(turn, step.translation)
+            if step.slides:
+                turn = step.fixed @ turn
+                place += values[step.column] * _turned(turn, step.axis)
+                continue
+            half = 0.5 * values[step.column]
+            both = step.both @ turn
+            turn = np.cos(half) * both[:4] + np.sin(half) * both[4:]
+        place += _turned(turn, self._tip)
+        turn = self._tip_turn @ turn
+        turn *= np.where(self._home @ turn < 0, -1.0, 1.0)
+        return np.concatenate([place, turn]).T
+
+
+class _Step:
+    """One joint's constants: what stands before its motion, and its motion."""
+
+    def __init__(self, joint: ChainJoint, column: int) -> None:
+        self.column = column
+        self.slides = joint.motion == "prismatic"
+        self.axis = np.array(joint.axis)
+        self.translation = np.array(joint.translation)
+        self.fixed = _right_product(_quaternion(joint.rotation))
+        about = _right_product(np.append(self.axis, 0.0))
+        self.both = np.concatenate([self.fixed, about @ self.fixed])
+
+
+def continue_paths(quaternions: Array, starts: NDArray[np.int64]) -> Array:
+    """Quaternions without jumps of sign along each of several paths; their first ones stay.
+
+    Args:
+        quaternions: one path after the other. Shape (N, 4).
+        starts: where each path begins, rising from 0. Shape (E,).
+    """
+    dots = np.einsum("ni,ni->n", quaternions[1:], quaternions[:-1])
+    flips = np.ones(len(quaternions))
+    flips[1:][dots < 0] = -1.0
+    signs = np.cumprod(flips)
+    lengths = np.diff(starts, append=len(quaternions))
+    # Relative to the sign that a path begins with, so that paths do not see each other.
+    continued: Array = quaternions * (signs * np.repeat(signs[starts], lengths))[:, None]
+    return continued
+
+
+def _quaternion(rotation: Matrix) -> Array:
+    """Quaternion xyzw of a rotation matrix: an eigenvector (Bar-Itzhack 2000). Shape (4,)."""
+    (a, b, c), (d, e, f), (g, h, i) = rotation
+    symmetric = np.array(
+        [
+            [a - e - i, 0, 0, 0],
+            [d + b, e - a - i, 0, 0],
+            [g + c, h + f, i - a - e, 0],
+            [h - f, c - g, d - b, a + e + i],
+        ]
+    )
+    vector: Array = np.linalg.eigh(symmetric)[1][:, -1]
+    return vector
+
+
+def _right_product(quaternion: Array) -> Array:
+    """The matrix that multiplies a quaternion, xyzw as a column, from the right. Shape (4, 4)."""
+    x, y, z, w = quaternion
+    return np.array([[w, z, -y, x], [-z, w, x, y], [y, -x, w, z], [-x, -y, -z, w]])
+
+
+def _turned(turn: Array, vector: Array) -> Array:
+    """A vector turned by each of N unit quaternions (4, N): v + 2 w (u × v) + 2 u × (u × v)."""
+    x, y, z, w = turn
+    a, b, c = vector
+    across = np.stack([y * c - z * b, z * a - x * c, x * b - y * a])
+    p, q, r = across
+    again = np.stack([y * r - z * q, z * p - x * r, x * q - y * p])
+    turned: Array = vector[:, None] + 2 * (w * across + again)
+    return turned

@@ -91,6 +91,9 @@ class IngestParams(Section):
     settle_s: NonNegative
     execution_tolerance_rad: Positive
     max_reject_fraction: Annotated[float, Field(ge=0, le=1)]
+    workers: Count
+    engine: Literal["process", "ray"]
+    cache_gb: NonNegative
     mode_neighbours: PositiveInt
     mode_gap_rad: Positive
 
@@ -333,8 +336,7 @@ def _validate(data: dict[str, Any], path: Path) -> Params:
 def _describe(problem: Any, data: dict[str, Any]) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = ", ".join(_siblings(problem["loc"]))
-        return f"{where}: unknown key; known here: {known}"
+        return f"{where}: unknown key; known here: {', '.join(_siblings(problem['loc']))}"
     if problem["type"] == "missing":
         return f"{where}: missing; add it (params.yaml in the repository shows every key)"
     return f"{where}: {problem['msg']} (got {problem['input']!r})"
@@ -344,7 +346,6 @@ def _siblings(location: tuple[int | str, ...]) -> list[str]:
     section: Any = Params
     for part in location[:-1]:
         if part == "scenes":
-            # A mapping of lists: two more steps that name no field.
-            return sorted(Box.model_fields)
+            return sorted(Box.model_fields)  # a mapping of lists: two steps that name no field
         section = section.model_fields[part].annotation
     return sorted(section.model_fields)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +32,8 @@ console = Console(highlight=False, soft_wrap=True)
 Item = TypeVar("Item")
 MARKER = ".stage"
 """Empty file in every folder that a stage wrote."""
+SHELL = {"cli.py", "__main__.py"}
+"""Modules whose code cannot change a result: they pass parameters on, which are hashed."""
 
 
 class OutputError(PipelineError):
@@ -133,6 +137,44 @@ def sha256_file(path: Path) -> str:
     """Hash of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """Hash of every file below a folder: names and bytes.
+
+    Args:
+        folder: for instance a zarr.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def code_hash() -> str:
+    """Hash of the pipeline's modules that are loaded, without the command line's."""
+    package = Path(__file__).parent
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    files = {
+        Path(file)
+        for file in loaded
+        if file is not None and package in Path(file).parents and Path(file).name not in SHELL
+    }
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(package)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def state_root(stage: str) -> Path:
+    """Where a stage keeps what outlives a run: below the repository in DVC's runs, else here.
+
+    DVC names the original repository in DVC_ROOT, in temporary and queued runs too.
+
+    Args:
+        stage: its name.
+    """
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".state" / stage
 
 
 def versions(*packages: str) -> dict[str, str]:

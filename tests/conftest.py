@@ -20,6 +20,7 @@ REPOSITORY = Path(__file__).parents[1]
 def params() -> Params:
     """The repository's own parameters, with its paths made absolute."""
     loaded = load_params(REPOSITORY / "params.yaml")
-    return loaded.override(
+    # Tests leave nothing below the repository.
+    return loaded.override("ingest", cache_gb=0.0).override(
         "robot", urdf=REPOSITORY / loaded.robot.urdf, srdf=REPOSITORY / loaded.robot.srdf
     )

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.kinematics import (
     ChainJoint,
+    ForwardKinematics,
     Geometry,
     KinematicChain,
     KinematicsError,
+    continue_paths,
     matrix,
     vector,
 )
@@ -38,3 +43,37 @@ def test_shapes_are_checked() -> None:
         vector([1.0, 2.0])
     with pytest.raises(ValueError, match="expected 3"):
         matrix([[1, 2, 3]])
+
+
+def test_a_slide_and_a_turn_by_hand() -> None:
+    """x out by q0, then a quarter turn about z: the TCP's offset along x points along y."""
+    quarter = matrix([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    slide = ChainJoint("slide", "prismatic", EYE, (0.0, 0.0, 0.5), (1.0, 0.0, 0.0), False)
+    turn = ChainJoint("turn", "revolute", EYE, (0.0, 0.1, 0.0), (0.0, 0.0, 1.0), False)
+    chain = KinematicChain((slide, turn), quarter, (0.2, 0.0, 0.0))
+    fk = ForwardKinematics(chain, ("turn", "other", "slide"), np.zeros(3))
+    pose = fk(np.array([[np.pi / 2, 9.0, 0.3], [0.0, 9.0, 0.0]]))
+    np.testing.assert_allclose(pose[0, :3], [0.3, 0.3, 0.5], atol=1e-15)
+    np.testing.assert_allclose(pose[0, 3:], [0.0, 0.0, 1.0, 0.0], atol=1e-15)
+    np.testing.assert_allclose(pose[1, :3], [0.2, 0.1, 0.5], atol=1e-15)
+    np.testing.assert_allclose(pose[1, 3:], [0, 0, np.sqrt(0.5), np.sqrt(0.5)], atol=1e-15)
+    assert fk(np.zeros((0, 3))).shape == (0, 7)
+
+
+def test_joints_that_nobody_names_are_named() -> None:
+    with pytest.raises(KinematicsError, match=r"slide.*robot\.joints"):
+        ForwardKinematics(GEOMETRY.chain, ("a", "b"), np.zeros(2))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 99))
+def test_paths_are_continued_each_by_itself(lengths: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    quaternions = rng.normal(size=(sum(lengths), 4))
+    ends = np.cumsum(lengths)
+    found = continue_paths(quaternions, ends - lengths)
+    for start, end in zip(ends - lengths, ends, strict=True):
+        expected = quaternions[start:end].copy()
+        for index in range(1, len(expected)):
+            if expected[index] @ expected[index - 1] < 0:
+                expected[index] *= -1
+        np.testing.assert_array_equal(found[start:end], expected)

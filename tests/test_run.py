@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import run
 from pipeline.run import (
     MARKER,
     OutputError,
+    code_hash,
+    folder_hash,
     output_folder,
     sha256_file,
+    state_root,
     track,
     versions,
     write_json,
@@ -82,3 +86,26 @@ def test_hash_and_versions(tmp_path: Path) -> None:
     found = versions("numpy", "no-such-package")
     assert found["no-such-package"] == "not installed"
     assert found["numpy"][0].isdigit()
+
+
+def test_a_folder_s_hash_knows_names_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    first = folder_hash(tmp_path)
+    (tmp_path / "a").write_text("2")
+    second = folder_hash(tmp_path)
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert len({first, second, folder_hash(tmp_path)}) == 3
+
+
+def test_states_lie_below_the_repository_that_dvc_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", "/somewhere")
+    assert state_root("train") == Path("/somewhere/.state/train")
+    monkeypatch.delenv("DVC_ROOT")
+    assert state_root("train") == Path(".state/train")
+
+
+def test_the_code_s_hash_is_that_of_the_loaded_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_hash()
+    assert code_hash() == before
+    monkeypatch.setattr(run, "sha256_file", lambda path: "another")
+    assert code_hash() != before

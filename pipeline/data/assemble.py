@@ -1,11 +1,12 @@
-"""Judges a recorded plan with its context: an episode, or the reason why not. Pure.
+"""Judges a recorded plan with its context: the draft of an episode, or why not. Pure.
 
-Owns every rule by which a trajectory is taken, mended or left out. Knows nothing of files; forward
-kinematics and limits are handed in.
+Owns every rule by which a trajectory is taken, mended or left out, one at a time; `batch` does so
+for many. Knows nothing of files; limits are handed in.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -42,8 +43,30 @@ class Arm:
     """Largest positions, rad. Shape (J,)."""
     continuous: NDArray[np.bool_]
     """Joints that turn without end. Shape (J,)."""
-    ee_path: Callable[[Array], Array]
-    """Poses of the TCP along joint positions (T, J): (T, 7), m and quaternion xyzw."""
+    sliding: NDArray[np.bool_]
+    """Joints whose positions are m, and whose speeds are m/s. Shape (J,)."""
+    fk: Callable[[Array], Array]
+    """Poses of the TCP at joint positions (N, J): (N, 7), m and quaternion xyzw, each in the
+    hemisphere of the home pose's."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An episode without the TCP's poses, which are computed for many episodes at once."""
+
+    t: Array
+    """s, from 0. Shape (T,)."""
+    joint_pos: Array
+    """rad. Shape (T, J)."""
+    joint_vel: Array
+    """rad/s. Shape (T, J)."""
+    joint_command: Array
+    """rad. Shape (T, J)."""
+    place: tuple[Array, Array]
+    """Position and unit axis of the object."""
+    provenance: Provenance
+    findings: tuple[Finding, ...]
+    """Warnings."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +78,9 @@ class Verdict:
     """Warnings where there is an episode, else the one reason for leaving it out."""
 
 
-def assemble(candidate: Candidate, source: Source, arm: Arm, rules: IngestParams) -> list[Verdict]:
+def assemble(
+    candidate: Candidate, source: Source, arm: Arm, rules: IngestParams
+) -> list[Draft | Verdict]:
     """Judge one plan, or one motion that was measured.
 
     The plan becomes the episode (`state: planned`), or the joints measured while it was executed
@@ -69,17 +94,18 @@ def assemble(candidate: Candidate, source: Source, arm: Arm, rules: IngestParams
         rules: section `ingest` of params.yaml.
 
     Returns:
-        One verdict; several where a plan's segments do not meet and are split.
+        One draft, or the verdict why there is none; several where a plan's segments do not meet
+        and are split.
     """
     plan = candidate.plan
     try:
-        place = _object(candidate.object_pose, plan.log_time_ns, rules)
+        place = object_place(candidate.object_pose, plan.log_time_ns, rules)
         motions = merge_segments(plan.segments, arm.joints, arm.continuous, rules)
     except Rejected as reason:
         return [_rejection(reason, source, plan)]
     # What was measured meanwhile belongs to the plan as a whole.
     execution = candidate.execution if len(motions) == 1 else None
-    verdicts = []
+    verdicts: list[Draft | Verdict] = []
     for motion in motions:
         try:
             verdicts.append(_judge(motion, execution, candidate, place, source, arm, rules))
@@ -103,14 +129,14 @@ def _judge(
     source: Source,
     arm: Arm,
     rules: IngestParams,
-) -> Verdict:
+) -> Draft:
     """The episode that a motion is.
 
     Raises:
         Rejected: it breaks a rule.
     """
-    plan, findings = candidate.plan, _reserves(candidate, source)
-    check_motion(motion, arm.lower, arm.upper, rules)
+    plan, findings = candidate.plan, reserves(candidate, source)
+    check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
     # Measured velocities lag and are filtered, so they are not held against the positions.
     tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
     velocity, finding = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
@@ -118,7 +144,7 @@ def _judge(
     command = actual.joint_pos
     if execution is not None:
         execution = _turned(execution, actual, arm)
-        _check_execution(actual, execution, rules)
+        check_execution(actual, execution, rules)
     if rules.state == "measured" and not plan.measured:
         actual, command, finding = _measured(actual, execution, rules)
     if finding is not None:
@@ -134,37 +160,67 @@ def _judge(
         kept = slice(0, len(actual.t))
     elif kept.stop - kept.start < len(actual.t):
         derived.append("idle ends cut off")
-    position = actual.joint_pos[kept]
-    episode = Episode(
+    return Draft(
         t=actual.t[kept] - actual.t[kept.start],
-        joint_pos=position,
+        joint_pos=actual.joint_pos[kept],
         joint_vel=actual.velocity[kept],
         joint_command=command[kept],
-        ee_pose=arm.ee_path(position),
-        object_pos=place[0],
-        object_axis=place[1],
-        provenance=Provenance(
-            source=source.path,
-            sha256=source.sha256,
-            storage=source.storage,
-            topic=plan.topic,
-            message=plan.message,
-            segment=motion.segment,
-            log_time_ns=plan.log_time_ns,
-            joint_names=motion.joint_names,
-            derived=tuple(derived),
-            salvaged=source.salvaged,
-        ),
+        place=place,
+        provenance=origin(source, plan, motion.segment, motion.joint_names, tuple(derived)),
+        findings=warnings(findings, source, plan, motion.segment),
     )
-    said = tuple(
-        Finding(code, source.path, plan.message, motion.segment, value, limit)
-        for code, value, limit in findings
-    )
-    return Verdict(episode, said)
 
 
-def _reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]:
-    """What to say of an episode because of where it comes from: code, value, limit."""
+def origin(
+    source: Source, plan: Plan, segment: int, names: tuple[str, ...], derived: tuple[str, ...]
+) -> Provenance:
+    """Where an episode comes from.
+
+    Args:
+        source: the recording.
+        plan: the plan or measured motion.
+        segment: index of its trajectory in the message.
+        names: joints as the recording names them.
+        derived: what was computed instead of read.
+    """
+    return Provenance(
+        source=source.path,
+        sha256=source.sha256,
+        storage=source.storage,
+        topic=plan.topic,
+        message=plan.message,
+        segment=segment,
+        log_time_ns=plan.log_time_ns,
+        joint_names=names,
+        derived=derived,
+        salvaged=source.salvaged,
+    )
+
+
+def warnings(
+    found: list[tuple[str, str, str]], source: Source, plan: Plan, segment: int
+) -> tuple[Finding, ...]:
+    """What to say of an episode that is taken.
+
+    Args:
+        found: code, value and limit of each.
+        source: the recording.
+        plan: the plan or measured motion.
+        segment: index of its trajectory in the message.
+    """
+    return tuple(
+        Finding(code, source.path, plan.message, segment, value, limit)
+        for code, value, limit in found
+    )
+
+
+def reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]:
+    """What to say of an episode because of where it comes from: code, value, limit.
+
+    Args:
+        candidate: the plan and its context.
+        source: the recording.
+    """
     found = []
     if source.salvaged:
         found.append(("SALVAGED", "read from a damaged recording", "a whole recording"))
@@ -191,8 +247,19 @@ def _turned(execution: Execution, plan: Motion, arm: Arm) -> Execution:
     return replace(execution, joint_pos=moved.joint_pos[:-1], final_pos=moved.joint_pos[-1])
 
 
-def _object(pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams) -> tuple[Array, Array]:
-    """Position and unit axis of the object."""
+def object_place(
+    pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams
+) -> tuple[Array, Array]:
+    """Position and unit axis of the object.
+
+    Args:
+        pose: as recorded; None where it was not.
+        plan_time_ns: log time of the plan.
+        rules: section `ingest` of params.yaml.
+
+    Raises:
+        Rejected: there is none, it is too old, in another frame, or no pose.
+    """
     if pose is None:
         raise Rejected("OBJECT_POSE_MISSING", "none before the plan", rules.object_topic)
     age_s = (plan_time_ns - pose.log_time_ns) * 1e-9
@@ -201,22 +268,33 @@ def _object(pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams) -> 
     # An empty frame is refused too: it would be a guess, and a wrong one moves every object.
     if pose.frame_id.lstrip("/") not in rules.object_frames:
         raise Rejected("FRAME_UNRESOLVED", repr(pose.frame_id), ", ".join(rules.object_frames))
-    numbers = np.concatenate([pose.position, pose.orientation])
-    if not np.isfinite(numbers).all():
-        raise Rejected("NONFINITE", f"object pose {numbers.tolist()}", "finite numbers")
-    norm = float(np.linalg.norm(pose.orientation))
+    # Python's own floats: for so few numbers an array costs ten times as much.
+    numbers = [*pose.position.tolist(), *pose.orientation.tolist()]
+    if not all(map(math.isfinite, numbers)):
+        raise Rejected("NONFINITE", f"object pose {numbers}", "finite numbers")
+    norm = math.hypot(*numbers[3:])
     if abs(norm - 1) > rules.quaternion_tolerance:
         raise Rejected("QUAT_NORM", f"{norm:.6f}", f"1 ± {rules.quaternion_tolerance}")
-    orientation = pose.orientation / norm
-    if len(orientation) == 4:
-        x, y, z, w = orientation
+    axis = [value / norm for value in numbers[3:]]
+    if len(axis) == 4:
+        x, y, z, w = axis
         # Third column of the quaternion's rotation matrix: where its z axis points.
-        orientation = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)])
-    return pose.position, orientation / np.linalg.norm(orientation)
+        axis = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
+    length = math.hypot(*axis)
+    return np.array(numbers[:3]), np.array([value / length for value in axis])
 
 
-def _check_execution(plan: Motion, execution: Execution | None, rules: IngestParams) -> None:
-    """Refuse a plan whose execution was recorded to its end and ended elsewhere."""
+def check_execution(plan: Motion, execution: Execution | None, rules: IngestParams) -> None:
+    """Refuse a plan whose execution was recorded to its end and ended elsewhere.
+
+    Args:
+        plan: the planned motion.
+        execution: what was measured meanwhile.
+        rules: section `ingest` of params.yaml.
+
+    Raises:
+        Rejected: it ended elsewhere.
+    """
     if execution is None or execution.t[-1] < plan.t[-1]:
         return  # not recorded, or cut short by the next plan: nothing can be said
     seen = np.concatenate([execution.joint_pos, execution.final_pos[None]])

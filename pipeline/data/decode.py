@@ -25,7 +25,8 @@ from rosbags.typesys import (
 )
 from rosbags.typesys.store import Typestore
 
-from pipeline.data.cdr import JointStateReader, knows, read_plan
+from pipeline.data.cdr import JointStateReader, knows, read_pose
+from pipeline.data.cdr_plan import PlanReader
 from pipeline.data.definitions import bundled_stores, own_store
 from pipeline.data.messages import (
     CONTROLLER_STATE,
@@ -97,6 +98,7 @@ class Decoder:
         self._stores = [store for store in (embedded, own, *bundled) if store is not None]
         self._quick = not ros1 and bool(self._stores) and knows(self._stores[0], msgtype)
         self._read_joint_state = JointStateReader()
+        self._read_plan = PlanReader(msgtype)
         self._make = _MAKERS[msgtype]
 
     def __call__(self, time_ns: int, raw: bytes) -> Event:
@@ -138,7 +140,10 @@ class Decoder:
             seconds, nanoseconds = _STAMP.unpack_from(raw, 4)
             stamp = seconds * 10**9 + nanoseconds
             return JointSample(time_ns, *joints, stamp, self._topic, index)
-        segments = read_plan(raw)
+        if self._msgtype == POSE_STAMPED:
+            pose = read_pose(raw)
+            return None if pose is None else ObjectPose(time_ns, *pose)
+        segments = self._read_plan(raw)
         return None if segments is None else Plan(self._topic, index, time_ns, segments)
 
 

@@ -2,11 +2,14 @@
 
 data/t (N,)  joint_pos joint_vel joint_command (N, J)  ee_pose (N, 7)        float64
 meta/episode_ends (E,) int64   object_pos object_axis (E, 3) float64
-attributes: joints, object, provenance (one entry an episode)
+meta/provenance uint8          JSON, a line an episode: its source, message and what was derived
+attributes: joints, object
 """
 
 from __future__ import annotations
 
+import json
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +26,10 @@ from pipeline.data.windows import WindowError, episode_starts
 _FORMAT: Literal[2] = 2
 # Rows of a chunk, and of what is held in memory before it is written.
 _CHUNK_ROWS = 65536
+# Strength of the compression: at 5 it takes as long as all the rest of reading recordings.
+_LEVEL = 1
+_PROVENANCE = "meta/provenance"
+_CHUNK_BYTES = 1 << 20
 _SAMPLE_ARRAYS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose")
 
 
@@ -42,49 +49,79 @@ class EpisodeWriter:
         widths = {"t": (), "ee_pose": (7,)}
         for name in _SAMPLE_ARRAYS:
             shape = (0, *widths.get(name, (len(joints),)))
-            create_array(self._group, f"data/{name}", shape, "float64", _CHUNK_ROWS)
+            create_array(self._group, f"data/{name}", shape, "float64", _CHUNK_ROWS, level=_LEVEL)
         self._pending: list[Episode] = []
         self._pending_rows = 0
+        # Rows at the start of the pending ones that are on disk already.
+        self._written = 0
         self._rows = 0
-        self._ends: list[int] = []
-        self._objects: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
-        self._provenance: list[dict[str, Any]] = []
+        # Compact: of millions of samples only these few numbers an episode stay in memory.
+        self._ends = array("q")
+        self._objects = array("d")
+        create_array(self._group, _PROVENANCE, (0,), "uint8", _CHUNK_BYTES)
+        self._lines = bytearray()
 
     def add(self, episode: Episode) -> None:
         """Append an episode."""
         self._pending.append(episode)
         self._pending_rows += len(episode.t)
-        self._ends.append(self._rows + self._pending_rows)
-        self._objects.append((episode.object_pos, episode.object_axis))
-        self._provenance.append(episode.provenance.to_dict())
-        if self._pending_rows >= _CHUNK_ROWS:
-            self._flush()
+        self._ends.append(self._rows + self._pending_rows - self._written)
+        self._objects.frombytes(episode.object_pos.tobytes())
+        self._objects.frombytes(episode.object_axis.tobytes())
+        self._lines += json.dumps(episode.provenance.to_dict(), ensure_ascii=False).encode()
+        self._lines += b"\n"
+        if len(self._lines) >= _CHUNK_BYTES:
+            self._flush_lines(_CHUNK_BYTES)
+        if self._pending_rows - self._written >= _CHUNK_ROWS:
+            self._flush(_CHUNK_ROWS)
 
     def close(self) -> None:
         """Write what is left: the last samples, ends, objects and provenance."""
-        self._flush()
-        ends = np.array(self._ends, np.int64)
-        meta = {"episode_ends": ends}
-        for index, name in enumerate(("object_pos", "object_axis")):
-            meta[name] = np.array([pair[index] for pair in self._objects]).reshape(-1, 3)
+        self._flush(self._pending_rows - self._written)
+        places = np.array(self._objects, np.float64).reshape(-1, 6)
+        meta = {
+            "episode_ends": np.array(self._ends, np.int64),
+            "object_pos": places[:, :3],
+            "object_axis": places[:, 3:],
+        }
         for name, values in meta.items():
             array = create_array(
                 self._group, f"meta/{name}", values.shape, values.dtype.name, _CHUNK_ROWS
             )
             array[...] = values
-        self._group.attrs.update({**self._attributes, "provenance": self._provenance})
+        self._flush_lines(len(self._lines))
+        self._group.attrs.update(self._attributes)
 
-    def _flush(self) -> None:
-        if not self._pending:
+    def _array(self, name: str) -> zarr.Array[Any]:
+        found = self._group[name]
+        if not isinstance(found, zarr.Array):
+            raise StoreError(f"{name} of episodes.zarr is no array; run ingest again")
+        return found
+
+    def _flush_lines(self, number: int) -> None:
+        found = self._array(_PROVENANCE)
+        start = found.shape[0]
+        found.resize((start + number,))
+        found[start:] = np.frombuffer(bytes(self._lines[:number]), np.uint8)
+        del self._lines[:number]
+
+    def _flush(self, number: int) -> None:
+        """Write pending rows; whole chunks, so that none is compressed twice."""
+        if not number:
             return
-        start, self._rows = self._rows, self._rows + self._pending_rows
+        start, self._rows = self._rows, self._rows + number
+        rows = slice(self._written, self._written + number)
         for name in _SAMPLE_ARRAYS:
-            array = self._group[f"data/{name}"]
-            if not isinstance(array, zarr.Array):
-                raise StoreError(f"data/{name} of episodes.zarr is no array; run ingest again")
-            array.resize((self._rows, *array.shape[1:]))
-            array[start:] = np.concatenate([getattr(episode, name) for episode in self._pending])
-        self._pending, self._pending_rows = [], 0
+            found = self._array(f"data/{name}")
+            found.resize((self._rows, *found.shape[1:]))
+            pending = np.concatenate([getattr(episode, name) for episode in self._pending])
+            found[start:] = pending[rows]
+        # The last episode may reach into the next chunk.
+        rest = self._pending_rows - rows.stop
+        last = self._pending[-1]
+        self._pending = [last] if rest else []
+        self._pending_rows = len(last.t) if rest else 0
+        self._written = self._pending_rows - rest
 
 
 def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iterator[Episode]:
@@ -106,13 +143,13 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
                 f"{path}: was made for {key} {group.attrs.get(key)!r}, but params.yaml says "
                 f"{expected!r}; run ingest again"
             )
-    provenance: Any = group.attrs.get("provenance", [])
+    provenance = _lines(read_array(group, _PROVENANCE, path), path)
     arrays = {name: read_array(group, f"data/{name}", path) for name in _SAMPLE_ARRAYS}
     ends = read_array(group, "meta/episode_ends", path)
     position = read_array(group, "meta/object_pos", path)
     axis = read_array(group, "meta/object_axis", path)
     lengths = {len(ends), len(position), len(axis), len(provenance)}
-    rows = {len(array) for array in arrays.values()} | {int(ends[-1]) if len(ends) else 0}
+    rows = {len(values) for values in arrays.values()} | {int(ends[-1]) if len(ends) else 0}
     if len(lengths) > 1 or len(rows) > 1:
         raise StoreError(
             f"{path}: arrays differ in length (episodes {sorted(lengths)}, samples "
@@ -124,11 +161,22 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
         raise StoreError(f"{path}: meta/episode_ends: {error}") from error
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         yield Episode(
-            **{name: array[start:end] for name, array in arrays.items()},
+            t=arrays["t"][start:end],
+            joint_pos=arrays["joint_pos"][start:end],
+            joint_vel=arrays["joint_vel"][start:end],
+            joint_command=arrays["joint_command"][start:end],
+            ee_pose=arrays["ee_pose"][start:end],
             object_pos=position[index],
             object_axis=axis[index],
             provenance=_provenance(provenance[index], path),
         )
+
+
+def _lines(values: NDArray[np.uint8], path: Path) -> list[Any]:
+    try:
+        return [json.loads(line) for line in values.tobytes().split(b"\n")[:-1]]
+    except ValueError as error:
+        raise StoreError(f"{path}: {_PROVENANCE} is no JSON ({error}); run ingest again") from error
 
 
 def _provenance(entry: dict[str, Any], path: Path) -> Provenance:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.data.assemble import Arm, Verdict, assemble
+from pipeline.data.assemble import Arm, Verdict
+from pipeline.data.batch import judge
 from pipeline.data.findings import Finding
 from pipeline.data.recording import Candidate, Source, Unreadable
 from pipeline.data.sources import Broken, read_candidates
@@ -31,12 +32,31 @@ def harvest(source: Source, arm: Arm, params: Params) -> Iterator[Verdict]:
     Raises:
         DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
     """
+    for batch in harvest_batches(source, arm, params):
+        yield from batch
+
+
+def harvest_batches(source: Source, arm: Arm, params: Params) -> Iterator[list[Verdict]]:
+    """The same, as many at a time as are judged at once.
+
+    Args:
+        source: the recording, as `describe_source` gives it.
+        arm: joints, limits, forward kinematics.
+        params: all parameters.
+
+    Raises:
+        DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
+    """
+    yield from judge(_items(source, params), source, arm, params.ingest)
+
+
+def _items(source: Source, params: Params) -> Iterator[Candidate | Verdict]:
     silent = True
     for item in read_candidates(source.file, params, salvage=source.salvaged):
         silent = False
         match item:
             case Candidate():
-                yield from assemble(item, source, arm, params.ingest)
+                yield item
             case Unreadable():
                 yield _left_out(item.code, source, item.message, item.value)
             case Broken():

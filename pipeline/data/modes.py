@@ -22,6 +22,8 @@ _AXIS_M = 0.2
 _SEVERAL = 0.05
 # Poses at which is tried which joints move what, how far a joint is moved, and what counts, rad, m.
 _PROBES, _STEP_RAD, _STILL = 8, 0.1, 1e-6
+# Groups of neighbours whose ways are counted at once.
+_AT_ONCE = 1024
 # Fewer episodes say nothing about ways.
 _FEWEST = 20
 
@@ -67,7 +69,7 @@ def find_modes(
     ends: Array,
     ee_ends: Array,
     objects: Array,
-    ee_path: Callable[[Array], Array],
+    fk: Callable[[Array], Array],
     neighbours: int,
     gap_rad: float,
 ) -> Modes | None:
@@ -78,7 +80,7 @@ def find_modes(
         ends: last joint positions of E episodes, rad. Shape (E, J).
         ee_ends: last TCP poses, m and quaternion xyzw. Shape (E, 7).
         objects: position and axis of the objects, m. Shape (E, 6).
-        ee_path: forward kinematics, joint positions (T, J) to poses (T, 7).
+        fk: forward kinematics, joint positions (N, J) to poses (N, 7).
         neighbours: how many episodes each is compared to.
         gap_rad: ends further apart than this in some joint are different ways, rad.
 
@@ -94,10 +96,12 @@ def find_modes(
     others = _others(found, number)
     second = others.ravel()
     apart = np.abs(ends[second] - ends[first])
-    free = _free_joints(ends, ee_path)
+    free = _free_joints(ends, fk)
     alike = (apart[:, ~free] <= gap_rad).all(axis=1)
     groups = np.concatenate([np.arange(len(ends))[:, None], others], axis=1)
-    ways = _local_ways(ends[:, ~free][groups], gap_rad)
+    # Part by part: each group is compared with itself, which takes much memory at once.
+    parts = np.array_split(groups, max(1, len(groups) // _AT_ONCE))
+    ways = np.concatenate([_local_ways(ends[:, ~free][part], gap_rad) for part in parts])
     other = float(1 - alike.mean())
     yaw = np.rad2deg(np.abs(_twist(ee_ends[first, 3:], ee_ends[second, 3:])))
     spread = float(np.median(yaw))
@@ -126,15 +130,15 @@ def _others(found: NDArray[np.int64], number: int) -> NDArray[np.int64]:
     return others
 
 
-def _free_joints(ends: Array, ee_path: Callable[[Array], Array]) -> NDArray[np.bool_]:
+def _free_joints(ends: Array, fk: Callable[[Array], Array]) -> NDArray[np.bool_]:
     """Joints that move neither the TCP nor its z axis wherever it was tried. Shape (J,)."""
     probes = ends[:: max(1, len(ends) // _PROBES)][:_PROBES]
-    before = ee_path(probes)
+    before = fk(probes)
     free = np.zeros(ends.shape[1], np.bool_)
     for joint in range(ends.shape[1]):
         moved = probes.copy()
         moved[:, joint] += _STEP_RAD
-        after = ee_path(moved)
+        after = fk(moved)
         shift = np.abs(after[:, :3] - before[:, :3]).max()
         tilt = np.abs(_z_axis(after[:, 3:]) - _z_axis(before[:, 3:])).max()
         free[joint] = max(shift, tilt) < _STILL
@@ -178,7 +182,8 @@ def _local_ways(ends: Array, gap_rad: float) -> NDArray[np.int64]:
 
 
 def _verdict(other: float, ways: float) -> str:
-    if other < _SEVERAL:
+    # Few demonstrations lie far apart: their ends then differ by more than the gap, on one way.
+    if other < _SEVERAL or ways < 1 + _SEVERAL:
         return "one way: neighbouring objects are reached alike"
     return (
         f"several ways: {other:.0%} of neighbouring demonstrations end in different "

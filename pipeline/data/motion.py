@@ -16,7 +16,7 @@ from pipeline.params import IngestParams
 Array = NDArray[np.float64]
 
 # Way-points this close in time and place are one way-point written twice.
-_SAME_S = 1e-9
+SAME_S = 1e-9
 _SAME_RAD = 1e-9
 # A joint beyond this is taken for degrees where radians would fit its limits, rad.
 _SUSPICIOUS_RAD = 2 * np.pi
@@ -154,7 +154,7 @@ def _arm_part(segment: Segment, index: int, joints: tuple[str, ...], prefix: str
         if not t.any():
             raise Rejected("TIME_ALL_ZERO", f"{len(t)} points at 0 s", "rising times", index)
         rise = np.diff(t)
-        again = (np.abs(rise) <= _SAME_S) & (
+        again = (np.abs(rise) <= SAME_S) & (
             np.abs(np.diff(position, axis=0)).max(axis=1) <= _SAME_RAD
         )
         keep = np.concatenate([[True], ~again])
@@ -177,13 +177,16 @@ def _append(first: Motion, second: Motion) -> Motion:
     return Motion(t, position, velocity, first.segment, first.joint_names)
 
 
-def check_motion(motion: Motion, lower: Array, upper: Array, rules: IngestParams) -> None:
+def check_motion(
+    motion: Motion, lower: Array, upper: Array, sliding: NDArray[np.bool_], rules: IngestParams
+) -> None:
     """Refuse a motion that no arm should learn from.
 
     Args:
         motion: the planned motion.
         lower: least positions, rad. Shape (J,).
         upper: largest positions, rad. Shape (J,).
+        sliding: joints whose positions are m. Shape (J,).
         rules: section `ingest` of params.yaml.
 
     Raises:
@@ -195,7 +198,7 @@ def check_motion(motion: Motion, lower: Array, upper: Array, rules: IngestParams
         raise Rejected("TOO_SHORT", f"{len(motion.t)} points", limit, segment)
     excess = np.maximum(lower - position, position - upper)
     if excess.max() > rules.limit_tolerance_rad:
-        _refuse_excess(position, excess, lower, upper, rules, segment)
+        _refuse_excess(motion, excess, lower, upper, sliding, rules)
     jump = float(np.abs(np.diff(position, axis=0)).max())
     if jump > rules.wrap_jump_rad:
         raise Rejected("WRAP_JUMP", f"{jump:.4f} rad", f"{rules.wrap_jump_rad} rad", segment)
@@ -205,18 +208,25 @@ def check_motion(motion: Motion, lower: Array, upper: Array, rules: IngestParams
 
 
 def _refuse_excess(
-    position: Array, excess: Array, lower: Array, upper: Array, rules: IngestParams, segment: int
+    motion: Motion,
+    excess: Array,
+    lower: Array,
+    upper: Array,
+    sliding: NDArray[np.bool_],
+    rules: IngestParams,
 ) -> None:
+    position, segment = motion.joint_pos, motion.segment
     point, joint = np.unravel_index(int(np.argmax(excess)), excess.shape)
-    largest = float(np.abs(position).max())
-    radians = np.deg2rad(position)
+    unit = "m" if sliding[joint] else "rad"
+    largest = float(np.abs(np.where(sliding, 0.0, position)).max())
+    radians = np.where(sliding, position, np.deg2rad(position))
     tolerance = rules.limit_tolerance_rad
     if largest > _SUSPICIOUS_RAD and np.all(
         (radians >= lower - tolerance) & (radians <= upper + tolerance)
     ):
         raise Rejected("SUSPECT_DEGREES", f"{largest:.2f}", "radians", segment)
-    value = f"{position[point, joint]:.5f} rad at point {point}, joint {joint + 1}"
-    limit = f"{lower[joint]:.5f} … {upper[joint]:.5f} rad"
+    value = f"{position[point, joint]:.5f} {unit} at point {point}, joint {joint + 1}"
+    limit = f"{lower[joint]:.5f} … {upper[joint]:.5f} {unit}"
     raise Rejected("LIMIT_VIOLATION", value, limit, segment)
 
 

@@ -185,7 +185,12 @@ def create_group(path: Path, zarr_format: Literal[2, 3]) -> zarr.Group:
 
 
 def create_array(
-    group: zarr.Group, name: str, shape: tuple[int, ...], dtype: str, chunk_rows: int
+    group: zarr.Group,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    chunk_rows: int,
+    level: int = 5,
 ) -> zarr.Array[Any]:
     """Make an array whose chunks span whole rows, compressed as the team's data is.
 
@@ -195,12 +200,13 @@ def create_array(
         shape: rows first.
         dtype: numpy name.
         chunk_rows: rows of a chunk; more than the array has means one chunk.
+        level: strength of zstd; the team's is 5.
     """
     compressor: Any
     if group.metadata.zarr_format == 2:
-        compressor = Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
+        compressor = Blosc(cname="zstd", clevel=level, shuffle=Blosc.BITSHUFFLE)
     else:
-        compressor = BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle")
+        compressor = BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle")
     parent, _, leaf = name.rpartition("/")
     return group.require_group(parent).create_array(
         leaf,

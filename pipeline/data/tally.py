@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,10 +42,11 @@ class Tally:
     samples: list[int] = field(default_factory=list)
     durations_s: list[float] = field(default_factory=list)
     speeds_rad_s: list[float] = field(default_factory=list)
-    _seen: dict[str, str] = field(default_factory=dict)
-    """Content hash of each accepted episode, and where it stands."""
-    _ends: list[tuple[Array, Array, Array]] = field(default_factory=list)
-    """Last joints, last TCP pose, and the object of each accepted episode."""
+    _seen: dict[bytes, tuple[int, str]] = field(default_factory=dict)
+    """Content hash of each accepted episode, and its message and source."""
+    _ends: array[float] = field(default_factory=lambda: array("d"))
+    """Last joints, last TCP pose, and the object of each accepted episode, one after the other:
+    copies, since a view would keep the whole episode in memory."""
     _marks: tuple[int, int, int] = (0, 0, 0)
 
     @property
@@ -73,21 +75,24 @@ class Tally:
         if episode is None:
             self.rejections += verdict.findings
             return None
-        key, message = episode.content_hash, episode.provenance.message
+        key, message = bytes.fromhex(episode.content_hash), episode.provenance.message
         if key in self._seen:
-            value, limit = f"the same as {self._seen[key]}", "an episode of its own"
+            other, where = self._seen[key]
+            value = f"the same as message {other} of {where}"
+            limit = "an episode of its own"
             segment = episode.provenance.segment
             twin = Finding("DUPLICATE", source.path, message, segment, value, limit)
             self.rejections.append(twin)
             return None
-        self._seen[key] = f"message {message} of {source.path}"
+        self._seen[key] = message, source.path
         self.warnings += verdict.findings
         self.warned += bool(verdict.findings)
         self.samples.append(len(episode.t))
         self.durations_s.append(episode.duration_s)
         self.speeds_rad_s.append(float(np.abs(episode.joint_vel).max()))
-        place = np.concatenate([episode.object_pos, episode.object_axis])
-        self._ends.append((episode.joint_command[-1], episode.ee_pose[-1], place))
+        place = (episode.object_pos, episode.object_axis)
+        end = np.concatenate([episode.joint_command[-1], episode.ee_pose[-1], *place])
+        self._ends.frombytes(end.tobytes())
         return episode
 
     def close_source(self, source: Source) -> None:
@@ -135,7 +140,7 @@ class Tally:
     def modes(
         self,
         joints: tuple[str, ...],
-        ee_path: Callable[[Array], Array],
+        fk: Callable[[Array], Array],
         neighbours: int,
         gap_rad: float,
     ) -> Modes | None:
@@ -143,14 +148,15 @@ class Tally:
 
         Args:
             joints: names of the J joints.
-            ee_path: forward kinematics, joint positions (T, J) to poses (T, 7).
+            fk: forward kinematics, joint positions (N, J) to poses (N, 7).
             neighbours: episodes with the nearest objects to compare each to.
             gap_rad: ends further apart than this in some joint are different ways, rad.
         """
         if not self._ends:
             return None
-        ends, ee_ends, objects = (np.stack(values) for values in zip(*self._ends, strict=True))
-        return find_modes(joints, ends, ee_ends, objects, ee_path, neighbours, gap_rad)
+        table = np.array(self._ends).reshape(self.accepted, -1)
+        ends, ee_ends, objects = np.split(table, [len(joints), len(joints) + 7], axis=1)
+        return find_modes(joints, ends, ee_ends, objects, fk, neighbours, gap_rad)
 
     def report(self, modes: Modes | None, state: str, versions: dict[str, str]) -> dict[str, Any]:
         """The JSON form of everything noted.

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -20,25 +19,12 @@ from typing import IO, Any
 import torch
 
 from pipeline.policy.bundle import BundleError, write_whole
-from pipeline.run import sha256_file
+from pipeline.run import code_hash
 
 STATE = "state.pt"
 LOCK = "lock"
-SHELL = {"cli.py", "__main__.py"}
-"""Modules whose code cannot change what is learnt: they pass parameters on, which are hashed."""
 KEPT = 3
 """States of other, unfinished trainings that stay on disk; older ones are removed."""
-
-
-def state_root(stage: str) -> Path:
-    """Where the states of a stage lie: below the repository in DVC's runs, else where one stands.
-
-    DVC names the original repository in DVC_ROOT, in temporary and queued runs too.
-
-    Args:
-        stage: its name.
-    """
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".state" / stage
 
 
 def state_key(*parts: object) -> str:
@@ -49,33 +35,6 @@ def state_key(*parts: object) -> str:
     """
     text = json.dumps([code_hash(), torch.__version__, *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def code_hash() -> str:
-    """Hash of the pipeline's modules that are loaded, without the command line's."""
-    package = Path(__file__).parents[1]
-    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    files = {
-        Path(file)
-        for file in loaded
-        if file is not None and package in Path(file).parents and Path(file).name not in SHELL
-    }
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(f"{path.relative_to(package)} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def folder_hash(folder: Path) -> str:
-    """Hash of every file below a folder: names and bytes.
-
-    Args:
-        folder: for instance a zarr.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
 
 
 class StateStore:

@@ -5,25 +5,43 @@ A bad trajectory never loses the rest; a recording that is mostly bad fails the 
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from rich.table import Table
 
-from pipeline.data.assemble import Arm
+from pipeline.data.assemble import Arm, Verdict
+from pipeline.data.engines import in_ray, make_shards
 from pipeline.data.episode import Episode
 from pipeline.data.episodes import EpisodeWriter
 from pipeline.data.findings import HINTS
-from pipeline.data.harvest import harvest
 from pipeline.data.modes import Modes
 from pipeline.data.pictures import draw_histograms
-from pipeline.data.sources import count_plans, describe_source, find_recordings
+from pipeline.data.recording import Source
+from pipeline.data.shelf import Shelf, fill_shard, make_room, make_shelf, pass_on, take
+from pipeline.data.sources import count_plans, find_recordings
 from pipeline.data.tally import Tally
 from pipeline.errors import PipelineError
+from pipeline.kinematics import ForwardKinematics
 from pipeline.params import Params
+from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
-from pipeline.run import console, output_folder, track, versions, write_json
+from pipeline.robot.workers import available_cores, in_processes
+from pipeline.run import (
+    console,
+    output_folder,
+    sha256_file,
+    state_root,
+    track,
+    versions,
+    write_json,
+)
 
 # Recordings with a row of their own in the terminal; report.json has them all.
 _SHOWN = 20
@@ -49,34 +67,75 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
     rules = params.ingest
     recordings = find_recordings(rules.source if source is None else source)
     robot = RobotModel.from_params(params.robot)
-    arm = Arm(robot.joints, robot.lower, robot.upper, robot.continuous, robot.ee_path)
+    arm = arm_of(robot)
     tally = Tally()
-    with output_folder(out) as folder:
+    with output_folder(out) as folder, _shelf(params, arm, folder) as shelf:
         writer = EpisodeWriter(folder / "episodes.zarr", arm.joints, params.task.object)
         total = sum(count_plans(path) for path in recordings)
-        for episode in track(_episodes(recordings, arm, params, tally), "Ingesting", total):
+        for episode in track(_episodes(recordings, arm, params, tally, shelf), "Ingesting", total):
             if episode is not None:
                 writer.add(episode)
         _refuse_poor(tally, params, recordings)
         writer.close()
-        modes = tally.modes(arm.joints, arm.ee_path, rules.mode_neighbours, rules.mode_gap_rad)
+        modes = tally.modes(arm.joints, arm.fk, rules.mode_neighbours, rules.mode_gap_rad)
         libraries = versions("numpy", "rosbags", "mcap", "zarr", "pin")
         write_json(folder / "report.json", tally.report(modes, rules.state, libraries))
         draw_histograms(
-            folder / "histograms.png", tally.samples, tally.durations_s, tally.speeds_rad_s
+            folder / "histograms.png", tally.samples, tally.durations_s, tally.speeds_rad_s, modes
         )
     _print(tally, modes, out)
 
 
+@contextmanager
+def _shelf(params: Params, arm: Arm, folder: Path) -> Iterator[Shelf]:
+    """Where verdicts pass from workers to here, and stay for the next run if they may."""
+    urdf = sha256_file(params.robot.urdf)
+    limit_gb = params.ingest.cache_gb
+    if limit_gb > 0:
+        root = state_root("ingest")
+        yield make_shelf(root, params, arm, urdf)
+        make_room(root, limit_gb)
+        return
+    with tempfile.TemporaryDirectory(prefix=".verdicts-", dir=folder) as passing:
+        yield make_shelf(Path(passing), params, arm, urdf)
+
+
 def _episodes(
-    recordings: list[Path], arm: Arm, params: Params, tally: Tally
+    recordings: list[Path], arm: Arm, params: Params, tally: Tally, shelf: Shelf
 ) -> Iterator[Episode | None]:
     """One item a trajectory: its episode, or None where it was left out."""
-    for path in recordings:
-        source = describe_source(path, salvage=params.ingest.salvage)
-        for verdict in harvest(source, arm, params):
-            yield tally.take(verdict, source)
-        tally.close_source(source)
+    with closing(_harvests(recordings, arm, params, shelf)) as harvests:
+        for source, batches in harvests:
+            for batch in batches:
+                for verdict in batch:
+                    yield tally.take(verdict, source)
+            tally.close_source(source)
+
+
+def _harvests(
+    recordings: list[Path], arm: Arm, params: Params, shelf: Shelf
+) -> Generator[tuple[Source, Iterator[list[Verdict]]], None, None]:
+    """What each recording gives, in order, whoever reads it."""
+    rules = params.ingest
+    workers = rules.workers or available_cores()
+    shards = make_shards(recordings)
+    if rules.engine == "process" and min(workers, len(shards)) == 1:
+        for path in recordings:
+            yield pass_on(shelf, path, arm, params)
+        return
+    work = partial(fill_shard, shelf, shards, arm, params)
+    if rules.engine == "ray":
+        filled: Iterator[list[tuple[Source, Path]]] = in_ray(work, len(shards))
+    else:
+        processes = in_processes(work, workers, [fill_shard.__module__])
+        filled = islice(processes, len(shards))
+    try:
+        for shard in filled:
+            for source, file in shard:
+                yield source, take(shelf, source, file, arm, params)
+    finally:
+        if rules.engine == "process":
+            processes.close()
 
 
 def _refuse_poor(tally: Tally, params: Params, recordings: list[Path]) -> None:
@@ -109,7 +168,8 @@ def _print(tally: Tally, modes: Modes | None, out: Path) -> None:
     table.add_row("accepted", str(tally.accepted), f"{sum(tally.samples)} samples")
     for code, number in Counter(finding.code for finding in tally.warnings).most_common():
         table.add_row(f"  {code}", str(number), f"taken with a warning: {HINTS[code]}")
-    table.add_row("rejected", str(tally.rejected), f"listed in {out / 'report.json'}")
+    listed = f"listed in {out / 'report.json'}" if tally.rejected else ""
+    table.add_row("rejected", str(tally.rejected), listed)
     for code, number in tally.commonest(len(HINTS)):
         why = f"{HINTS[code]} (for instance {tally.example(code)})"
         table.add_row(f"  {code}", str(number), why)
@@ -134,3 +194,16 @@ def _sources_table(tally: Tally) -> Table:
     if left > 0:
         table.add_row(f"… and {left} more", "", "", "", "")
     return table
+
+
+def arm_of(robot: RobotModel) -> Arm:
+    """What judging trajectories needs to know of a robot.
+
+    Args:
+        robot: the arm.
+    """
+    chain = kinematic_chain(robot)
+    slides = {joint.name for joint in chain.joints if joint.motion == "prismatic"}
+    sliding = np.array([name in slides for name in robot.joints])
+    fk = ForwardKinematics(chain, robot.joints, robot.home)
+    return Arm(robot.joints, robot.lower, robot.upper, robot.continuous, sliding, fk)

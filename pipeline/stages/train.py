@@ -30,7 +30,7 @@ from pipeline.policy.learning import Judges, Learning, Progress
 from pipeline.policy.memory import BatchMemory, choose_batch, free_bytes
 from pipeline.policy.model import FIT_CHUNK, PolicyModel
 from pipeline.policy.policy import choose_device
-from pipeline.policy.resume import StateStore, folder_hash, state_key, state_root
+from pipeline.policy.resume import StateStore, state_key
 from pipeline.policy.selection import Score, best_epoch
 from pipeline.policy.streaming import StreamedWindows, resident_bytes
 from pipeline.policy.training import Trainer, Validation, Windows, seeded_generators
@@ -43,7 +43,7 @@ from pipeline.policy.workers import (
 )
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
-from pipeline.run import OutputError, console, sha256_file, write_json
+from pipeline.run import OutputError, console, folder_hash, sha256_file, state_root, write_json
 
 NUM_EXAMPLES = 256
 """Held-out observations that a checkpoint carries; exports are checked on them."""

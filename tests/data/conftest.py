@@ -44,7 +44,9 @@ def straight_fk(joint_pos: Array) -> Array:
 
 @pytest.fixture
 def arm() -> Arm:
-    return Arm(JOINTS, np.full(6, -3.14), np.full(6, 3.14), np.zeros(6, np.bool_), straight_fk)
+    return Arm(
+        JOINTS, np.full(6, -3.14), np.full(6, 3.14), *np.zeros((2, 6), np.bool_), straight_fk
+    )
 
 
 @pytest.fixture

@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.data.assemble import assemble
+from pipeline.data.assemble import assemble as draft
+from pipeline.data.batch import finish
 
 PLAN_NS = 10_000_000_000
+
+
+def assemble(candidate, source, arm, rules):
+    return finish(draft(candidate, source, arm, rules), arm)
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def test_missing_velocities_are_derived_with_a_warning(judge, candidate, segment
 
 @given(st.integers(0, 2**32 - 1))
 def test_the_object_s_axis_is_its_z(seed):
-    from pipeline.data.assemble import _object
+    from pipeline.data.assemble import object_place
     from pipeline.data.recording import ObjectPose
 
     class Rules:
@@ -63,7 +68,7 @@ def test_the_object_s_axis_is_its_z(seed):
 
     rotation = Rotation.random(rng=np.random.default_rng(seed))
     pose = ObjectPose(0, "/base_link", np.zeros(3), rotation.as_quat() * 1.005)
-    _, axis = _object(pose, 0, Rules)
+    _, axis = object_place(pose, 0, Rules)
     np.testing.assert_allclose(axis, rotation.apply([0.0, 0.0, 1.0]), atol=1e-12)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.motion import (
+    Motion,
     Rejected,
     check_motion,
     idle_ends,
@@ -24,7 +25,7 @@ def verdict(segments, params, check=True):
     try:
         (motion,) = merge_segments(segments, JOINTS, NONE, params.ingest)
         if check:
-            check_motion(motion, LOWER, UPPER, params.ingest)
+            check_motion(motion, LOWER, UPPER, NONE, params.ingest)
     except Rejected as reason:
         return reason.code
     return motion
@@ -130,6 +131,7 @@ def test_a_joint_outside_its_limits_is_named(segment, params):
             merge_segments([segment(joint_pos=position)], JOINTS, NONE, params.ingest)[0],
             LOWER,
             UPPER,
+            NONE,
             params.ingest,
         )
 
@@ -258,3 +260,21 @@ def test_a_command_that_moves_first_counts_as_motion():
 
 def test_nothing_that_moves_is_kept_whole():
     assert idle_ends((np.zeros((5, 2)),), 0.001) == slice(0, 5)
+
+
+@pytest.mark.parametrize(
+    ("position", "code", "says"),
+    [
+        ([0.7, 1.0], "LIMIT_VIOLATION", "0.70000 m at point 2, joint 1"),
+        ([0.2, 4.0], "LIMIT_VIOLATION", "4.00000 rad at point 2, joint 2"),
+        ([0.2, 90.0], "SUSPECT_DEGREES", "90.00"),
+        ([90.0, 1.0], "LIMIT_VIOLATION", "90.00000 m"),
+    ],
+)
+def test_a_sliding_joint_is_spoken_of_in_metres(params, position, code, says):
+    path = np.linspace([0.0, 0.0], position, 3)
+    motion = Motion(np.arange(3.0), path, None, 0, ("rail", "turn"))
+    limits, sliding = np.array([0.5, 2.0]), np.array([True, False])
+    with pytest.raises(Rejected) as reason:
+        check_motion(motion, -limits, limits, sliding, params.ingest)
+    assert reason.value.code == code and says in reason.value.value

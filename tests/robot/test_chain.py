@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
+from pipeline import kinematics
 from pipeline.params import Params
 from pipeline.policy.kinematics import ForwardKinematics
 from pipeline.robot.chain import kinematic_chain
@@ -67,3 +69,20 @@ def test_an_arm_with_a_sliding_and_a_continuous_joint(params: Params, tmp_path: 
         tcp = model.tcp(joint_pos)
         assert np.abs(position[row].numpy() - tcp.translation).max() < 1e-6
         assert np.abs(rotation[row].numpy() - tcp.rotation).max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["arm", "crane"])
+def test_numpy_kinematics_agree_with_pinocchio(kind: str, request: pytest.FixtureRequest) -> None:
+    found_robot = request.getfixturevalue(kind)
+    is_model = isinstance(found_robot, RobotModel)
+    robot = found_robot if is_model else RobotModel.from_params(found_robot)
+    fk = kinematics.ForwardKinematics(kinematic_chain(robot), robot.joints, robot.home)
+    joint_pos = np.random.default_rng(0).uniform(*robot.planning_range(), (500, len(robot.joints)))
+    found, expected = fk(joint_pos), robot.fk(joint_pos)
+    # A pose at the border of home's hemisphere may fall to either side.
+    expected[:, 3:] *= np.sign(np.sum(found[:, 3:] * expected[:, 3:], axis=1))[:, None]
+    assert np.abs(found - expected).max() < 1e-12
+    path = np.linspace(*robot.planning_range(), 300)
+    poses = fk(path)
+    poses[:, 3:] = kinematics.continue_paths(poses[:, 3:], np.zeros(1, np.int64))
+    assert np.abs(poses - robot.ee_path(path)).max() < 1e-12

@@ -1,5 +1,6 @@
 """Recordings become episodes and a report; a bad one never loses the rest."""
 
+import importlib.util
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.data import engines
 from pipeline.data.bag_writer import BagWriter
 from pipeline.data.episodes import read_episodes
 from pipeline.errors import PipelineError
@@ -239,4 +241,44 @@ def test_real_bags_without_joints_are_refused_with_what_they_hold(tmp_path, para
     )
     with pytest.raises(ingest.IngestError, match=words):
         ingest.run(params, tmp_path / "out", ROOT / name)
+    assert not (tmp_path / "out").exists()
+
+
+def files_of(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_neither_workers_nor_what_was_kept_change_a_byte(tmp_path, params, monkeypatch):
+    """Two bags with twins across them, a broken file, an npz: alone, in two processes, again."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
+    monkeypatch.setattr(engines, "SHARD_BYTES", 0)  # as if each were large
+    record(tmp_path / "all/day_1", params, bad=BENDS)
+    cut = record(tmp_path / "all/day_2", params, good=5) / "day_2.mcap"
+    cut.write_bytes(cut.read_bytes()[:-50])
+    record(tmp_path / "all/day_3", params, good=6)
+    source = tmp_path / "all"
+    lenient = {"allow_bad_files": True, "max_reject_fraction": 1.0}
+    made = []
+    for number, rules in enumerate(
+        [{"workers": 1}, {"workers": 2}, {"workers": 2, "cache_gb": 1.0},
+         {"workers": 2, "cache_gb": 1.0}, {"workers": 1, "cache_gb": 1.0}]
+    ):  # fmt: skip
+        out = tmp_path / str(number)
+        ingest.run(params.override("ingest", **lenient, **rules), out, source)
+        made.append(files_of(out))
+    assert all(files == made[0] for files in made[1:])
+    kept = list((tmp_path / "repository/.state/ingest").iterdir())
+    assert len(kept) == 2  # the broken one is read anew each time
+
+
+def test_ray_is_asked_for_by_name(tmp_path, params):
+    if importlib.util.find_spec("ray") is not None:
+        pytest.skip("Ray is installed")
+    source = record(tmp_path / "bag", params)
+    with pytest.raises(PipelineError, match="pip install ray"):
+        ingest.run(params.override("ingest", engine="ray"), tmp_path / "out", source)
     assert not (tmp_path / "out").exists()
