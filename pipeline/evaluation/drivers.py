@@ -42,12 +42,15 @@ class Driver:
     reason: str = ""
 
 
-def load_drivers(policy: DiffusionPolicy, params: Params) -> list[Driver]:
+def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list[Driver]]:
     """The backends of `evaluate.backends`; the first must run, the others may be absent.
 
     Args:
         policy: the checkpoint, on torch.
         params: sections evaluate, export, and what the graph carries.
+
+    Returns:
+        What the first computes, and all of them.
 
     Raises:
         DriverError: the first does not run here.
@@ -64,12 +67,13 @@ def load_drivers(policy: DiffusionPolicy, params: Params) -> list[Driver]:
                 params.export.unrolled, params.export.precision,
             )  # fmt: skip
         drivers = [_load(name, policy, graph, params.export.batch[2]) for name in names]
-    if drivers[0].predict is None:
+    first = drivers[0].predict
+    if first is None:
         raise DriverError(
             f"evaluate.backends begins with {drivers[0].name}, which does not run here: "
             f"{drivers[0].reason}; put one first that does, for instance torch"
         )
-    return drivers
+    return first, drivers
 
 
 def _load(name: str, policy: DiffusionPolicy, graph: Path, most: int) -> Driver:

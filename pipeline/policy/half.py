@@ -1,8 +1,8 @@
-"""Half precision as part of the graph: chosen nodes compute in float16, everything else in float32.
+"""Half precision as part of the graph: chosen nodes compute in float16, all others in float32.
 
-TensorRT 11 and TensorRT-RTX take precision from the graph alone, so it must stand there. Kinematics,
-features, normaliser, sampler and action codec stay in float32: a millimetre of a metre has no digits
-left in float16. Knows nothing of policies.
+TensorRT 11 and TensorRT-RTX take precision from the graph alone, so it must stand there.
+Kinematics, features, normaliser, sampler and action codec stay in float32: a millimetre of a metre
+has no digits left in float16. Knows nothing of policies.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def products_as_sums(
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Matrix products written as element-wise products and sums, for tiny matrices in float32.
 
-    TensorRT-RTX has no float32 matrix product for compute capability 7.5; the 3 × 3 rotations of the
-    kinematics need none.
+    TensorRT-RTX has no float32 matrix product for compute capability 7.5, and the kinematics need
+    none.
 
     Args:
         nodes: some of them MatMul of operands with two axes or more.

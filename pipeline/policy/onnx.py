@@ -186,7 +186,8 @@ def _export(model: PolicyModel, opset: int) -> _Parts:
 def _network_in_half(parts: _Parts) -> _Parts:
     """Embedding of the condition and the denoising network in float16; between them no casts."""
     frame, step = parts.frame, parts.step
-    embedding = depending(leading_to(frame.nodes, "context"), "condition")
+    # Not only what depends on the condition: the U-Net cuts its weights on the way.
+    embedding = without(leading_to(frame.nodes, "context"), leading_to(frame.nodes, "condition"))
     rest = without(frame.nodes, embedding)
     made, embedding_weights = in_half(embedding, frame.initializers, ["condition"], [])
     # Whatever follows the condition follows the rest of what it is made of, too.

@@ -1,4 +1,4 @@
-"""Parts of the exported graph: one torch module each, as nodes and weights that can be put together.
+"""Parts of the exported graph: a torch module each, as nodes and weights to put together.
 
 Knows nothing of policies: `pipeline.policy.onnx` says which modules, and how they are composed.
 """

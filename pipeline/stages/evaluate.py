@@ -64,10 +64,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     policy.layout.require(layout, str(model), "params.yaml")
     rate_hz = _rate(policy.bundle.config["rate_hz"], model, dataset, data)
 
-    drivers = load_drivers(policy, params)
-    predict = drivers[0].predict
-    if predict is None:
-        raise EvaluateError(f"{drivers[0].name} does not run here: {drivers[0].reason}")
+    predict, drivers = load_drivers(policy, params)
     robot = RobotModel.from_params(params.robot)
     console.print(f"Open loop on {data}")
     open_loop = compare(
@@ -83,7 +80,6 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz
     )
     results = _drive(loop, predict, trials, params, rate_hz)
-    backends = _backends(drivers, loop, results["policy"], trials, params)
     grasps = _grasp(params, results, trials)
     outcomes = _robustness(Suite(predict, loop, trials, planner, params))
     known = Demonstrations.from_dataset(dataset)
@@ -99,7 +95,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             plots.robustness(folder / "plots" / "robustness.png", outcomes)
         metrics = {
             **_metrics(trials, results, open_loop, failures),
-            "backends": backends,
+            "backends": _backends(drivers, loop, results["policy"], trials, params),
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
             **grasps,
@@ -111,7 +107,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         )
         write_report(folder, found)
     _print(results, open_loop)
-    _print_backends(backends)
+    _print_backends(metrics["backends"])
     _print_robustness(outcomes)
     for row in grasps.values():
         console.print(

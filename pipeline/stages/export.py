@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from pipeline.errors import PipelineError
 from pipeline.delivery import ExportParams
+from pipeline.errors import PipelineError
 from pipeline.params import Params
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import load_bundle
