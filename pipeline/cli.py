@@ -164,6 +164,27 @@ def serve(
 
 
 @app.command()
+def bench(
+    what: Annotated[
+        str, typer.Argument(help="inference (every backend and network) or serve (under load).")
+    ] = "inference",
+    params: ParamsFile = PARAMS,
+    out: Annotated[Path, typer.Option(help="Folder for results and pictures.")] = Path(
+        "bench/results"
+    ),
+    calls: Annotated[int, typer.Option(min=1, help="Calls that are timed.")] = 1000,
+    model: Annotated[
+        Path | None, typer.Option(help="Folder of export, for serve; untrained where left out.")
+    ] = None,
+) -> None:
+    """Measure how fast chunks come: by backend, or through the server."""
+    from pipeline.params import load_params
+    from pipeline.stages import bench as stage
+
+    stage.run(load_params(params), what, out, calls, model)
+
+
+@app.command()
 def info(
     path: Annotated[Path, typer.Argument(help="Training zarr, checkpoint or recording.")],
     params: ParamsFile = PARAMS,

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from pipeline.delivery import BackendName, ExportParams
 from pipeline.errors import PipelineError
 from pipeline.world import (
     Box,
@@ -253,25 +254,9 @@ class EvaluateParams(Section):
     grasp_rise_m: Positive
     grasp_slip_m: Positive
     open_loop_windows: Count
+    backends: Annotated[tuple[BackendName, ...], Field(min_length=1)]
     robustness: Literal["off", "short", "full"]
     robustness_pens: PositiveInt
-
-
-class ExportParams(Section):
-    """ONNX graph and TensorRT engines."""
-
-    opset: Annotated[int, Field(ge=18)]
-    targets: tuple[Annotated[str, Field(pattern=r"^\d+\.\d$")], ...]
-    batch: tuple[PositiveInt, PositiveInt, PositiveInt]
-    parity_rad: Positive
-    engine_parity_rad: Positive
-    latency_calls: PositiveInt
-
-    @model_validator(mode="after")
-    def _batches_rise(self) -> ExportParams:
-        if not self.batch[0] <= self.batch[1] <= self.batch[2]:
-            raise ValueError(f"batch {list(self.batch)} must rise: least, usual, most")
-        return self
 
 
 class Params(Section):

@@ -33,6 +33,8 @@ class OnnxRuntimePolicy:
         config: dimensions and parameters, as in the checkpoint.
         rate_hz: control rate, Hz; None where the training data did not say.
         deployment: execution and limits; None in a graph of an earlier export.
+        precision: of the network's arithmetic, float32 or float16.
+        denoising: loop or unrolled.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -72,6 +74,8 @@ class OnnxRuntimePolicy:
             if "deployment" in metadata
             else None
         )
+        self.precision = metadata.get("precision", "float32")
+        self.denoising = metadata.get("denoising", "loop")
         self._chunk = (int(self.config["horizon"]), self.layout.action_dim)
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:

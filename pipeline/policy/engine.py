@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.policy.child import call_worker, find_gpus
-from pipeline.policy.engine_store import build, engine_name
+from pipeline.policy.engine_store import BuildOptions, build, engine_name
 
 Float32 = NDArray[np.float32]
 
@@ -61,7 +61,12 @@ class Check:
 
 
 def build_engines(
-    onnx: Path, folder: Path, targets: tuple[str, ...], batch: tuple[int, int, int], check: Check
+    onnx: Path,
+    folder: Path,
+    targets: tuple[str, ...],
+    batch: tuple[int, int, int],
+    check: Check,
+    options: BuildOptions | None = None,
 ) -> Iterator[EngineReport]:
     """Build every engine that can be built here, one after the other.
 
@@ -71,6 +76,7 @@ def build_engines(
         targets: compute capabilities for TensorRT-RTX, ahead of time.
         batch: least, usual and most observations of a call.
         check: what an engine is compared on where its GPU is there.
+        options: how they are built, beside what the graph says.
 
     Yields:
         A report an engine, "tensorrt" last.
@@ -85,7 +91,8 @@ def build_engines(
             yield EngineReport(backend, None, "skipped", absent)
             continue
         file = folder / engine_name(backend, target)
-        answer = build(onnx, file, backend, target, batch)
+        gpu = gpus[0] if backend == "tensorrt" else None
+        answer = build(onnx, file, backend, target, batch, options, gpu)
         status = answer.pop("status")
         if status != "built":
             yield EngineReport(backend, target, status, **answer)

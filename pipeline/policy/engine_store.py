@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,14 +107,16 @@ def fitting_engine(onnx: Path, backend: str, version: str, gpu: Gpu, cache: Path
     if problem is None:
         return beside
     profile = _profile(beside)
-    key = json.dumps([digest, backend, version, gpu.capability, gpu.driver, "float32", profile])
+    # The graph's hash stands for its precision, too.
+    key = json.dumps([digest, backend, version, gpu.capability, gpu.driver, profile])
     kept = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.engine"
     if mismatch(kept, digest, backend, version, gpu) is None:
         logger.info("%s; using the one that was rebuilt before, %s", problem, kept)
         return kept
     logger.warning("%s; building it anew from %s into %s", problem, onnx, kept)
     cache.mkdir(parents=True, exist_ok=True)
-    answer = build(onnx, kept, backend, gpu.capability, profile)
+    options = BuildOptions(timing_cache=cache / f"timing-{gpu.capability}-{version}.cache")
+    answer = build(onnx, kept, backend, gpu.capability, profile, options, gpu)
     if answer["status"] != "built":
         raise EngineStoreError(
             f"{problem}; building it anew: {answer['status']}: {answer['reason']}"
@@ -131,8 +134,26 @@ def engine_name(backend: str, capability: str) -> str:
     return f"policy-{backend}-sm{capability.replace('.', '')}.engine"
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """How engines are built, beside what the graph says."""
+
+    version_compatible: bool = False
+    """For later releases of the library too (full TensorRT)."""
+    hardware_compatible: bool = False
+    """For every GPU from Ampere on (full TensorRT)."""
+    timing_cache: Path | None = None
+    """File in which full TensorRT keeps what it timed on this GPU, for the next build."""
+
+
 def build(
-    onnx: Path, engine: Path, backend: str, capability: str, batch: tuple[int, int, int]
+    onnx: Path,
+    engine: Path,
+    backend: str,
+    capability: str,
+    batch: tuple[int, int, int],
+    options: BuildOptions | None = None,
+    gpu: Gpu | None = None,
 ) -> dict[str, Any]:
     """Build one engine and its sidecar.
 
@@ -142,6 +163,8 @@ def build(
         backend: tensorrt or tensorrt-rtx.
         capability: compute capability; full TensorRT builds for the GPU of this machine alone.
         batch: least, usual and most observations of a call.
+        options: flags and timing cache; None for none.
+        gpu: that it is built on; None where it is built ahead of time.
 
     Returns:
         The worker's answer: `status` built with `version`, `seconds` and `bytes`; or skipped or
@@ -150,6 +173,14 @@ def build(
     from pipeline.policy.backends import OnnxRuntimePolicy
 
     policy = OnnxRuntimePolicy(onnx)
+    chosen = options or BuildOptions()
+    # TensorRT-RTX has the flags in its interface and compiles for the GPU when it loads instead.
+    full = backend == "tensorrt"
+    flags = {
+        "version_compatible": full and chosen.version_compatible,
+        "hardware_compatible": full and chosen.hardware_compatible,
+    }
+    cache = str(chosen.timing_cache) if full and chosen.timing_cache else None
     answer = call_worker(
         {
             "kind": "build",
@@ -158,6 +189,8 @@ def build(
             "engine": str(engine),
             "capability": capability if backend == "tensorrt-rtx" else None,
             "batch": list(batch),
+            **flags,
+            "timing_cache": cache,
             "obs": [int(policy.config["n_obs_steps"]), policy.layout.state_dim],
             "noise": [int(policy.config["horizon"]), policy.layout.action_dim],
         }
@@ -171,7 +204,11 @@ def build(
         "backend": backend,
         "version": answer["version"],
         "compute_capability": capability,
-        "precision": "float32",
+        "precision": policy.precision,
+        "denoising": policy.denoising,
+        **flags,
+        "gpu": gpu.name if gpu else None,
+        "driver": gpu.driver if gpu else None,
         "profile": {"min_batch": least, "opt_batch": usual, "max_batch": most},
         "rate_hz": policy.rate_hz,
         "config": policy.config,

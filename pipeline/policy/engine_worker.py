@@ -23,7 +23,8 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     Args:
         task: `module` (tensorrt or tensorrt_rtx), `onnx` and `engine` (paths), `capability` (for
             instance "8.9"; None for the GPU of this machine), `batch` (least, usual, most), `obs`
-            and `noise` (their shapes after the batch).
+            and `noise` (their shapes after the batch), `version_compatible` and
+            `hardware_compatible`, `timing_cache` (path; None for none).
 
     Returns:
         `status` built, skipped or failed; `reason` for the last two; `version` of the library;
@@ -45,6 +46,15 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     config = builder.create_builder_config()
     # Float32 means float32: ten roundings to ten bits would move joints by a milliradian.
     config.clear_flag(trt.BuilderFlag.TF32)
+    if task["version_compatible"]:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if task["hardware_compatible"]:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if task["timing_cache"] is not None:
+        kept = Path(task["timing_cache"])
+        timings = config.create_timing_cache(kept.read_bytes() if kept.is_file() else b"")
+        # A file of another GPU or release is no reason to fail: without it the build is slower.
+        config.set_timing_cache(timings or config.create_timing_cache(b""), True)
     if task["capability"] is not None:
         name = "SM" + task["capability"].replace(".", "")
         target = getattr(trt.ComputeCapability, name, None)
@@ -62,11 +72,18 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     if engine is None:
         reason = logger.errors[-1] if logger.errors else "the builder gave no reason"
         return {**found, "status": "failed", "reason": reason}
-    partial = Path(task["engine"] + ".partial")
-    partial.write_bytes(bytes(engine))
-    partial.replace(task["engine"])
+    _write(Path(task["engine"]), bytes(engine))
+    if task["timing_cache"] is not None:
+        _write(Path(task["timing_cache"]), bytes(config.get_timing_cache().serialize()))
     seconds = round(time.perf_counter() - started, 2)
     return {**found, "status": "built", "seconds": seconds, "bytes": len(bytes(engine))}
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file that is there whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:

@@ -87,9 +87,19 @@ class ForwardKinematics(nn.Module):
         while len(poses) > 1:
             even = len(poses) // 2 * 2
             first, second = poses[0:even:2], poses[1:even:2]
-            products = (first.unsqueeze(3) * second.unsqueeze(1)).sum(dim=2)
+            products = _products(first, second)
             poses = torch.cat((products, poses[even:])) if even < len(poses) else products
         return poses[0, :3, 3], poses[0, :3, :3]
+
+
+def _products(first: Tensor, second: Tensor) -> Tensor:
+    """Products of pairs of matrices (P, 4, 4, N), the batch as the last axis."""
+    if not torch.compiler.is_exporting():
+        return (first.unsqueeze(3) * second.unsqueeze(1)).sum(dim=2)
+    # TensorRT-RTX reads the sum above as a float32 matrix product of its own library and takes
+    # minutes and 240 MB over it; these four terms it fuses.
+    terms = [first[:, :, k, None] * second[:, None, k] for k in range(first.shape[2])]
+    return terms[0] + terms[1] + terms[2] + terms[3]
 
 
 def _terms(chain: KinematicChain) -> list[Matrix]:

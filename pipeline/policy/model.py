@@ -198,6 +198,22 @@ class PolicyModel(nn.Module):
             The chunk at the step before, shape (B, H, A).
         """
         output = self.network.denoise(noisy, step_embedding, context)
+        return self.advance(output, noisy, coefficients, fresh)
+
+    def advance(
+        self, output: Tensor, noisy: Tensor, coefficients: Tensor, fresh: Tensor | None = None
+    ) -> Tensor:
+        """What the sampler makes of the network's output.
+
+        Args:
+            output: shape (B, H, A).
+            noisy: what the network saw, shape (B, H, A).
+            coefficients: a row of `SamplerTable`, shape (5,).
+            fresh: noise of this step, shape (B, H, A); DDPM alone takes some.
+
+        Returns:
+            The chunk at the step before, shape (B, H, A).
+        """
         from_output, from_noisy, keep, blend, spread = coefficients.unbind()
         if self.params.prediction != "sample":
             output = from_output * output + from_noisy * noisy

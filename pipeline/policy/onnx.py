@@ -1,8 +1,8 @@
 """A trained policy as one ONNX graph: features, normaliser and the whole denoising loop inside.
 
-Unrolled, ten steps take minutes to export and to build. So two parts are exported and composed: the
-frame (what stands before and after the denoising) and one step, the body of a Loop whose
-coefficients and step embeddings are tables.
+Exported at once, ten steps take minutes. So two parts are exported and composed: the frame (what
+stands before and after the denoising) and one step, which becomes the body of a Loop over tables of
+coefficients and step embeddings, or stands there once a step (unrolled).
 
 Shapes: B batch, T history steps, S state numbers, H horizon, A action numbers, K steps.
 """
@@ -10,25 +10,37 @@ Shapes: B batch, T history steps, S state numbers, H horizon, A action numbers, 
 from __future__ import annotations
 
 import json
-import logging
-import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from pipeline.errors import PipelineError
 from pipeline.policy.bundle import Bundle
+from pipeline.policy.half import half_tensor, in_half, products_as_sums
 from pipeline.policy.model import PolicyModel, rearranged
+from pipeline.policy.onnx_parts import (
+    OnnxExportError,
+    Part,
+    depending,
+    export_part,
+    leading_to,
+    renamed,
+    without,
+)
+
+__all__ = ["OnnxExportError", "export_onnx"]
 
 EXAMPLE_BATCH = 3
 """Batch of the inputs that are traced; any number from 2 that no other dimension has."""
 
+Precision = Literal["float32", "float16"]
 
 ROWS = {
     "step_embeddings": "step_embedding",
@@ -38,10 +50,6 @@ ROWS = {
 """Tables with a row a step, and what the step calls its row."""
 
 
-class OnnxExportError(PipelineError):
-    """The graph cannot be composed."""
-
-
 class _Frame(nn.Module):
     """Observation to context, and the denoised chunk to rad."""
 
@@ -49,9 +57,10 @@ class _Frame(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, obs: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor]:
-        context = self.model.network.embed_condition(self.model.condition(obs))
-        return context, self.model.codec.decode(denoised, self.model.current_joints(obs))
+    def forward(self, obs: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        condition = self.model.condition(obs)
+        action = self.model.codec.decode(denoised, self.model.current_joints(obs))
+        return condition, self.model.network.embed_condition(condition), action
 
 
 class _Step(nn.Module):
@@ -69,34 +78,55 @@ class _Step(nn.Module):
         context: Tensor,
         noise: Tensor | None = None,
         shuffle: Tensor | None = None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         fresh = None if noise is None or shuffle is None else rearranged(noise, shuffle)
-        return self.model.denoise_step(chunk, step_embedding, coefficients, context, fresh)
+        output = self.model.network.denoise(chunk, step_embedding, context)
+        return output, self.model.advance(output, chunk, coefficients, fresh)
 
 
 @dataclass(frozen=True)
-class _Part:
-    """An exported module: its nodes and weights, under names that no other part has."""
+class _Parts:
+    """What a graph is composed of."""
 
-    nodes: list[onnx.NodeProto]
-    initializers: list[onnx.TensorProto]
+    frame: Part
+    step: Part
+    tables: dict[str, onnx.TensorProto]
+    """A row a step."""
+    chunk: tuple[int, int]
+    num_steps: int
 
 
-def export_onnx(bundle: Bundle, path: Path, opset: int, metadata: dict[str, str]) -> None:
+_Denoising = Callable[[_Parts], tuple[list[onnx.NodeProto], list[onnx.TensorProto]]]
+"""Nodes from `noise` to `denoised`, and their constants."""
+
+
+def export_onnx(
+    bundle: Bundle,
+    path: Path,
+    opset: int,
+    metadata: dict[str, str],
+    unrolled: bool = False,
+    precision: Precision = "float32",
+) -> None:
     """Write the graph: inputs `obs` (B, T, S) and `noise` (B, H, A), output `action` (B, H, A).
 
     Args:
         bundle: the trained policy; its averaged weights are exported.
         path: the file to write.
         opset: ONNX operator set.
-        metadata: further metadata beside layout, fingerprint, config and rate.
+        metadata: further metadata beside layout, fingerprint, config, rate and precision.
+        unrolled: write the denoising steps one after the other instead of a Loop.
+        precision: of the network's arithmetic; inputs, outputs and all the rest are float32.
 
     Raises:
         OnnxExportError: torch made a graph that cannot be composed.
         onnx.checker.ValidationError: the composed graph breaks the ONNX specification.
     """
     model = bundle.build()
-    graph = _compose(model, opset)
+    parts = _export(model, opset)
+    if precision == "float16":
+        parts = _network_in_half(parts)
+    graph = _compose(parts, model, _unrolled if unrolled else _looped)
     proto = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", opset)],
@@ -111,6 +141,8 @@ def export_onnx(bundle: Bundle, path: Path, opset: int, metadata: dict[str, str]
             "fingerprint": bundle.layout.fingerprint,
             "config": json.dumps(bundle.config),
             "rate_hz": "" if rate is None else str(rate),
+            "precision": precision,
+            "denoising": "unrolled" if unrolled else "loop",
             **metadata,
         },
     )
@@ -118,22 +150,22 @@ def export_onnx(bundle: Bundle, path: Path, opset: int, metadata: dict[str, str]
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
-def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
+def _export(model: PolicyModel, opset: int) -> _Parts:
     params, layout = model.params, model.layout
     chunk_shape = (params.horizon, layout.action_dim)
+    frame, step = _Frame(model), _Step(model)
     with torch.no_grad():
         embeddings = model.network.embed_step(model.steps)
         obs = torch.ones(EXAMPLE_BATCH, params.n_obs_steps, layout.state_dim)
         chunk = torch.zeros(EXAMPLE_BATCH, *chunk_shape)
-        context, _ = _Frame(model)(obs, chunk)
-    frame = _export(_Frame(model), {"obs": obs, "denoised": chunk}, ("context", "action"), opset)
+        _, context, _ = frame(obs, chunk)
     step_inputs = {
         "chunk": chunk,
         "step_embedding": embeddings[:1],
         "coefficients": model.table[0],
         "context": context,
     }
-    tables = {
+    tables: dict[str, NDArray[np.generic]] = {
         "step_embeddings": embeddings.unsqueeze(1).numpy(),
         "step_coefficients": model.table.numpy(),
     }
@@ -141,11 +173,65 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
         # A copy: torch.export takes one tensor in two places for one input.
         step_inputs |= {"noise": chunk.clone(), "shuffle": model.shuffles[0]}
         tables["step_shuffles"] = model.shuffles.numpy()
-    step = _export(_Step(model), step_inputs, ("next_chunk",), opset)
-    before, after = _split(frame.nodes, "denoised")
+    outputs = ("condition", "context", "action")
+    return _Parts(
+        export_part(frame, {"obs": obs, "denoised": chunk}, outputs, opset, EXAMPLE_BATCH),
+        export_part(step, step_inputs, ("prediction", "next_chunk"), opset, EXAMPLE_BATCH),
+        {name: numpy_helper.from_array(array, name) for name, array in tables.items()},
+        chunk_shape,
+        params.num_inference_steps,
+    )
+
+
+def _network_in_half(parts: _Parts) -> _Parts:
+    """Embedding of the condition and the denoising network in float16; between them no casts."""
+    frame, step = parts.frame, parts.step
+    # Not only what depends on the condition: the U-Net cuts its weights on the way.
+    embedding = without(leading_to(frame.nodes, "context"), leading_to(frame.nodes, "condition"))
+    rest = without(frame.nodes, embedding)
+    made, embedding_weights = in_half(embedding, frame.initializers, ["condition"], [])
+    # Whatever follows the condition follows the rest of what it is made of, too.
+    at = 1 + max(i for i, node in enumerate(rest) if "condition" in node.output)
+    nodes, axes = products_as_sums([*rest[:at], *made, *rest[at:]])
+    network = leading_to(step.nodes, "prediction")
+    sampler = without(step.nodes, network)
+    denoising, step_weights = in_half(network, step.initializers, ["chunk"], ["prediction"])
+    return _Parts(
+        _used(nodes, frame.initializers + embedding_weights + axes),
+        _used([*denoising, *sampler], step.initializers + step_weights),
+        {**parts.tables, "step_embeddings": half_tensor(
+            parts.tables["step_embeddings"], "step_embeddings"
+        )},
+        parts.chunk,
+        parts.num_steps,
+    )  # fmt: skip
+
+
+def _used(nodes: list[onnx.NodeProto], initializers: list[onnx.TensorProto]) -> Part:
+    names = {name for node in nodes for name in node.input}
+    return Part(nodes, [tensor for tensor in initializers if tensor.name in names])
+
+
+def _compose(parts: _Parts, model: PolicyModel, denoising: _Denoising) -> onnx.GraphProto:
+    after = depending(parts.frame.nodes, "denoised")
+    before = without(parts.frame.nodes, after)
+    nodes, constants = denoising(parts)
+    return helper.make_graph(
+        [*before, *nodes, *after],
+        "diffusion_policy",
+        [
+            _value("obs", "batch", model.params.n_obs_steps, model.layout.state_dim),
+            _value("noise", "batch", *parts.chunk),
+        ],
+        [_value("action", "batch", *parts.chunk)],
+        [*parts.frame.initializers, *parts.step.initializers, *constants],
+    )
+
+
+def _looped(parts: _Parts) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     counters = {
         # A Loop's trip count and condition must have no axis.
-        "num_steps": np.array(params.num_inference_steps, np.int64),
+        "num_steps": np.array(parts.num_steps, np.int64),
         "go_on": np.array(True),
     }
     loop = helper.make_node(
@@ -153,25 +239,13 @@ def _compose(model: PolicyModel, opset: int) -> onnx.GraphProto:
         ["num_steps", "go_on", "noise"],
         ["denoised"],
         name="denoising_loop",
-        body=_body(step, chunk_shape, tables),
+        body=_body(parts.step, parts.chunk, parts.tables),
     )
-    return helper.make_graph(
-        [*before, loop, *after],
-        "diffusion_policy",
-        [
-            _value("obs", "batch", params.n_obs_steps, layout.state_dim),
-            _value("noise", "batch", *chunk_shape),
-        ],
-        [_value("action", "batch", *chunk_shape)],
-        [
-            *frame.initializers,
-            *step.initializers,
-            *(numpy_helper.from_array(array, name) for name, array in (tables | counters).items()),
-        ],
-    )
+    made = (numpy_helper.from_array(array, name) for name, array in counters.items())
+    return [loop], [*parts.tables.values(), *made]
 
 
-def _body(step: _Part, chunk_shape: tuple[int, int], tables: Iterable[str]) -> onnx.GraphProto:
+def _body(step: Part, chunk_shape: tuple[int, int], tables: Iterable[str]) -> onnx.GraphProto:
     """One denoising step; context, noise, tables and weights come from the graph around it."""
     nodes = [
         helper.make_node("Identity", ["go_on_in"], ["go_on_out"], name="go_on"),
@@ -191,91 +265,22 @@ def _body(step: _Part, chunk_shape: tuple[int, int], tables: Iterable[str]) -> o
     )
 
 
-def _export(
-    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], opset: int
-) -> _Part:
-    """Export one module; every name but its inputs and outputs gets the module's as prefix."""
-    batch = torch.export.Dim("batch")
-    shapes = {
-        name: {0: batch} if value.shape[:1] == (EXAMPLE_BATCH,) else {}
-        for name, value in inputs.items()
-    }
-    with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        # The exporter warns of its own internals (deprecations, tracing); the checker judges.
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=tuple(shapes.values()),
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise OnnxExportError(f"torch exported nothing for {type(module).__name__}")
-    proto = program.model_proto
-    found = {entry.domain: entry.version for entry in proto.opset_import}
-    if proto.functions or found.get("") != opset:
-        raise OnnxExportError(
-            f"torch exported {type(module).__name__} with operator sets {found} and "
-            f"{len(proto.functions)} functions, expected plain operators of set {opset}; "
-            "change export.opset"
-        )
-    return _prefixed(
-        proto.graph, f"{type(module).__name__.strip('_').lower()}.", {*inputs, *outputs}
-    )
-
-
-def _prefixed(graph: onnx.GraphProto, prefix: str, keep: set[str]) -> _Part:
-    def rename(names: Iterable[str]) -> list[str]:
-        return [name if name in keep or not name else prefix + name for name in names]
-
-    for node in graph.node:
-        if any(attribute.HasField("g") for attribute in node.attribute):
-            raise OnnxExportError(f"node {node.name} ({node.op_type}) holds a graph of its own")
-        node.name = prefix + node.name
-        node.input[:], node.output[:] = rename(node.input), rename(node.output)
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    for tensor in graph.initializer:
-        tensor.name = prefix + tensor.name
-        tensor.ClearField("metadata_props")
-        tensor.ClearField("doc_string")
-    return _Part(list(graph.node), list(graph.initializer))
-
-
-def _split(
-    nodes: list[onnx.NodeProto], source: str
-) -> tuple[list[onnx.NodeProto], list[onnx.NodeProto]]:
-    """Nodes that do not depend on a value, and those that do, each in their order."""
-    dependent = {source}
-    before: list[onnx.NodeProto] = []
-    after: list[onnx.NodeProto] = []
-    for node in nodes:
-        late = not dependent.isdisjoint(node.input)
-        (after if late else before).append(node)
-        if late:
-            dependent.update(node.output)
-    return before, after
+def _unrolled(parts: _Parts) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """The step once for each of K, over the same weights; rows of the tables are constants."""
+    tables = {name: numpy_helper.to_array(tensor) for name, tensor in parts.tables.items()}
+    made = {name for node in parts.step.nodes for name in node.output}
+    nodes, rows, chunk = [], [], "noise"
+    for index in range(parts.num_steps):
+        prefix = f"step_{index}."
+        names = {name: prefix + name for name in made} | {"chunk": chunk}
+        for table, array in tables.items():
+            names[ROWS[table]] = prefix + ROWS[table]
+            rows.append(numpy_helper.from_array(array[index], prefix + ROWS[table]))
+        chunk = "denoised" if index == parts.num_steps - 1 else prefix + "next_chunk"
+        names["next_chunk"] = chunk
+        nodes += [renamed(node, names, prefix + node.name) for node in parts.step.nodes]
+    return nodes, rows
 
 
 def _value(name: str, *shape: str | int) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-class _quiet:  # noqa: N801 - reads as a statement
-    """Raises the level of some loggers for a while."""
-
-    def __init__(self, *names: str) -> None:
-        self._loggers = [logging.getLogger(name) for name in names]
-        self._levels = [logger.level for logger in self._loggers]
-
-    def __enter__(self) -> None:
-        for logger in self._loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self._loggers, self._levels, strict=True):
-            logger.setLevel(level)

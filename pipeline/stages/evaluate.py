@@ -16,13 +16,14 @@ from pipeline.data.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation import plots
 from pipeline.evaluation.draw import draw_trials
+from pipeline.evaluation.drivers import Driver, compare_drivers, load_drivers
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
 from pipeline.evaluation.grasps import grasp_summary, lifted
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.report import Findings, write_report
 from pipeline.evaluation.results import ClosedLoop, judge, write_table, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
-from pipeline.evaluation.rollout import Loop, Observations, Predict
+from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.smoothness import execution_summary
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
@@ -64,9 +65,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     policy.layout.require(layout, str(model), "params.yaml")
     rate_hz = _rate(policy.bundle.config["rate_hz"], model, dataset, data)
 
-    def predict(obs: Observations, noise: Observations) -> Array:
-        return policy.predict(obs, noise).cpu().numpy()
-
+    predict, drivers = load_drivers(policy, params)
     robot = RobotModel.from_params(params.robot)
     console.print(f"Open loop on {data}")
     open_loop = compare(
@@ -97,6 +96,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             plots.robustness(folder / "plots" / "robustness.png", outcomes)
         metrics = {
             **_metrics(trials, results, open_loop, failures),
+            "backends": _backends(drivers, loop, results["policy"], trials, params),
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
             **grasps,
@@ -108,6 +108,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         )
         write_report(folder, found)
     _print(results, open_loop)
+    _print_backends(metrics["backends"])
     _print_robustness(outcomes)
     for row in grasps.values():
         console.print(
@@ -145,6 +146,20 @@ def _drive(
     return {
         name: judge(rollout, trials, checker, params.task) for name, rollout in rollouts.items()
     }
+
+
+def _backends(
+    drivers: list[Driver], loop: Loop, first: ClosedLoop, trials: Trials, params: Params
+) -> dict[str, Any]:
+    """The entry `backends` of metrics.json: the same trials and noise by each backend."""
+    checker = CollisionChecker(params.robot, params.task)
+    steps = first.rollouts.command.shape[1]
+
+    def run(predict: Predict) -> ClosedLoop:
+        rollouts = loop.run(predict, trials, steps, params.evaluate.seed)
+        return judge(rollouts, trials, checker, params.task)
+
+    return compare_drivers(drivers, first, run)
 
 
 def _robustness(suite: Suite) -> list[Outcome]:
@@ -245,6 +260,27 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
         f"{summary['joint_rmse_deg']:.2f}°, gripper {summary['ee_rmse_mm']:.1f} mm and "
         f"{summary['ee_rmse_deg']:.2f}° (root mean squares)"
     )
+
+
+def _print_backends(backends: dict[str, Any]) -> None:
+    table = Table(title="The same by each backend, %", title_justify="left", box=SIMPLE_HEAD)
+    for heading in ("", "team", "strict", "interval", "free", "median mm", "furthest apart"):
+        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
+    for name, row in backends.items():
+        if row["status"] != "driven":
+            console.print(f"{name} did not drive: {row['reason']}")
+            continue
+        low, high = row["ci95_strict"]
+        table.add_row(
+            name,
+            f"{row['success_team'] * 100:.1f}",
+            f"{row['success_strict'] * 100:.1f}",
+            f"{low * 100:.1f}–{high * 100:.1f}",
+            f"{row['success_collision_free'] * 100:.1f}",
+            f"{row['error_mm_median']:.1f}",
+            f"{row['max_joint_difference_rad']:.1e} rad",
+        )
+    console.print(table)
 
 
 def _print_robustness(outcomes: list[Outcome]) -> None:

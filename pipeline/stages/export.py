@@ -14,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
+from pipeline.delivery import ExportParams
 from pipeline.errors import PipelineError
-from pipeline.params import ExportParams, Params
+from pipeline.params import Params
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import load_bundle
 from pipeline.policy.engine import Check, EngineReport, build_engines
+from pipeline.policy.engine_store import BuildOptions
 from pipeline.policy.onnx import export_onnx
 from pipeline.policy.policy import DiffusionPolicy
 from pipeline.policy.runtime import Deployment, Execution
@@ -60,11 +62,14 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
             **{f"{k}_version": v for k, v in versions("torch", "onnx").items()},
         }
         started = time.perf_counter()
-        export_onnx(bundle, graph, params.export.opset, metadata)
+        export_onnx(
+            bundle, graph, params.export.opset, metadata, params.export.unrolled,
+            params.export.precision,
+        )  # fmt: skip
         seconds = time.perf_counter() - started
         runtime = OnnxRuntimePolicy(graph, threads=1)
         obs, noise = _inputs(bundle.examples.numpy(), runtime, max(PARITY_BATCHES))
-        parity = _parity(policy, runtime, obs, noise, params.export.parity_rad)
+        parity = _parity(policy, runtime, obs, noise, params.export)
         calls = params.export.latency_calls
         torch_ms = _latency(lambda: policy.predict(obs[:1], noise=noise[:1]), calls)
         runtime_ms = _latency(lambda: runtime.predict(obs[:1], noise[:1]), calls)
@@ -72,8 +77,9 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         engines = []
         console.print("Building TensorRT engines")
         for report in build_engines(
-            graph, folder / "engines", params.export.targets, params.export.batch, check
-        ):
+            graph, folder / "engines", params.export.targets, params.export.batch, check,
+            BuildOptions(params.export.version_compatible, params.export.hardware_compatible),
+        ):  # fmt: skip
             _require_engine_parity(report, params.export.engine_parity_rad)
             engines.append(report)
         content = {
@@ -112,13 +118,17 @@ def _parity(
     runtime: OnnxRuntimePolicy,
     obs: Float32,
     noise: Float32,
-    limit_rad: float,
+    params: ExportParams,
 ) -> dict[str, Any]:
     """Largest difference between ONNX Runtime and torch, by batch size.
 
     Raises:
         ParityError: it exceeds the limit.
     """
+    half = params.precision == "float16"
+    key, limit_rad = (
+        ("half_parity_rad", params.half_parity_rad) if half else ("parity_rad", params.parity_rad)
+    )
     largest = {}
     for batch in PARITY_BATCHES:
         expected = policy.predict(obs[:batch], noise=noise[:batch]).numpy()
@@ -127,7 +137,7 @@ def _parity(
     worst = max(largest.values())
     if not worst <= limit_rad:
         raise ParityError(
-            f"policy.onnx differs from torch by {worst:.2e} rad, export.parity_rad allows "
+            f"policy.onnx differs from torch by {worst:.2e} rad, export.{key} allows "
             f"{limit_rad:.2e} (by batch size: {largest}); it was not written"
         )
     return {"max_abs_rad": largest, "limit_rad": limit_rad, "passed": True}

@@ -1,0 +1,210 @@
+"""Measure latency: every backend and network alike, or a served policy under load.
+
+Networks are untrained: how long a chunk takes does not depend on what the weights are.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from pipeline.errors import PipelineError
+from pipeline.kinematics import Geometry
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.policy.bundle import Bundle, make_config, save_bundle
+from pipeline.policy.load import BACKENDS, load_policy
+from pipeline.policy.load_test import direct_calls, under_load
+from pipeline.policy.model import PolicyModel
+from pipeline.policy.onnx import export_onnx
+from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.timing import Subject, Timing, time_backends
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.model import RobotModel
+from pipeline.run import console, versions, write_json
+
+RATE_HZ = 30.0
+CLIENTS = (1, 10, 100)
+NETWORKS = ("mlp", "unet", "transformer")
+Variants = list[tuple[str, bool, str]]
+VARIANTS: Variants = [
+    ("onnxruntime unrolled", True, "float32"),
+    ("onnxruntime float16", False, "float16"),
+]
+
+
+class BenchError(PipelineError):
+    """There is nothing of that name to measure."""
+
+
+def run(params: Params, what: str, out: Path, calls: int, model: Path | None = None) -> None:
+    """Measure, write `out`/inference.json or serve.json, print a table.
+
+    Args:
+        params: networks, and what the graph carries.
+        what: inference or serve.
+        out: folder, made where it is missing.
+        calls: that are timed, by each backend or by each client.
+        model: folder of export, for serve; None for an untrained default policy.
+
+    Raises:
+        BenchError: there is nothing of that name to measure.
+    """
+    known = {"inference": inference, "serve": serve}
+    if what not in known:
+        raise BenchError(f"bench {what!r} is unknown; known: {', '.join(known)}")
+    out.mkdir(parents=True, exist_ok=True)
+    known[what](params, out, calls, model)
+
+
+def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> None:
+    """Every network by every backend, one observation a call, on one thread and on all.
+
+    Args:
+        params: all parameters.
+        out: folder.
+        calls: of each backend.
+    """
+    cores = os.cpu_count() or 1
+    result: dict[str, Any] = {"machine": machine(), "calls": calls, "networks": {}}
+    picture: dict[str, dict[str, Timing]] = {}
+    for network in NETWORKS:
+        chosen = params.override("policy", network=network)
+        result["networks"][network] = by_threads = {}
+        with _exported(chosen, VARIANTS) as subjects:
+            for threads in sorted({1, cores}):
+                load = os.getloadavg()[0]
+                timings = time_backends(subjects, calls, threads)
+                if threads == 1:
+                    picture[network] = timings
+                rows = {name: timing.summary() for name, timing in timings.items()}
+                by_threads[f"{threads} threads" if threads > 1 else "1 thread"] = {
+                    "load_average": [round(load, 2), round(os.getloadavg()[0], 2)],
+                    "backends": rows,
+                }
+                _show(network, threads, rows)
+        write_json(out / "inference.json", result)
+    _jitter(out / "inference.png", picture)
+
+
+def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> None:
+    """Round trips beside direct calls, for 1, 10 and 100 robots at 30 Hz.
+
+    Args:
+        params: all parameters.
+        out: folder.
+        calls: direct ones, and of all clients together at least.
+        model: folder of export; None for an untrained default policy.
+    """
+    with _exported(params, []) as subjects:
+        subject = subjects["onnxruntime"]
+        deployment = Deployment.from_json(subject.deployment, "params.yaml")
+        policy = load_policy(model or subject.path, "onnxruntime", deployment=deployment)
+    home = {
+        field.kind: np.zeros(field.size) for field in policy.layout.state
+        if field.kind in ("joint_pos", "object_pos", "object_axis")
+    }  # fmt: skip
+    home["object_axis"][-1] = 1.0
+    direct = Timing(ms=direct_calls(policy, home, calls)).summary()
+    rows = []
+    for clients in CLIENTS:
+        each = max(calls // clients, 60)
+        load = os.getloadavg()[0]
+        trips = under_load(policy, home, clients, each, RATE_HZ).summary()
+        rows.append({**trips, "load_average": round(load, 2)})
+        console.print(
+            f"{clients} clients at {RATE_HZ:g} Hz: median {trips['median_ms']} ms, 99 % below "
+            f"{trips['p99_ms']} ms, most {trips['max_ms']} ms; {trips['late']} of "
+            f"{trips['calls']} late, {trips['errors']} errors"
+        )
+    console.print(f"direct: median {direct['median_ms']} ms, 99 % below {direct['p99_ms']} ms")
+    write_json(out / "serve.json", {"machine": machine(), "direct": direct, "served": rows})
+
+
+@contextmanager
+def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]]:
+    """An untrained policy as a checkpoint and as graphs, in a folder that goes afterwards."""
+    layout, robot = Layout.from_params(params), RobotModel.from_params(params.robot)
+    geometry = Geometry(kinematic_chain(robot), params.task.object_length_m / 2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        weights = PolicyModel(params.policy, layout, geometry).state_dict()
+    config = make_config(params.policy, layout, geometry, RATE_HZ)
+    examples = torch.zeros(1, params.policy.n_obs_steps, layout.state_dim)
+    bundle = Bundle(weights, weights, config, {}, layout, examples)
+    text = Deployment(Execution(**params.execution.model_dump()), robot.limits).to_json()
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, graph = Path(folder, "model.pt"), Path(folder, "policy.onnx")
+        save_bundle(checkpoint, bundle)
+        export_onnx(bundle, graph, params.export.opset, {"deployment": text})
+        subjects = {
+            name: Subject(name, checkpoint if name == "torch" else graph, text)
+            for name in reversed(BACKENDS)
+        }
+        for number, (name, unrolled, precision) in enumerate(variants):
+            other = Path(folder, f"variant_{number}.onnx")
+            export_onnx(
+                bundle, other, params.export.opset, {}, unrolled,
+                "float16" if precision == "float16" else "float32",
+            )  # fmt: skip
+            subjects[name] = Subject("onnxruntime", other, text)
+        yield subjects
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "versions": versions("torch", "onnxruntime", "numpy", "tensorrt-rtx", "tensorrt"),
+    }
+
+
+def _show(network: str, threads: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    title = f"{network}, {threads} thread{'s' if threads > 1 else ''}, batch 1"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    headings = ("", "median ms", "99 % ms", "most ms", "of torch", "load s", "MB")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
+    torch_ms = rows["torch"].get("median_ms")
+    for name, row in rows.items():
+        if row["status"] != "run":
+            table.add_row(name, *"–––", "–", "–", "–")
+            continue
+        share = f"{row['median_ms'] / torch_ms:.2f}" if torch_ms else "–"
+        table.add_row(
+            name, f"{row['median_ms']:.2f}", f"{row['p99_ms']:.2f}", f"{row['max_ms']:.2f}",
+            share, f"{row['load_s']:.2f}", f"{row['peak_rss_mb']:.0f}",
+        )  # fmt: skip
+    console.print(table)
+
+
+def _jitter(path: Path, timings: Mapping[str, Mapping[str, Timing]]) -> None:
+    """Each call's time, one panel a network: calls in their order, log scale."""
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(1, len(timings), figsize=(4 * len(timings), 3.2), squeeze=False)
+    for axes, (network, found) in zip(panels[0], timings.items(), strict=True):
+        for name, timing in found.items():
+            if timing.reason is None:
+                axes.plot(timing.ms, ".", markersize=1.5, label=name)
+        axes.set(yscale="log", title=network, xlabel="call", ylabel="ms")
+        axes.legend(fontsize=7, markerscale=5)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
