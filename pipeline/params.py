@@ -46,6 +46,7 @@ class CollectParams(Section):
     ik: Literal["nearest", "random"]
     ik_seeds: PositiveInt
     clearance_m: NonNegative
+    object_clearance_m: NonNegative
     collision_resolution: Annotated[float, Field(gt=0, le=1)]
     planning_checks: PositiveInt
     planning_attempts: PositiveInt

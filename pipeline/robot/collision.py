@@ -27,13 +27,20 @@ class CollisionChecker:
     The object stands still in the base frame; every link may touch it, gripper and fingers too.
     """
 
-    def __init__(self, robot: RobotParams, task: TaskParams, clearance_m: float = 0.0):
+    def __init__(
+        self,
+        robot: RobotParams,
+        task: TaskParams,
+        clearance_m: float = 0.0,
+        object_clearance_m: float = 0.0,
+    ) -> None:
         """Build the scene.
 
         Args:
             robot: description files and base link.
             task: size of the object, height of the table, obstacles.
-            clearance_m: by how much obstacles and object are made larger on every side.
+            clearance_m: by how much obstacles are made larger on every side.
+            object_clearance_m: the same for the object.
 
         Raises:
             ModelError: URDF or SRDF is missing or unreadable, or the URDF has no collision shapes.
@@ -61,7 +68,7 @@ class CollisionChecker:
             )
         # A capsule's length leaves out its round ends; the object keeps its whole length.
         straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
-        capsule = coal.Capsule(task.object_radius_m + clearance_m, straight)
+        capsule = coal.Capsule(task.object_radius_m + object_clearance_m, straight)
         self._object = self._add(task.object, capsule, pin.SE3.Identity())
         self._scene.addAllCollisionPairs()
         if not robot.srdf.is_file():

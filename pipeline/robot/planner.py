@@ -82,7 +82,9 @@ class Planner:
         Raises:
             ModelError: the robot's description does not fit.
         """
-        self.checker = CollisionChecker(robot, task, collect.clearance_m)
+        self.checker = CollisionChecker(
+            robot, task, collect.clearance_m, collect.object_clearance_m
+        )
         self.model = self.checker.model
         self._task, self._collect = task, collect
         self._ik = InverseKinematics(self.model, collect.ik_seeds)

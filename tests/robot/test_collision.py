@@ -141,3 +141,15 @@ def test_the_quick_check_agrees_with_every_pair(
     position = np.array([0.4, y_m, 0.3])
     collides = barred.collides(joint_pos, position, UP)
     assert collides == (barred.touching(joint_pos, position, UP) is not None)
+
+
+@pytest.mark.parametrize(("clearance_m", "hits"), [(0.0, False), (0.005, False), (0.03, True)])
+def test_the_object_s_clearance_makes_it_larger(
+    params: Params, clearance_m: float, hits: bool
+) -> None:
+    checker = CollisionChecker(params.robot, params.task, object_clearance_m=clearance_m)
+    home = checker.model.home
+    tcp = checker.model.tcp(home)
+    x, z = tcp.rotation[:, 0], tcp.rotation[:, 2]
+    off_centre = tcp.translation + 0.035 * x + z * params.task.object_length_m / 2
+    assert checker.collides(home, off_centre, -z) == hits
