@@ -223,7 +223,7 @@ class ForwardKinematics:
         place += _turned(turn, self._tip)
         turn = self._tip_turn @ turn
         turn *= np.where(self._home @ turn < 0, -1.0, 1.0)
-        return np.concatenate([place, turn]).T
+        return np.ascontiguousarray(np.concatenate([place, turn]).T)
 
 
 class _Step:

@@ -30,6 +30,7 @@ _CHUNK_ROWS = 65536
 _LEVEL = 1
 _PROVENANCE = "meta/provenance"
 _CHUNK_BYTES = 1 << 20
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 _SAMPLE_ARRAYS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose")
 
 
@@ -68,7 +69,7 @@ class EpisodeWriter:
         self._ends.append(self._rows + self._pending_rows - self._written)
         self._objects.frombytes(episode.object_pos.tobytes())
         self._objects.frombytes(episode.object_axis.tobytes())
-        self._lines += json.dumps(episode.provenance.to_dict(), ensure_ascii=False).encode()
+        self._lines += _ENCODER.encode(episode.provenance.to_dict()).encode()
         self._lines += b"\n"
         if len(self._lines) >= _CHUNK_BYTES:
             self._flush_lines(_CHUNK_BYTES)

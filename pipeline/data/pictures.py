@@ -61,7 +61,8 @@ def _edges(values: NDArray[np.generic]) -> NDArray[np.float64]:
     if np.issubdtype(values.dtype, np.integer):
         low, high = int(values.min()), int(values.max())
         step = max(1, -(-(high - low + 1) // _BARS))
-        return np.arange(low, high + step + 1, step) - 0.5
+        whole: NDArray[np.float64] = np.arange(low, high + step + 1, step, dtype=np.float64)
+        return whole - 0.5
     number = len(np.histogram_bin_edges(values, "auto")) - 1 if np.ptp(values) > 0 else 1
     edges: NDArray[np.float64] = np.histogram_bin_edges(values, min(number, _BARS))
     return edges
