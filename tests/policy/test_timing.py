@@ -38,12 +38,16 @@ def test_backends_are_timed_and_absent_ones_say_why(
     assert "needs a checkpoint" in found["eager"].summary()["reason"]
 
 
-def test_a_child_that_ends_is_named(exported: tuple[Bundle, Path]) -> None:
+def test_a_child_that_ends_is_named(exported: tuple[Bundle, Path], deployment: str) -> None:
     broken = {"graph": Subject("onnxruntime", exported[1], "no json")}
     found = time_backends(broken, calls=1, threads=1)
     assert "metadata `deployment` is broken" in str(found["graph"].reason)
     with pytest.raises(TimingError, match="ended with 1 and no answer"):
-        time_backends({"none": Subject("onnxruntime", exported[1], None)}, 1, 1)  # type: ignore[arg-type]
+        time_backends(
+            {"graph": Subject("onnxruntime", exported[1], deployment)},
+            1,
+            "many",  # type: ignore[arg-type]
+        )
 
 
 @given(st.integers(0, 1000))
