@@ -10,10 +10,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) show tensorboard lint types test check bench bench-train lock clean
+.PHONY: help setup repro $(STAGES) show tensorboard lint types test check engine bench bench-inference bench-train lock clean
 
 help: ## print this help
-	@grep -hE '^[a-z $$()A-Z]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
+	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
 	| awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 $(STAMP): requirements.in constraints.txt
@@ -44,6 +44,12 @@ test: $(STAMP) ## run the tests
 	python -m pytest -q -n 2 --dist loadfile
 
 check: lint types test ## lint, types and tests
+
+engine: $(STAMP) ## build TensorRT engines of artifacts/export for the GPU at hand; says so if there is none
+	python -m pipeline.policy.engine $(ARGS)
+
+bench-inference: $(STAMP) ## measure every backend and network, and a served policy under load
+	python -m pipeline bench inference && python -m pipeline bench serve
 
 bench: $(STAMP) ## measure what each part of the recipe is worth; ARGS="--epochs 5 --pens 200"
 	python -m bench.ablation $(ARGS)

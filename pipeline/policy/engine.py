@@ -7,6 +7,7 @@ want of a driver becomes a line of the report. An engine that did not run is cal
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -16,8 +17,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.policy.child import call_worker, find_gpus
-from pipeline.policy.engine_store import BuildOptions, build, engine_name
+from pipeline.policy.child import Gpu, call_worker, find_gpus
+from pipeline.policy.engine_store import (
+    BuildOptions,
+    EngineStoreError,
+    build,
+    default_cache,
+    engine_name,
+    fitting_engine,
+    library_version,
+)
 
 Float32 = NDArray[np.float32]
 
@@ -105,6 +114,34 @@ def build_engines(
             yield _run(backend, target, file, check, answer)
 
 
+def build_here(graph: Path, cache: Path) -> list[EngineReport]:
+    """Have an engine of each library for the GPU at hand: the one that fits, or a new one.
+
+    Args:
+        graph: policy.onnx; engines are looked for beside it.
+        cache: where new ones go, and where `load_policy` finds them.
+    """
+    gpus, reason = find_gpus()
+    found = []
+    for backend in ("tensorrt", "tensorrt-rtx"):
+        version, absent = library_version(backend)
+        if not gpus:
+            found.append(EngineReport(backend, None, "skipped", f"no GPU is at hand: {reason}"))
+        elif version is None:
+            found.append(EngineReport(backend, gpus[0].capability, "skipped", absent))
+        else:
+            found.append(_fitting(graph, backend, version, gpus[0], cache))
+    return found
+
+
+def _fitting(graph: Path, backend: str, version: str, gpu: Gpu, cache: Path) -> EngineReport:
+    try:
+        engine = fitting_engine(graph, backend, version, gpu, cache)
+    except EngineStoreError as error:
+        return EngineReport(backend, gpu.capability, "failed", str(error), version)
+    return EngineReport(backend, gpu.capability, "built", version=version, file=str(engine))
+
+
 def _run(
     backend: str,
     target: str | None,
@@ -123,3 +160,26 @@ def _run(
         with np.load(outputs) as arrays:
             difference = float(np.abs(arrays["action"] - check.action).max())
     return EngineReport(backend, target, "built and run", max_abs_rad=difference, **built)
+
+
+def main(folder: Path) -> int:
+    """`python -m pipeline.policy.engine FOLDER`: engines for the GPU at hand, a line each.
+
+    Args:
+        folder: of stage export.
+
+    Returns:
+        Exit status: 0 where there is an engine.
+    """
+    graph = folder / "policy.onnx"
+    if not graph.is_file():
+        print(f"error: {graph}: no such file; run `python -m pipeline export` first")
+        return 1
+    reports = build_here(graph, default_cache())
+    for report in reports:
+        print(f"{report.backend}: {report.status}: {report.reason or report.file}")
+    return 0 if any(report.status == "built" for report in reports) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1] if len(sys.argv) > 1 else "artifacts/export")))

@@ -176,8 +176,8 @@ def machine() -> dict[str, Any]:
 
 def _show(network: str, threads: int, rows: Mapping[str, Mapping[str, Any]]) -> None:
     title = f"{network}, {threads} thread{'s' if threads > 1 else ''}, batch 1"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    headings = ("", "median ms", "99 % ms", "most ms", "of torch", "load s", "MB")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0)
+    headings = ("", "median ms", "99 % ms", "most ms", "share", "load s", "MB")
     for heading in headings:
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     torch_ms = rows["torch"].get("median_ms")

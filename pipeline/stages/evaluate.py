@@ -263,8 +263,10 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
 
 
 def _print_backends(backends: dict[str, Any]) -> None:
-    table = Table(title="The same by each backend, %", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("", "team", "strict", "interval", "free", "median mm", "furthest apart"):
+    table = Table(
+        title="The same by each backend, %", title_justify="left", box=SIMPLE_HEAD, padding=0
+    )
+    for heading in ("", "team", "strict", "interval", "free", "median mm", "apart at most"):
         table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
     for name, row in backends.items():
         if row["status"] != "driven":

@@ -10,12 +10,25 @@ import pytest
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.child import find_gpus
-from pipeline.policy.engine import Check, build_engines
+from pipeline.policy.engine import Check, build_engines, build_here, main
 from pipeline.run import sha256_file
 
 needs_rtx = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is for Linux x86-64"
 )
+
+
+@pytest.mark.skipif(bool(find_gpus()[0]), reason="this machine has a GPU")
+def test_without_a_gpu_no_engine_is_built_for_it_and_that_is_said(
+    exported: tuple[Bundle, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = build_here(exported[1], tmp_path / "cache")
+    assert [report.status for report in reports] == ["skipped", "skipped"]
+    assert not (tmp_path / "cache").exists()
+    assert main(exported[1].parent) == 1
+    assert "tensorrt-rtx: skipped: no GPU is at hand: no NVIDIA driver" in capsys.readouterr().out
+    assert main(tmp_path) == 1
+    assert "run `python -m pipeline export` first" in capsys.readouterr().out
 
 
 @needs_rtx

@@ -20,6 +20,9 @@ def task(tmp_path: Path, **values: Any) -> dict[str, Any]:
         "batch": [1, 1, 2],
         "obs": [2, 25],
         "noise": [16, 6],
+        "version_compatible": False,
+        "hardware_compatible": False,
+        "timing_cache": None,
         **values,
     }
 

@@ -104,10 +104,21 @@ def test_metrics_say_what_the_contract_says(evaluated: Path) -> None:
     assert metrics["grasp"]["expert"]["success"] == 1.0
 
 
+def test_the_exported_graph_drives_the_same_pens(evaluated: Path) -> None:
+    backends = json.loads((evaluated / "metrics.json").read_text())["backends"]
+    assert list(backends) == ["torch", "onnxruntime"]
+    assert {row["status"] for row in backends.values()} == {"driven"}
+    assert backends["torch"]["max_joint_difference_rad"] == 0.0
+    assert backends["onnxruntime"]["n"] == 4
+    assert backends["onnxruntime"]["max_joint_difference_rad"] < 1e-2
+    report = (evaluated / "report.html").read_text(encoding="utf-8")
+    assert "by each backend" in report
+
+
 def test_without_grasps_and_with_short_rollouts_the_expert_still_arrives(
     small: Params, data: Path, tmp_path: Path
 ) -> None:
-    short = small.override("evaluate", pens=2, rollout_steps=5, grasp_pens=0)
+    short = small.override("evaluate", pens=2, rollout_steps=5, grasp_pens=0, backends=("torch",))
     evaluate.run(short, tmp_path / "out", _checkpoint(small, tmp_path / "m.pt"), data)
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["expert"]["success_strict"] == 1.0
@@ -143,7 +154,9 @@ def test_the_robustness_suite_is_reported(evaluated: Path) -> None:
 
 
 def test_the_robustness_suite_can_be_left_out(small: Params, data: Path, tmp_path: Path) -> None:
-    off = small.override("evaluate", robustness="off", pens=2, rollout_steps=20)
+    off = small.override(
+        "evaluate", robustness="off", pens=2, rollout_steps=20, backends=("torch",)
+    )
     evaluate.run(off, tmp_path / "out", _checkpoint(small, tmp_path / "m.pt"), data)
     assert json.loads((tmp_path / "out/metrics.json").read_text())["robustness"] == {}
     assert not (tmp_path / "out/robustness.csv").exists()

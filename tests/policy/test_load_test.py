@@ -1,0 +1,48 @@
+"""A real server and real clients on loopback; what they wait for is counted, not judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.params import Params
+from pipeline.policy.bundle import Bundle
+from pipeline.policy.load import load_policy
+from pipeline.policy.load_test import RoundTrips, direct_calls, under_load
+from pipeline.policy.runtime import Deployment, Execution, RobotPolicy
+from pipeline.robot.model import RobotModel
+
+SEEN = {
+    "joint_pos": np.zeros(6),
+    "object_pos": np.full(3, 0.3),
+    "object_axis": np.array([0.0, 0.0, 1.0]),
+}
+
+
+@pytest.fixture(scope="module")
+def policy(exported: tuple[Bundle, Path], params: Params) -> RobotPolicy:
+    limits = RobotModel.from_params(params.robot).limits
+    deployment = Deployment(Execution(**params.execution.model_dump()), limits)
+    return load_policy(exported[1], "onnxruntime", deployment=deployment)
+
+
+def test_every_call_of_every_client_is_counted(policy: RobotPolicy) -> None:
+    row = under_load(policy, SEEN, clients=3, calls=5, rate_hz=100.0).summary()
+    assert (row["clients"], row["calls"], row["errors"]) == (3, 15, 0)
+    assert 0 < row["median_ms"] <= row["max_ms"]
+
+
+def test_a_refused_call_is_an_error(policy: RobotPolicy) -> None:
+    bad = {**SEEN, "joint_pos": np.zeros(5)}
+    assert under_load(policy, bad, clients=1, calls=2, rate_hz=100.0).errors == 2
+
+
+def test_direct_calls_are_timed(policy: RobotPolicy) -> None:
+    assert min(direct_calls(policy, SEEN, 4)) > 0
+
+
+def test_a_summary_is_of_all_clients() -> None:
+    row = RoundTrips(2, 30.0, [1.0, 3.0], errors=0, late=1).summary()
+    assert (row["median_ms"], row["late"]) == (2.0, 1)
