@@ -114,7 +114,11 @@ def test_a_second_run_runs_nothing(clone: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "first"),
-    [({"lr": "2e-3"}, "train"), ({"rate_hz": "25.0"}, "dataset"), ({"opset": "19"}, "export")],
+    [
+        ({"lr": "2e-3"}, "train"),
+        ({"rate_hz": "25.0"}, "dataset"),
+        ({"latency_calls": "11"}, "export"),
+    ],
 )
 def test_a_parameter_reruns_its_own_stage_first(
     clone: Path, change: dict[str, str], first: str
