@@ -29,12 +29,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params, load_params
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.training import Trainer, Windows
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
 
@@ -67,8 +66,8 @@ def windows(layout: Layout, params: Params) -> Windows:
 def our_step(params: Params, batch: int) -> tuple[Step, Step, float, int]:
     """A training step, its part outside the network, and the network's operations and weights."""
     layout = Layout.from_params(params)
-    chain = kinematic_chain(RobotModel.from_params(params.robot))
-    model = PolicyModel(params.policy, layout, Geometry(chain, params.task.object_length_m / 2))
+    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
+    model = PolicyModel(params.policy, layout, geometry)
     generator = torch.Generator().manual_seed(0)
     trainer = Trainer(model, params.train, 10**6, generator)
     data = windows(layout, params)

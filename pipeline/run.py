@@ -5,12 +5,10 @@ Knows nothing of robots, data or policies.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
 import shutil
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -32,8 +30,6 @@ console = Console(highlight=False, soft_wrap=True)
 Item = TypeVar("Item")
 MARKER = ".stage"
 """Empty file in every folder that a stage wrote."""
-SHELL = {"cli.py", "__main__.py"}
-"""Modules whose code cannot change a result: they pass parameters on, which are hashed."""
 
 
 class OutputError(PipelineError):
@@ -131,39 +127,6 @@ def write_json(path: Path, data: Any) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
     partial.replace(path)
-
-
-def sha256_file(path: Path) -> str:
-    """Hash of a file's bytes, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_hash(folder: Path) -> str:
-    """Hash of every file below a folder: names and bytes.
-
-    Args:
-        folder: for instance a zarr.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def code_hash() -> str:
-    """Hash of the pipeline's modules that are loaded, without the command line's."""
-    package = Path(__file__).parent
-    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    files = {
-        Path(file)
-        for file in loaded
-        if file is not None and package in Path(file).parents and Path(file).name not in SHELL
-    }
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        digest.update(f"{path.relative_to(package)} {sha256_file(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def state_root(stage: str) -> Path:

@@ -20,8 +20,9 @@ from pipeline.data.harvest import harvest_batches
 from pipeline.data.recording import Source
 from pipeline.data.sources import describe_source
 from pipeline.data.spill import SpillWriter, concerns_messages, is_whole, read_spill, write_spill
+from pipeline.hashing import code_hash, folder_hash
 from pipeline.params import Params
-from pipeline.run import code_hash, folder_hash, versions
+from pipeline.run import versions
 
 _SUFFIX = ".verdicts"
 # Parameters that say how ingest runs, or what is made of the verdicts, not what they are.

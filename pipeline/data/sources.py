@@ -34,9 +34,9 @@ from pipeline.data.recording import Candidate, ObjectPose, RecordingError, Sourc
 from pipeline.data.replay import is_zarr, read_replay
 from pipeline.data.topics import TYPES, choose_topics
 from pipeline.errors import PipelineError
+from pipeline.hashing import sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.run import sha256_file
 
 EXPECTED = (
     "a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, traj_*.npz, a .json or .yaml dump of a "

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.evaluation.results import ClosedLoop
+from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.rollout import Observations, Predict, Rollouts
 from pipeline.metrics import wilson_interval
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.policy.load import load_policy
 from pipeline.policy.onnx import export_onnx
-from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.runtime import Deployment
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
@@ -58,9 +58,8 @@ def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list
     names = params.evaluate.backends
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "policy.onnx"
-        deployment = Deployment(
-            Execution(**params.execution.model_dump()), RobotModel.from_params(params.robot).limits
-        )
+        limits = RobotModel.from_params(params.robot).limits
+        deployment = Deployment.from_params(params.execution, limits)
         if set(names) - {"torch"}:
             export_onnx(
                 policy.bundle, graph, params.export.opset, {"deployment": deployment.to_json()},

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from pipeline import metrics
 from pipeline.data.store import Dataset
 from pipeline.data.windows import episode_rows, episode_starts
-from pipeline.evaluation.results import ClosedLoop
+from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.trials import Trials
 from pipeline.params import FailureParams, TaskParams
 from pipeline.robot.model import RobotModel

@@ -23,9 +23,9 @@ from pipeline.data.store import Dataset
 from pipeline.data.windows import episode_starts
 from pipeline.evaluation import panels
 from pipeline.evaluation.failures import Demonstrations
+from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.plots import STYLE
-from pipeline.evaluation.results import ClosedLoop
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams
 

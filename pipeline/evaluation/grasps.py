@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.results import ClosedLoop
+from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.trials import Trials
 from pipeline.metrics import wilson_interval
 from pipeline.robot.grasp import GraspSimulator

@@ -24,8 +24,8 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation import figures
 from pipeline.evaluation.failures import CLASSES, Demonstrations, Failure, count
 from pipeline.evaluation.film import films
+from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.open_loop import OpenLoop
-from pipeline.evaluation.results import ClosedLoop
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.run import versions

@@ -18,7 +18,8 @@ from pipeline import metrics
 from pipeline.errors import PipelineError
 from pipeline.evaluation.contacts import collided, first_contacts
 from pipeline.evaluation.disturbance import CALM, Disturbance
-from pipeline.evaluation.results import judge, write_table
+from pipeline.evaluation.judge import judge
+from pipeline.evaluation.results import write_table
 from pipeline.evaluation.rollout import Loop, Predict, Rollouts
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline import metrics
 from pipeline.data.store import Dataset
 from pipeline.errors import PipelineError
-from pipeline.evaluation.contacts import collided, first_contacts
+from pipeline.evaluation.judge import judge
 from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.trials import Trials
 from pipeline.params import ExecutionParams, Params
@@ -90,14 +90,7 @@ class Watch:
         train, task = self.params.train, self.params.task
         steps = self.trials.steps(self.loop.policy_hz, train.rollout_least_steps)
         rollouts = self.loop.run(predict, self.trials, steps, train.rollout_seed, start=self.start)
-        error = metrics.reach_error(
-            rollouts.ee_pose,
-            self.trials.object_pos[:, None],
-            self.trials.object_axis[:, None],
-            task.object_length_m,
-        )
-        hits = collided(first_contacts(self.checker, rollouts, self.trials))
-        summary = metrics.closed_loop_summary(error, hits, task)
+        summary = judge(rollouts, self.trials, self.checker, task).summary
         return Score(summary["success_collision_free"], summary["error_mm_median"])
 
 

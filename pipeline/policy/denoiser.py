@@ -76,3 +76,39 @@ class Denoiser(nn.Module, ABC):
             Shape (B, H, A): the clean chunk or the noise, as the network is trained.
         """
         return self.denoise(noisy, self.embed_step(step), self.embed_condition(condition))
+
+
+class EmbeddedDenoiser(Denoiser):
+    """A denoiser whose condition and step each pass through a small network to the same width."""
+
+    def make_embeddings(self, condition_dim: int, step_dim: int, width: int) -> None:
+        """Make both networks, in a subclass's constructor.
+
+        Args:
+            condition_dim: C.
+            step_dim: numbers of the step's encoding.
+            width: E.
+        """
+        self.condition = nn.Sequential(
+            nn.Linear(condition_dim, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+        )
+        self.step = nn.Sequential(
+            StepEncoding(step_dim),
+            nn.Linear(step_dim, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+        )
+
+    def embed_condition(self, condition: Tensor) -> Tensor:
+        """Context (B, E) of a condition (B, C)."""
+        context: Tensor = self.condition(condition)
+        return context
+
+    def embed_step(self, step: Tensor) -> Tensor:
+        """Embedding (B, E) of steps (B,)."""
+        embedding: Tensor = self.step(step)
+        return embedding

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import PipelineError
+from pipeline.hashing import sha256_file
 from pipeline.policy.child import Gpu, call_worker
 
 logger = logging.getLogger(__name__)
@@ -22,16 +23,6 @@ logger = logging.getLogger(__name__)
 
 class EngineStoreError(PipelineError):
     """No engine can be had for this machine."""
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal.
-
-    Args:
-        path: of the file.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def default_cache() -> Path:
@@ -80,7 +71,7 @@ def mismatch(engine: Path, onnx_sha256: str, backend: str, version: str, gpu: Gp
             onnx_sha256,
             "was made from another policy.onnx ({:.8}… instead of {:.8}…)",
         ),
-        "engine_sha256": (file_sha256(engine), "is corrupted (hash {:.8}… expected, {:.8}… found)"),
+        "engine_sha256": (sha256_file(engine), "is corrupted (hash {:.8}… expected, {:.8}… found)"),
     }
     for key, (here, sentence) in wanted.items():
         if known.get(key) != here:
@@ -101,7 +92,7 @@ def fitting_engine(onnx: Path, backend: str, version: str, gpu: Gpu, cache: Path
     Raises:
         EngineStoreError: it cannot be built.
     """
-    digest = file_sha256(onnx)
+    digest = sha256_file(onnx)
     beside = onnx.parent / "engines" / engine_name(backend, gpu.capability)
     problem = mismatch(beside, digest, backend, version, gpu)
     if problem is None:
@@ -199,8 +190,8 @@ def build(
         return answer
     least, usual, most = batch
     sidecar = {
-        "engine_sha256": file_sha256(engine),
-        "onnx_sha256": file_sha256(onnx),
+        "engine_sha256": sha256_file(engine),
+        "onnx_sha256": sha256_file(onnx),
         "backend": backend,
         "version": answer["version"],
         "compute_capability": capability,

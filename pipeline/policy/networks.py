@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.params import PolicyParams
-from pipeline.policy.denoiser import Denoiser, StepEncoding
+from pipeline.policy.denoiser import Denoiser, EmbeddedDenoiser
 from pipeline.policy.transformer import TransformerDenoiser
 from pipeline.policy.unet import UnetDenoiser
 
@@ -38,7 +38,7 @@ class ResidualBlock(nn.Module):
         return hidden + projected
 
 
-class MlpDenoiser(Denoiser):
+class MlpDenoiser(EmbeddedDenoiser):
     """Flat residual MLP over the whole chunk: small enough to train on one CPU core."""
 
     def __init__(self, params: PolicyParams, action_dim: int, condition_dim: int) -> None:
@@ -53,31 +53,9 @@ class MlpDenoiser(Denoiser):
         width, chunk = params.mlp_width, params.horizon * action_dim
         self.chunk_shape = (params.horizon, action_dim)
         self.enter = nn.Linear(chunk, width)
-        self.condition = nn.Sequential(
-            nn.Linear(condition_dim, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-        )
-        self.step = nn.Sequential(
-            StepEncoding(params.step_embedding),
-            nn.Linear(params.step_embedding, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-        )
+        self.make_embeddings(condition_dim, params.step_embedding, width)
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(params.mlp_blocks))
         self.leave = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, chunk))
-
-    def embed_condition(self, condition: Tensor) -> Tensor:
-        """Context (B, width) of a condition (B, C)."""
-        context: Tensor = self.condition(condition)
-        return context
-
-    def embed_step(self, step: Tensor) -> Tensor:
-        """Embedding (B, width) of steps (B,)."""
-        embedding: Tensor = self.step(step)
-        return embedding
 
     def denoise(self, noisy: Tensor, step_embedding: Tensor, context: Tensor) -> Tensor:
         """Prediction (B, H, A); see `Denoiser.denoise`."""

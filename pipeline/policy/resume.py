@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import torch
 
+from pipeline.hashing import code_hash
 from pipeline.policy.bundle import BundleError, write_whole
-from pipeline.run import code_hash
 
 STATE = "state.pt"
 LOCK = "lock"

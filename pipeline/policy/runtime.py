@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,6 +23,9 @@ from pipeline.layout import Layout
 from pipeline.policy.execution import ChunkExecutor, ExecutionReport
 from pipeline.policy.object_filter import ObjectFilter
 from pipeline.policy.observation import ObservationError
+
+if TYPE_CHECKING:
+    from pipeline.params import ExecutionParams
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -69,6 +72,16 @@ class Deployment:
 
     execution: Execution
     limits: JointLimits
+
+    @classmethod
+    def from_params(cls, execution: ExecutionParams, limits: JointLimits) -> Deployment:
+        """What is to be carried by an exported policy.
+
+        Args:
+            execution: the section `execution`.
+            limits: of the arm's joints.
+        """
+        return cls(Execution(**execution.model_dump()), limits)
 
     def to_json(self) -> str:
         """For the metadata of policy.onnx; a joint without end has null for its limits."""

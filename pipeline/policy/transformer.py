@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.params import PolicyParams
-from pipeline.policy.denoiser import Denoiser, NetworkError, StepEncoding
+from pipeline.policy.denoiser import EmbeddedDenoiser, NetworkError
 
 INITIAL_STD = 0.02
 """Spread of position embeddings and of the conditioning's weights at the start: blocks begin near
@@ -80,7 +80,7 @@ class TransformerBlock(nn.Module):
         return projected
 
 
-class TransformerDenoiser(Denoiser):
+class TransformerDenoiser(EmbeddedDenoiser):
     """A diffusion transformer over the steps of the chunk."""
 
     def __init__(self, params: PolicyParams, action_dim: int, condition_dim: int) -> None:
@@ -103,34 +103,12 @@ class TransformerDenoiser(Denoiser):
             )
         self.enter = nn.Linear(action_dim, width)
         self.position = nn.Parameter(INITIAL_STD * torch.randn(1, params.horizon, width))
-        self.condition = nn.Sequential(
-            nn.Linear(condition_dim, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-        )
-        self.step = nn.Sequential(
-            StepEncoding(params.step_embedding),
-            nn.Linear(params.step_embedding, width),
-            nn.SiLU(),
-            nn.Linear(width, width),
-        )
+        self.make_embeddings(condition_dim, params.step_embedding, width)
         self.blocks = nn.ModuleList(
             TransformerBlock(width, heads) for _ in range(params.transformer_layers)
         )
         self.modulation = Modulation(width, 2)
         self.leave = nn.Linear(width, action_dim)
-
-    def embed_condition(self, condition: Tensor) -> Tensor:
-        """Context (B, W) of a condition (B, C)."""
-        context: Tensor = self.condition(condition)
-        return context
-
-    def embed_step(self, step: Tensor) -> Tensor:
-        """Embedding (B, W) of steps (B,)."""
-        embedding: Tensor = self.step(step)
-        return embedding
 
     def denoise(self, noisy: Tensor, step_embedding: Tensor, context: Tensor) -> Tensor:
         """Prediction (B, H, A); see `Denoiser.denoise`."""

@@ -6,7 +6,8 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from pipeline.kinematics import ChainJoint, KinematicChain, Motion, matrix, vector
+from pipeline.kinematics import ChainJoint, Geometry, KinematicChain, Motion, matrix, vector
+from pipeline.params import TaskParams
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
@@ -45,6 +46,16 @@ def kinematic_chain(robot: RobotModel) -> KinematicChain:
         placement = pin.SE3.Identity()
     tip = placement * tcp.placement
     return KinematicChain(tuple(joints), matrix(tip.rotation), vector(tip.translation))
+
+
+def policy_geometry(robot: RobotModel, task: TaskParams) -> Geometry:
+    """What a policy must know of arm and object.
+
+    Args:
+        robot: the arm.
+        task: the object's length; it is grasped at its end.
+    """
+    return Geometry(kinematic_chain(robot), task.object_length_m / 2)
 
 
 def _motion(model: pin.Model, data: pin.Data, index: int) -> tuple[Motion, Array]:

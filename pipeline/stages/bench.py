@@ -20,7 +20,6 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline.errors import PipelineError
-from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
@@ -28,9 +27,9 @@ from pipeline.policy.load import BACKENDS, load_policy
 from pipeline.policy.load_test import direct_calls, under_load
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.onnx import export_onnx
-from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.runtime import Deployment
 from pipeline.policy.timing import Subject, Timing, time_backends
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
 
@@ -136,14 +135,14 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
 def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]]:
     """An untrained policy as a checkpoint and as graphs, in a folder that goes afterwards."""
     layout, robot = Layout.from_params(params), RobotModel.from_params(params.robot)
-    geometry = Geometry(kinematic_chain(robot), params.task.object_length_m / 2)
+    geometry = policy_geometry(robot, params.task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = PolicyModel(params.policy, layout, geometry).state_dict()
     config = make_config(params.policy, layout, geometry, RATE_HZ)
     examples = torch.zeros(1, params.policy.n_obs_steps, layout.state_dim)
     bundle = Bundle(weights, weights, config, {}, layout, examples)
-    text = Deployment(Execution(**params.execution.model_dump()), robot.limits).to_json()
+    text = Deployment.from_params(params.execution, robot.limits).to_json()
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, graph = Path(folder, "model.pt"), Path(folder, "policy.onnx")
         save_bundle(checkpoint, bundle)

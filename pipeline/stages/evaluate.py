@@ -19,9 +19,10 @@ from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.drivers import Driver, compare_drivers, load_drivers
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
 from pipeline.evaluation.grasps import grasp_summary, lifted
+from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.report import Findings, write_report
-from pipeline.evaluation.results import ClosedLoop, judge, write_table, write_tables
+from pipeline.evaluation.results import write_table, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.smoothness import execution_summary

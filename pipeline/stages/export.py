@@ -16,6 +16,7 @@ from rich.table import Table
 
 from pipeline.delivery import ExportParams
 from pipeline.errors import PipelineError
+from pipeline.hashing import sha256_file
 from pipeline.params import Params
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import load_bundle
@@ -23,9 +24,9 @@ from pipeline.policy.engine import Check, EngineReport, build_engines
 from pipeline.policy.engine_store import BuildOptions
 from pipeline.policy.onnx import export_onnx
 from pipeline.policy.policy import DiffusionPolicy
-from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.runtime import Deployment
 from pipeline.robot.model import RobotModel
-from pipeline.run import console, output_folder, sha256_file, versions, write_json
+from pipeline.run import console, output_folder, versions, write_json
 
 PARITY_BATCHES = (1, 3, 64)
 PACKAGES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt")
@@ -56,8 +57,9 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         graph = folder / "policy.onnx"
         console.print("Exporting policy.onnx")
         hashes = {"checkpoint_sha256": sha256_file(checkpoint)}
+        limits = RobotModel.from_params(params.robot).limits
         metadata = {
-            "deployment": _deployment(params).to_json(),
+            "deployment": Deployment.from_params(params.execution, limits).to_json(),
             **hashes,
             **{f"{k}_version": v for k, v in versions("torch", "onnx").items()},
         }
@@ -99,11 +101,6 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         }
         write_json(folder / "export.json", content)
     _show(parity, torch_ms, runtime_ms, engines)
-
-
-def _deployment(params: Params) -> Deployment:
-    execution = Execution(**params.execution.model_dump())
-    return Deployment(execution, RobotModel.from_params(params.robot).limits)
 
 
 def _inputs(examples: Float32, runtime: OnnxRuntimePolicy, batch: int) -> tuple[Float32, Float32]:

@@ -28,20 +28,13 @@ from pipeline.data.shelf import Shelf, fill_shard, make_room, make_shelf, pass_o
 from pipeline.data.sources import count_plans, find_recordings
 from pipeline.data.tally import Tally
 from pipeline.errors import PipelineError
+from pipeline.hashing import sha256_file
 from pipeline.kinematics import ForwardKinematics
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
 from pipeline.robot.workers import available_cores, in_processes
-from pipeline.run import (
-    console,
-    output_folder,
-    sha256_file,
-    state_root,
-    track,
-    versions,
-    write_json,
-)
+from pipeline.run import console, output_folder, state_root, track, versions, write_json
 
 # Recordings with a row of their own in the terminal; report.json has them all.
 _SHOWN = 20

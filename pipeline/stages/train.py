@@ -19,7 +19,7 @@ from pipeline.data.store import Dataset, load_dataset
 from pipeline.data.windows import window_index
 from pipeline.errors import PipelineError
 from pipeline.evaluation.watch import Watch, WatchError
-from pipeline.kinematics import Geometry
+from pipeline.hashing import folder_hash, sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
@@ -41,9 +41,9 @@ from pipeline.policy.workers import (
     torchrun_size,
     worker_device,
 )
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.run import OutputError, console, folder_hash, sha256_file, state_root, write_json
+from pipeline.run import OutputError, console, state_root, write_json
 
 NUM_EXAMPLES = 256
 """Held-out observations that a checkpoint carries; exports are checked on them."""
@@ -157,9 +157,7 @@ def _train(
 
 def _inputs(params: Params, dataset: Dataset, device: torch.device) -> Inputs:
     train, val = (_windows(dataset, split, params, device) for split in ("train", "val"))
-    geometry = Geometry(
-        kinematic_chain(RobotModel.from_params(params.robot)), params.task.object_length_m / 2
-    )
+    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
     weights, shuffling, fixed = seeded_generators(params.train.seed, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.initial_seed())

@@ -16,18 +16,7 @@ from pipeline.data.messages import (
     typestore,
 )
 
-TYPES = typestore().types
-joint_names = st.lists(st.text(st.characters(codec="ascii", exclude_characters="\0"), max_size=9),
-                       min_size=1, max_size=8)  # fmt: skip
-
-
-def header(frame="", sec=0):
-    stamp = TYPES["builtin_interfaces/msg/Time"](sec=sec, nanosec=7)
-    return TYPES["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)
-
-
-def serialize(message, msgtype, little_endian=True):
-    return bytes(typestore().serialize_cdr(message, msgtype, little_endian=little_endian))
+from .ros_messages import TYPES, header, joint_names, serialize
 
 
 def robot_trajectory(names, points, rng, carried=(True, True, False), multi_dof=0):

@@ -17,7 +17,7 @@ from pipeline.evaluation.drivers import (
     in_pieces,
     load_drivers,
 )
-from pipeline.evaluation.results import judge
+from pipeline.evaluation.judge import judge
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
 from pipeline.kinematics import Geometry

@@ -22,7 +22,7 @@ from pipeline.evaluation.failures import (
     joint_distance,
     table,
 )
-from pipeline.evaluation.results import ClosedLoop
+from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation.grasps import grasp_summary, lifted
-from pipeline.evaluation.results import ClosedLoop, judge
+from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params

@@ -13,9 +13,9 @@ import pytest
 
 from pipeline.data.store import Dataset
 from pipeline.evaluation.failures import Demonstrations, classify
+from pipeline.evaluation.judge import judge
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.report import Findings, ReportError, write_report
-from pipeline.evaluation.results import judge
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout

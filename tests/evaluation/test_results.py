@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.evaluation.judge import judge
 from pipeline.evaluation.open_loop import OpenLoop
-from pipeline.evaluation.results import judge, write_tables
+from pipeline.evaluation.results import write_tables
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params

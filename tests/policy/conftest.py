@@ -14,7 +14,7 @@ from pipeline.params import Params, load_params
 from pipeline.policy.bundle import Bundle, make_config
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.onnx import export_onnx
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 
 REPOSITORY = Path(__file__).parents[2]
@@ -49,9 +49,7 @@ def layout(params: Params) -> Layout:
 
 
 def make_geometry(params: Params) -> Geometry:
-    return Geometry(
-        kinematic_chain(RobotModel.from_params(params.robot)), params.task.object_length_m / 2
-    )
+    return policy_geometry(RobotModel.from_params(params.robot), params.task)
 
 
 @pytest.fixture(scope="session")

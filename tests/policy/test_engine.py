@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.hashing import sha256_file
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.child import find_gpus
 from pipeline.policy.engine import Check, build_engines, build_here, main
-from pipeline.run import sha256_file
 
 needs_rtx = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is for Linux x86-64"

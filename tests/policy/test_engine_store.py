@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.hashing import sha256_file
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.child import Gpu
 from pipeline.policy.engine_store import (
@@ -16,7 +17,6 @@ from pipeline.policy.engine_store import (
     build,
     default_cache,
     engine_name,
-    file_sha256,
     fitting_engine,
     library_version,
     mismatch,
@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_one_sentence_and_the_cache_is_used_again(
 ) -> None:
     graph, cache = export / "policy.onnx", export / "cache"
     engine = export / "engines" / engine_name(RTX, "8.6")
-    digest, here, other = file_sha256(graph), Gpu("A", "8.6", "13.0"), Gpu("B", "8.9", "13.0")
+    digest, here, other = sha256_file(graph), Gpu("A", "8.6", "13.0"), Gpu("B", "8.9", "13.0")
     assert mismatch(engine, digest, RTX, version, here) is None
     assert fitting_engine(graph, RTX, version, here, cache) == engine
     assert not cache.exists()
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_one_sentence_and_the_cache_is_used_again(
 
 def test_an_engine_without_its_sidecar_is_not_trusted(export: Path, version: str) -> None:
     engine = export / "engines" / engine_name(RTX, "8.6")
-    gpu, digest = Gpu("A", "8.6"), file_sha256(export / "policy.onnx")
+    gpu, digest = Gpu("A", "8.6"), sha256_file(export / "policy.onnx")
     engine.with_suffix(".json").write_text("{")
     assert "is no JSON" in str(mismatch(engine, digest, RTX, version, gpu))
     engine.with_suffix(".json").unlink()

@@ -17,7 +17,7 @@ from pipeline.policy.bundle import Bundle, save_bundle
 from pipeline.policy.child import find_gpus
 from pipeline.policy.load import load_policy
 from pipeline.policy.onnx import export_onnx
-from pipeline.policy.runtime import Deployment, DeploymentError, Execution
+from pipeline.policy.runtime import Deployment, DeploymentError
 from pipeline.robot.model import RobotModel
 
 REPOSITORY = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ no_gpu = pytest.mark.skipif(bool(find_gpus()[0]), reason="this machine has a GPU
 @pytest.fixture(scope="module")
 def deployment(params: Params) -> Deployment:
     limits = RobotModel.from_params(params.robot).limits
-    return Deployment(Execution(**params.execution.model_dump()), limits)
+    return Deployment.from_params(params.execution, limits)
 
 
 @pytest.fixture(scope="module")

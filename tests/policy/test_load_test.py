@@ -11,7 +11,7 @@ from pipeline.params import Params
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.load import load_policy
 from pipeline.policy.load_test import RoundTrips, direct_calls, under_load
-from pipeline.policy.runtime import Deployment, Execution, RobotPolicy
+from pipeline.policy.runtime import Deployment, RobotPolicy
 from pipeline.robot.model import RobotModel
 
 SEEN = {
@@ -24,7 +24,7 @@ SEEN = {
 @pytest.fixture(scope="module")
 def policy(exported: tuple[Bundle, Path], params: Params) -> RobotPolicy:
     limits = RobotModel.from_params(params.robot).limits
-    deployment = Deployment(Execution(**params.execution.model_dump()), limits)
+    deployment = Deployment.from_params(params.execution, limits)
     return load_policy(exported[1], "onnxruntime", deployment=deployment)
 
 

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.onnx import export_onnx
-from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.runtime import Deployment
 from pipeline.robot.model import RobotModel
 
 REPOSITORY = Path(__file__).parents[2]
@@ -99,7 +99,7 @@ def test_a_wheel_runs_a_policy_where_neither_torch_nor_dvc_nor_pydantic_is(
     # With its dependencies but without an index: pip fails if the extra asks for anything else.
     _pip("--python", python, "install", f"{wheel}[{extra}]")
     limits = RobotModel.from_params(params.robot).limits
-    deployment = Deployment(Execution(**params.execution.model_dump()), limits)
+    deployment = Deployment.from_params(params.execution, limits)
     folder = tmp_path / "export"
     folder.mkdir()
     export_onnx(exported[0], folder / "policy.onnx", 18, {"deployment": deployment.to_json()})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import run
+from pipeline import hashing
 from pipeline.policy.bundle import BundleError
 from pipeline.policy.resume import StateStore, state_key
 
@@ -63,7 +63,7 @@ def test_another_key_is_another_training() -> None:
 
 def test_code_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     before = state_key(1)
-    monkeypatch.setattr(run, "sha256_file", lambda path: "another")
+    monkeypatch.setattr(hashing, "sha256_file", lambda path: "another")
     assert state_key(1) != before
 
 

@@ -37,7 +37,7 @@ def robot(params: Params) -> RobotModel:
 def deployment(params: Params, robot: RobotModel) -> Deployment:
     # With noise, so that tests can see where it comes from.
     execution = params.override("execution", noise_scale=1.0).execution
-    return Deployment(Execution(**execution.model_dump()), robot.limits)
+    return Deployment.from_params(execution, robot.limits)
 
 
 @pytest.fixture(scope="module")

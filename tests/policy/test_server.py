@@ -19,7 +19,7 @@ from pipeline.params import Params
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.client import ClientError, PolicyClient
 from pipeline.policy.load import load_policy
-from pipeline.policy.runtime import Deployment, Execution, RobotPolicy
+from pipeline.policy.runtime import Deployment, RobotPolicy
 from pipeline.policy.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError, is_loopback
 from pipeline.policy.wire import decode, encode
 from pipeline.robot.model import RobotModel
@@ -34,8 +34,8 @@ OBSERVATION = {
 
 @pytest.fixture(scope="module")
 def policy(params: Params, exported: tuple[Bundle, Path]) -> RobotPolicy:
-    execution = Execution(**params.override("execution", noise_scale=1.0).execution.model_dump())
-    deployment = Deployment(execution, RobotModel.from_params(params.robot).limits)
+    execution = params.override("execution", noise_scale=1.0).execution
+    deployment = Deployment.from_params(execution, RobotModel.from_params(params.robot).limits)
     return load_policy(exported[1], "onnxruntime", deployment=deployment)
 
 

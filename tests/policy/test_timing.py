@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle
-from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.runtime import Deployment
 from pipeline.policy.timing import BLOCK, Subject, Timing, TimingError, blocks, time_backends
 from pipeline.robot.model import RobotModel
 
@@ -18,7 +18,7 @@ from pipeline.robot.model import RobotModel
 @pytest.fixture(scope="module")
 def deployment(params: Params) -> str:
     limits = RobotModel.from_params(params.robot).limits
-    return Deployment(Execution(**params.execution.model_dump()), limits).to_json()
+    return Deployment.from_params(params.execution, limits).to_json()
 
 
 def test_backends_are_timed_and_absent_ones_say_why(

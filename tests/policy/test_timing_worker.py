@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle
-from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.runtime import Deployment
 from pipeline.policy.timing_worker import peak_rss_mb, serve
 from pipeline.robot.model import RobotModel
 
 
 def test_it_answers_line_by_line(exported: tuple[Bundle, Path], params: Params) -> None:
     limits = RobotModel.from_params(params.robot).limits
-    text = Deployment(Execution(**params.execution.model_dump()), limits).to_json()
+    text = Deployment.from_params(params.execution, limits).to_json()
     task = {"path": str(exported[1]), "backend": "onnxruntime", "threads": 1, "deployment": text}
     lines = [task, {"calls": 3, "batch": 1}, {"calls": 2, "batch": 4}]
     answers = io.StringIO()

@@ -9,10 +9,10 @@ import pytest
 from rosbags.rosbag2 import Reader
 
 from pipeline.data.messages import typestore
+from pipeline.hashing import sha256_file
 from pipeline.params import Params
 from pipeline.robot.demonstrations import Try
 from pipeline.robot.model import RobotModel
-from pipeline.run import sha256_file
 from pipeline.stages import collect
 
 EPISODES = 5

@@ -13,12 +13,11 @@ import torch
 from pipeline.data.store import create_array, create_group
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.trials import expert_commands
-from pipeline.kinematics import Geometry
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
 from pipeline.policy.model import PolicyModel
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner
 from pipeline.stages import evaluate
@@ -70,7 +69,7 @@ def data(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _checkpoint(params: Params, path: Path, rate_hz: float | None = RATE_HZ) -> Path:
     layout = Layout.from_params(params)
-    geometry = Geometry(kinematic_chain(RobotModel.from_params(params.robot)), 0.06)
+    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = PolicyModel(params.policy, layout, geometry).state_dict()

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.kinematics import Geometry
+from pipeline.hashing import sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import Bundle, BundleError, make_config, save_bundle
 from pipeline.policy.engine import EngineReport
 from pipeline.policy.model import PolicyModel
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.run import sha256_file
 from pipeline.stages import export
 
 
@@ -29,8 +28,7 @@ def small(params: Params) -> Params:
 @pytest.fixture(scope="session")
 def checkpoint(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = Layout.from_params(small)
-    chain = kinematic_chain(RobotModel.from_params(small.robot))
-    geometry = Geometry(chain, small.task.object_length_m / 2)
+    geometry = policy_geometry(RobotModel.from_params(small.robot), small.task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = PolicyModel(small.policy, layout, geometry).state_dict()

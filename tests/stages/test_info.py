@@ -93,16 +93,14 @@ def test_a_recording_is_shown_by_topic(tmp_path, shown, storage):
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     import torch
 
-    from pipeline.kinematics import Geometry
     from pipeline.policy.bundle import Bundle, make_config, save_bundle
     from pipeline.policy.model import PolicyModel
-    from pipeline.robot.chain import kinematic_chain
+    from pipeline.robot.chain import policy_geometry
     from pipeline.robot.model import RobotModel
 
     layout = Layout.from_params(params)
     policy = params.override("policy", mlp_width=16, mlp_blocks=1).policy
-    chain = kinematic_chain(RobotModel.from_params(params.robot))
-    geometry = Geometry(chain, params.task.object_length_m / 2)
+    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
     model = PolicyModel(policy, layout, geometry)
     weights = model.state_dict()
     config = make_config(policy, layout, geometry, 30.0)

@@ -13,16 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config
 from pipeline.policy.client import PolicyClient
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.onnx import export_onnx
-from pipeline.policy.runtime import Deployment, Execution
+from pipeline.policy.runtime import Deployment
 from pipeline.policy.server import ServeError
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.stages import serve
 
@@ -39,13 +38,13 @@ def exported_small(params: Params, tmp_path_factory: pytest.TempPathFactory) -> 
     """A folder as export leaves it, of an untrained policy."""
     small = params.override("policy", mlp_width=32, mlp_blocks=1, step_embedding=16)
     layout, robot = Layout.from_params(small), RobotModel.from_params(small.robot)
-    geometry = Geometry(kinematic_chain(robot), 0.06)
+    geometry = policy_geometry(robot, small.task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         weights = PolicyModel(small.policy, layout, geometry).state_dict()
     config = make_config(small.policy, layout, geometry, 30.0)
     bundle = Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, layout.state_dim))
-    deployment = Deployment(Execution(**small.execution.model_dump()), robot.limits)
+    deployment = Deployment.from_params(small.execution, robot.limits)
     folder = tmp_path_factory.mktemp("export")
     export_onnx(bundle, folder / "policy.onnx", 18, {"deployment": deployment.to_json()})
     return folder

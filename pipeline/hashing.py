@@ -1,0 +1,47 @@
+"""Hashes of files, folders and the code itself. The standard library alone: robots need no more."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+SHELL = {"cli.py", "__main__.py"}
+"""Modules whose code cannot change a result: they pass parameters on, which are hashed."""
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal.
+
+    Args:
+        path: of the file.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_hash(folder: Path) -> str:
+    """Hash of every file below a folder: names and bytes.
+
+    Args:
+        folder: for instance a zarr.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def code_hash() -> str:
+    """Hash of the pipeline's modules that are loaded, without the command line's."""
+    package = Path(__file__).parent
+    loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    files = {
+        Path(file)
+        for file in loaded
+        if file is not None and package in Path(file).parents and Path(file).name not in SHELL
+    }
+    digest = hashlib.sha256()
+    for path in sorted(files):
+        digest.update(f"{path.relative_to(package)} {sha256_file(path)}\n".encode())
+    return digest.hexdigest()
