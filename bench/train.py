@@ -5,8 +5,9 @@
 One CPU thread, made-up data (speed does not depend on its values). For each network and batch, in
 interleaved steps of one run:
 
-- ours: the whole step (gather, perturbation, features, network, optimiser, average);
-- outside: gather, perturbation and features alone, as a share of the step;
+- ours: the whole step (gather, perturbation, features, encoding, noise, then network, optimiser,
+  average); what stands before the network is done for several steps at once and counts by its part;
+- outside: that part, as a share of the step;
 - of the peak: floating-point operations of the network over the best that a 1024 × 1024 product
   reaches here;
 - LeRobot: the same U-Net by its own class in its own step (loss, gradient clipping, Adam as its
@@ -21,6 +22,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -63,8 +65,23 @@ def windows(layout: Layout, params: Params) -> Windows:
     return Windows(state, action, rows + torch.arange(params.policy.n_obs_steps), rows + reach)
 
 
-def our_step(params: Params, batch: int) -> tuple[Step, Step, float, int]:
-    """A training step, its part outside the network, and the network's operations and weights."""
+@dataclass(frozen=True)
+class Ours:
+    """Our training, taken apart."""
+
+    step: Step
+    """On windows that are prepared: loss, gradient, optimiser, average."""
+    prepare: Step
+    """The windows of several steps: gather, perturbation, features, encoding, noise."""
+    steps: int
+    """So many steps share one preparation."""
+    operations: float
+    """Floating-point operations of a step's network."""
+    weights: int
+
+
+def our_step(params: Params, batch: int) -> Ours:
+    """A training step of the network that the parameters say."""
     layout = Layout.from_params(params)
     geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
     model = PolicyModel(params.policy, layout, geometry)
@@ -73,26 +90,25 @@ def our_step(params: Params, batch: int) -> tuple[Step, Step, float, int]:
     data = windows(layout, params)
     model.fit_batches([data.batch(torch.arange(2000))], lambda *pair: pair)
     trainer.ema.load_state_dict(model.state_dict())
-    order, count = data.order(generator), iter(range(10**9))
+    windows_of_block = data.order(generator)[: trainer.block_steps * batch]
+    block, count = trainer.prepare(*data.batch(windows_of_block)), iter(range(10**9))
 
-    def some() -> torch.Tensor:
-        start = next(count) * batch % (len(order) - batch)
-        return order[start : start + batch]
+    def prepare() -> None:
+        trainer.prepare(*data.batch(windows_of_block))
 
-    def whole() -> None:
-        trainer.step(next(count), *data.batch(some()))
-
-    def outside() -> None:
-        obs, _ = trainer.perturb(*data.batch(some()), generator)
-        model.condition(obs)
+    def step() -> None:
+        number = next(count)
+        start = number % trainer.block_steps * batch
+        trainer.step(number, block.part(slice(start, start + batch)))
 
     draws = params.train.noise_draws
     noise, steps = torch.randn(draws * batch, params.policy.horizon, 6), torch.zeros(draws * batch)
     with FlopCounterMode(display=False) as counter:
-        torch.autograd.backward(model.loss(*data.batch(order[:batch]), noise, steps.long()))
+        few = data.batch(windows_of_block[:batch])
+        torch.autograd.backward(model.loss(*few, noise, steps.long()))
     model.zero_grad()
     weights = sum(weight.numel() for weight in model.parameters())
-    return whole, outside, float(counter.get_total_flops()), weights
+    return Ours(step, prepare, trainer.block_steps, float(counter.get_total_flops()), weights)
 
 
 def lerobot_step(params: Params, batch: int) -> tuple[Step, int] | None:
@@ -157,11 +173,11 @@ def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
 
 def measure(params: Params, batch: int, rounds: int) -> dict[str, Any]:
     """One row of the table."""
-    whole, outside, operations, weights = our_step(params, batch)
+    ours = our_step(params, batch)
     left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
     steps: dict[str, Step] = {
-        "ours": whole,
-        "outside": outside,
+        "step": ours.step,
+        "prepare": ours.prepare,
         "product": lambda: left @ right,
     }
     theirs = lerobot_step(params, batch) if params.policy.network == "unet" else None
@@ -169,16 +185,18 @@ def measure(params: Params, batch: int, rounds: int) -> dict[str, Any]:
         steps["lerobot"] = theirs[0]
     times = interleaved(steps, rounds)
     least = {name: min(found) for name, found in times.items()}
+    outside = least["prepare"] / ours.steps
+    whole = least["step"] + outside
     peak = 2 * 1024**3 / least["product"]
     samples = batch * params.train.noise_draws
     row: dict[str, Any] = {
-        "parameters": weights,
+        "parameters": ours.weights,
         "noise_draws": params.train.noise_draws,
-        "samples_per_s": samples / least["ours"],
-        "outside_share": least["outside"] / least["ours"],
-        "gflop_per_s": operations / least["ours"] / 1e9,
+        "samples_per_s": samples / whole,
+        "outside_share": outside / whole,
+        "gflop_per_s": ours.operations / whole / 1e9,
         "peak_gflop_per_s": peak / 1e9,
-        "share_of_peak": operations / least["ours"] / peak,
+        "share_of_peak": ours.operations / whole / peak,
         "seconds_least": least,
         "seconds_median": {name: float(np.median(found)) for name, found in times.items()},
     }
@@ -223,7 +241,8 @@ def main() -> None:
         for batch in BATCHES:
             # One draw for the U-Nets, as LeRobot has; the recipe's two for the default.
             draws = base.train.noise_draws if changes["network"] == "mlp" else 1
-            params = base.override("policy", **changes).override("train", noise_draws=draws)
+            params = base.override("policy", **changes)
+            params = params.override("train", noise_draws=draws, batch_size=batch)
             large = max(params.policy.unet_channels) > 500 and changes["network"] == "unet"
             quick = changes["network"] == "mlp"
             rounds = 2 if large else options.steps * (10 if quick else 1)

@@ -20,7 +20,8 @@ REPOSITORY = Path(__file__).parents[1]
 def params() -> Params:
     """The repository's own parameters, with its paths made absolute."""
     loaded = load_params(REPOSITORY / "params.yaml")
-    # Tests leave nothing below the repository.
-    return loaded.override("ingest", cache_gb=0.0).override(
+    # Tests leave nothing below the repository, and share its cores.
+    quiet = loaded.override("ingest", cache_gb=0.0).override("train", threads=1)
+    return quiet.override(
         "robot", urdf=REPOSITORY / loaded.robot.urdf, srdf=REPOSITORY / loaded.robot.srdf
     )

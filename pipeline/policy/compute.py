@@ -1,4 +1,4 @@
-"""How the arithmetic of training runs: number format, compilation, threads.
+"""How the arithmetic of training runs: number format and compilation.
 
 Nothing here changes what is computed, only in which digits and how fast. What concerns a GPU was
 written by torch's manual and has not been run: no GPU was at hand.
@@ -7,12 +7,9 @@ written by torch's manual and has not been run: no GPU was at hand.
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib.util
-import os
 import shutil
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Literal
 
@@ -23,10 +20,6 @@ from pipeline.errors import PipelineError
 from pipeline.policy.model import PolicyModel
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-PROBE_STEPS = 8
-"""Steps that are timed for each number of threads; the fastest counts."""
-PROBE_GAIN = 0.9
-"""A larger number of threads must take less than this share of the time of a smaller one."""
 BFLOAT16_CAPABILITY = (8, 0)
 """Compute capability from which a GPU multiplies bfloat16 (NVIDIA Ampere)."""
 LEAST_CAPABILITY = (7, 0)
@@ -103,7 +96,7 @@ def training_loss(
     precision: Literal["auto", "fp32", "bf16"],
     compilation: Literal["auto", "on", "off"],
 ) -> Loss:
-    """`PolicyModel.loss` as it is to be computed on the model's device.
+    """`PolicyModel.denoising_loss` as it is to be computed on the model's device.
 
     Args:
         model: the policy, on its device.
@@ -111,7 +104,7 @@ def training_loss(
         compilation: `train.compile`.
 
     Returns:
-        A function of observations, actions, noise and steps, whose result has a gradient.
+        A function of conditions, encoded actions, noise and steps, whose result has a gradient.
 
     Raises:
         ComputeError: the machine cannot do what is asked.
@@ -119,8 +112,8 @@ def training_loss(
     device = next(model.parameters()).device
     dtype = choose_precision(precision, device)
 
-    def loss(obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
-        return model.loss(obs, action, noise, steps, lambda: autocast(device, dtype))
+    def loss(condition: Tensor, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+        return model.denoising_loss(condition, clean, noise, steps, lambda: autocast(device, dtype))
 
     if not choose_compile(compilation, device):
         return loss
@@ -128,68 +121,9 @@ def training_loss(
     # Two shapes at most, a full batch and an epoch's last: one graph each.
     compiled: Loss = torch.compile(loss, mode=mode, dynamic=False)
 
-    def captured(obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+    def captured(condition: Tensor, clean: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         # A CUDA graph writes its result to the same place in every step.
-        return compiled(obs, action, noise, steps).clone()
+        return compiled(condition, clean, noise, steps).clone()
 
     return captured
-
-
-def thread_choices(cores: int) -> list[int]:
-    """Numbers of threads worth a try: powers of two below the cores, and the cores.
-
-    Args:
-        cores: that this process may use.
-    """
-    return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
-
-
-def fastest(choices: Sequence[int], seconds: Callable[[int], float]) -> int:
-    """The smallest choice that no larger one beats by much.
-
-    Args:
-        choices: rising.
-        seconds: what a step takes with a choice.
-    """
-    best, least = choices[0], seconds(choices[0])
-    for choice in choices[1:]:
-        found = seconds(choice)
-        if found < PROBE_GAIN * least:
-            best, least = choice, found
-    return best
-
-
-def find_threads(model: PolicyModel, obs: Tensor, action: Tensor, draws: int) -> int:
-    """The number of CPU threads with which a step of this network is fastest on this machine.
-
-    A copy of the model is timed: nothing that training depends on moves. The number found depends
-    on what else the machine does, and sums of floats on the number, so a training that must repeat
-    bit for bit names its number.
-
-    Args:
-        model: the policy, on the CPU.
-        obs: a batch of raw observations, shape (B, T, S).
-        action: its actions, rad, shape (B, H, A).
-        draws: noise draws of each observation.
-    """
-    trial = copy.deepcopy(model)
-    shape = (draws * len(obs), *action.shape[1:])
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(shape, generator=generator)
-    steps = torch.randint(trial.params.num_train_steps, shape[:1], generator=generator)
-    before = torch.get_num_threads()
-
-    def seconds(threads: int) -> float:
-        torch.set_num_threads(threads)
-        times = []
-        for _ in range(PROBE_STEPS + 1):
-            started = time.perf_counter()
-            torch.autograd.backward(trial.loss(obs, action, noise, steps))
-            times.append(time.perf_counter() - started)
-        return min(times[1:])
-
-    try:
-        return fastest(thread_choices(len(os.sched_getaffinity(0))), seconds)
-    finally:
-        torch.set_num_threads(before)

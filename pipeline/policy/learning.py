@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from torch import Tensor
 from pipeline.errors import PipelineError
 from pipeline.policy.bundle import BundleError
 from pipeline.policy.curves import CURVE_STEPS, Curves, Record
+from pipeline.policy.feed import Feed, Source
 from pipeline.policy.interruption import StopSignal
+from pipeline.policy.memory import is_out_of_memory
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.resume import StateStore
 from pipeline.policy.selection import Epoch, Score, best_epoch
@@ -32,20 +34,7 @@ SAVING_SHARE = 0.05
 
 
 class LearningError(PipelineError):
-    """The loss is no number any more, or a worker is gone."""
-
-
-class Source(Protocol):
-    """Where batches come from: the order of an epoch, and the windows of a batch."""
-
-    def __len__(self) -> int:
-        """Number of windows, W."""
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The windows of an epoch, shape (W,); the same generator state gives the same order."""
-
-    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
+    """The loss is no number any more, memory ran out, or a worker is gone."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +55,8 @@ class Progress:
     """Steps done."""
     losses: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     """Of the steps of this epoch."""
-    shuffled: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.uint8))
-    """State of the generator from which this epoch's order was drawn."""
+    feed: dict[str, Tensor] = field(default_factory=dict)
+    """What the feed draws this epoch's batches from again."""
     epoch_s: float = 0.0
     """Time spent in this epoch, s."""
     records: list[Record] = field(default_factory=list)
@@ -119,12 +108,12 @@ class Learning:
             store: of the state to resume from.
         """
         self.trainer, self.data, self.judges = trainer, data, judges
+        self.feed = Feed(data, trainer)
         self.out, self.save, self.store = out, save, store
         self.params = trainer.params
-        self.steps = trainer.num_steps // self.params.num_epochs
+        self.steps = self.feed.steps
         """Steps of an epoch."""
         self.progress = Progress()
-        self._order = torch.zeros(0, dtype=torch.int64)
         device = next(trainer.model.parameters()).device
         self._losses = torch.zeros(self.steps, device=device)
         self._session = self._epoch = 0.0
@@ -140,8 +129,7 @@ class Learning:
         self.progress = Progress.from_dict(state["progress"])
         index = len(self.progress.losses)
         self._losses[:index] = torch.from_numpy(self.progress.losses).to(self._losses.device)
-        if index:
-            self._redraw_order()
+        self.feed.resume(self.progress.feed, index)
         if not workers.leads:
             return
         for name, kept in self.progress.files.items():
@@ -160,7 +148,8 @@ class Learning:
             summarise: called after every epoch.
 
         Raises:
-            LearningError: the loss is not finite, or a worker is gone; the last good state is kept.
+            LearningError: the loss is not finite, memory ran out, or a worker is gone; the last
+                good state is kept.
             BundleError: a checkpoint cannot be written.
             SystemExit: a signal asked for the end; the state is kept.
         """
@@ -173,43 +162,36 @@ class Learning:
         self._next_save = time.monotonic() + self.params.state_every_s
         remaining = range(progress.step, self.trainer.num_steps)
         with StopSignal() as stop:
-            for step in track(remaining, "Training", len(remaining)):
-                self._step(step, stop)
-                progress.step = step + 1
-                if progress.step % self.steps == 0 and curves is not None:
-                    self._end_epoch(step, curves)
-                    progress.seconds = time.perf_counter() - self._session
-                    summarise(progress)
-                self._pause(stop)
+            try:
+                for step in track(remaining, "Training", len(remaining)):
+                    self._step(step, stop)
+                    progress.step = step + 1
+                    if progress.step % self.steps == 0 and curves is not None:
+                        self._end_epoch(step, curves)
+                        progress.seconds = time.perf_counter() - self._session
+                        summarise(progress)
+                    self._pause(stop)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise self._exhausted(error) from error
 
     def _step(self, step: int, stop: StopSignal) -> None:
-        workers, generator = self.trainer.workers, self.trainer.generator
-        before = generator.get_state() if workers.size > 1 else None
-        index, size = step % self.steps, self.params.batch_windows
+        index = step % self.steps
         if index == 0:
-            self.progress.shuffled = generator.get_state()
-            self._order = self.data.order(generator)
             self._epoch = time.perf_counter()
-        batch = self.data.batch(self._order[index * size : (index + 1) * size])
+        batch = self.feed.batch(index)
         try:
-            self._losses[index] = self.trainer.step(step, *batch)
+            self._losses[index] = self.trainer.step(step, batch)
         except WorkerError as error:
-            if stop.number and not workers.leads:
+            leads = self.trainer.workers.leads
+            if stop.number and not leads:
                 raise SystemExit(stop.status) from error  # all were told to end: no accident
-            if before is not None:
-                generator.set_state(before)
-            kept = self._save_state() if workers.leads else ""
+            self.feed.take_back()
+            kept = self._save_state() if leads else ""
             raise LearningError(
                 f"{error} in step {step + 1} of {self.trainer.num_steps}{kept}"
             ) from error
-
-    def _redraw_order(self) -> None:
-        """The order of the epoch in whose midst a state was saved."""
-        generator = self.trainer.generator
-        now = generator.get_state()
-        generator.set_state(self.progress.shuffled)
-        self._order = self.data.order(generator)
-        generator.set_state(now)
 
     def _end_epoch(self, step: int, curves: Curves) -> None:
         losses = self._losses.cpu().numpy()
@@ -285,6 +267,7 @@ class Learning:
             raise self._diverged("a weight", progress.step)
         progress.seconds = time.perf_counter() - self._session
         progress.epoch_s = time.perf_counter() - self._epoch
+        progress.feed = self.feed.state_dict()
         state = {"trainer": self.trainer.state_dict(), "progress": progress.to_dict()}
         try:
             self.store.save(state, {kept: self.out / name for name, kept in progress.files.items()})
@@ -301,6 +284,16 @@ class Learning:
         bad = first_not_finite(losses)
         if bad is not None:
             raise self._diverged("the loss", first_step + bad + 1)
+
+    def _exhausted(self, error: RuntimeError) -> LearningError:
+        """The error that says which batch to try; the state saved last stays."""
+        batch, first = self.params.batch_windows, str(error).splitlines()[0]
+        return LearningError(
+            f"{self._losses.device} ran out of memory in step {self.progress.step + 1} of "
+            f"{self.trainer.num_steps} with batches of {batch} windows ({first}). Free memory and "
+            "run the same command again: it goes on from the last saved state; or train afresh "
+            f"with train.batch_size {max(1, batch // 2)} (auto takes what fits)"
+        )
 
     def _diverged(self, what: str, step: int) -> LearningError:
         """The error that says where it happened, after the last good weights are put aside."""

@@ -35,6 +35,15 @@ class MemoryLimitError(PipelineError):
     """A batch does not fit the device."""
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether torch failed for want of memory, on a GPU or on the CPU.
+
+    Args:
+        error: what torch raised.
+    """
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Bytes of tensors that live at once while it is entered, whatever the device.
 

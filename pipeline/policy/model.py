@@ -155,9 +155,31 @@ class PolicyModel(nn.Module):
         Returns:
             A scalar.
         """
-        draws = noise.shape[0] // obs.shape[0]
-        clean = self.codec.encode(action, self.current_joints(obs)).repeat(draws, 1, 1)
-        condition = self.condition(obs)
+        clean = self.codec.encode(action, self.current_joints(obs))
+        return self.denoising_loss(self.condition(obs), clean, noise, steps, precision)
+
+    def denoising_loss(
+        self,
+        condition: Tensor,
+        clean: Tensor,
+        noise: Tensor,
+        steps: Tensor,
+        precision: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
+    ) -> Tensor:
+        """`loss` on what was prepared already: the part of it that has a gradient.
+
+        Args:
+            condition: normalised features, shape (B, C).
+            clean: actions as the codec encodes them, shape (B, H, A).
+            noise: standard normal, shape (D · B, H, A).
+            steps: diffusion steps, integers from 0, shape (D · B,).
+            precision: see `loss`.
+
+        Returns:
+            A scalar.
+        """
+        draws = noise.shape[0] // clean.shape[0]
+        clean = clean.repeat(draws, 1, 1)
         signal, spread = self.signal[steps, None, None], self.noise[steps, None, None]
         noisy = signal * clean + spread * noise
         with precision():

@@ -1,7 +1,8 @@
 """One step of training, the averaged weights, the validation loss. No files, no printing.
 
 Shapes: B windows of a batch, D noise draws of each, T history steps, H horizon, S state numbers,
-A action numbers. The whole data set lies on the device, so that a batch is a gather.
+A action numbers, C numbers of a condition. The whole data set lies on the device: a batch is a
+gather.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pipeline.policy.workers import ALONE, Workers
 
 VALIDATION_BATCH = 4096
 """Windows of one validation batch: bounds memory."""
+BLOCK = 2048
+"""Windows that are prepared together."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,33 @@ class Windows:
         """
         for rows in torch.split(torch.arange(len(self), device=self.device), size):
             yield self.batch(rows)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Windows as the network trains on them, with all chance drawn: only products are left."""
+
+    condition: Tensor
+    """Normalised features, shape (B, C)."""
+    clean: Tensor
+    """Encoded actions, shape (B, H, A)."""
+    noise: Tensor
+    """Standard normal, shape (D, B, H, A)."""
+    steps: Tensor
+    """Diffusion steps, integers from 0, shape (D, B)."""
+
+    def __len__(self) -> int:
+        """Number of windows, B."""
+        return len(self.condition)
+
+    def part(self, windows: slice) -> Prepared:
+        """Some of the windows, nothing copied."""
+        return Prepared(
+            self.condition[windows],
+            self.clean[windows],
+            self.noise[:, windows],
+            self.steps[:, windows],
+        )
 
 
 def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
@@ -154,55 +184,73 @@ class Trainer:
         self._weights: list[Tensor] = list(model.parameters())
         self._averaged: list[Tensor] = list(self.ema.parameters())
 
-    def step(self, step: int, obs: Tensor, action: Tensor) -> Tensor:
+    @property
+    def block_steps(self) -> int:
+        """Steps whose windows are prepared together."""
+        return max(1, BLOCK // self.params.batch_windows)
+
+    @torch.no_grad()
+    def prepare(self, obs: Tensor, action: Tensor) -> Prepared:
+        """Perturb windows, derive their features, and draw noise and diffusion steps.
+
+        None of it has a gradient, so the windows of many steps are done at once: small batches
+        would pay for the calls, not for the arithmetic.
+
+        Args:
+            obs: raw observations, shape (B, T, S); perturbed in place.
+            action: absolute joint positions, rad, shape (B, H, A).
+        """
+        obs, action = self.perturb(obs, action, self.generator)
+        draws, device = self.params.noise_draws, obs.device
+        noise = torch.randn((draws, *action.shape), generator=self.generator, device=device)
+        steps = torch.randint(
+            self.model.params.num_train_steps,
+            (draws, len(obs)),
+            generator=self.generator,
+            device=device,
+        )
+        clean = self.model.codec.encode(action, self.model.current_joints(obs))
+        return Prepared(self.model.condition(obs), clean, noise, steps)
+
+    def step(self, step: int, batch: Prepared) -> Tensor:
         """One optimiser step; nothing here waits for the device.
 
         Args:
             step: from 0.
-            obs: raw observations, shape (B, T, S); perturbed in place.
-            action: absolute joint positions, rad, shape (B, H, A).
+            batch: B windows.
 
         Returns:
             The loss before the step, a scalar on the device.
         """
-        obs, action = self.perturb(obs, action, self.generator)
-        shape = (len(obs) * self.params.noise_draws, *action.shape[1:])
-        noise = torch.randn(shape, generator=self.generator, device=obs.device)
-        steps = torch.randint(
-            self.model.params.num_train_steps,
-            shape[:1],
-            generator=self.generator,
-            device=obs.device,
-        )
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.num_steps, self.params)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._gradient(obs, action, noise, steps)
+        loss = self._gradient(batch)
         self.optimizer.step()
         decay = averaging_rate(step, self.params.ema_max_decay)
         with torch.no_grad():
             torch._foreach_lerp_(self._averaged, self._weights, 1 - decay)
         return loss.detach()
 
-    def _gradient(self, obs: Tensor, action: Tensor, noise: Tensor, steps: Tensor) -> Tensor:
+    def _gradient(self, batch: Prepared) -> Tensor:
         """The whole batch's loss and gradient, whoever computes which part of it."""
         if self.workers.size == 1:
-            loss = self._loss(obs, action, noise, steps)
-            torch.autograd.backward(loss)
-            return loss
-        part = self.workers.part(len(obs))
-        share = (part.stop - part.start) / len(obs)
-        if share == 0:  # a last batch of fewer windows than workers
-            loss = torch.zeros((), device=obs.device)
+            return self._backward(batch, 1.0)
+        part = self.workers.part(len(batch))
+        if part.start == part.stop:  # a last batch of fewer windows than workers
+            loss = torch.zeros((), device=batch.clean.device)
             for weight in self._weights:
                 weight.grad = torch.zeros_like(weight)
         else:
-            draws = self.params.noise_draws
-            noise = noise.reshape(draws, len(obs), *noise.shape[1:])[:, part].flatten(0, 1)
-            steps = steps.reshape(draws, len(obs))[:, part].flatten(0, 1)
-            loss = self._loss(obs[part], action[part], noise, steps) * share
-            torch.autograd.backward(loss)
+            share = (part.stop - part.start) / len(batch)
+            loss = self._backward(batch.part(part), share)
         return self.workers.sum_gradients(self._weights, loss.detach())
+
+    def _backward(self, batch: Prepared, share: float) -> Tensor:
+        rows = (batch.noise.flatten(0, 1), batch.steps.flatten())
+        loss = self._loss(batch.condition, batch.clean, *rows) * share
+        torch.autograd.backward(loss)
+        return loss
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a step changes: weights, average, optimiser, generator."""

@@ -23,7 +23,6 @@ from pipeline.hashing import folder_hash, sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
-from pipeline.policy.compute import find_threads
 from pipeline.policy.curves import Curves
 from pipeline.policy.finetune import exceeding, load_initial
 from pipeline.policy.learning import Judges, Learning, Progress
@@ -33,6 +32,7 @@ from pipeline.policy.policy import choose_device
 from pipeline.policy.resume import StateStore, state_key
 from pipeline.policy.selection import Score, best_epoch
 from pipeline.policy.streaming import StreamedWindows, resident_bytes
+from pipeline.policy.threads import find_threads, remembered_threads, usable_cores
 from pipeline.policy.training import Trainer, Validation, Windows, seeded_generators
 from pipeline.policy.workers import (
     Workers,
@@ -176,15 +176,25 @@ def _fit_machine(inputs: Inputs, workers: Workers) -> Inputs:
     first = inputs.train.batch(torch.zeros(1, dtype=torch.int64, device=device))
     memory = BatchMemory(model, *first, train.noise_draws)
     batch = choose_batch(train.batch_size, memory, free_bytes(device), device)
-    if train.threads == 0 and device.type == "cpu":
-        rows = torch.arange(batch, device=device) % len(inputs.train)
-        threads = find_threads(model, *inputs.train.batch(rows), train.noise_draws)
-        torch.set_num_threads(threads)
-        if workers.leads:
-            console.print(f"Fastest with {threads} CPU threads (train.threads is 0)")
     if workers.leads and train.batch_size == "auto":
         console.print(f"Batches of {batch} windows (train.batch_size is auto)")
-    return replace(inputs, params=inputs.params.override("train", batch_size=batch))
+    threads = train.threads or workers.share(_threads(inputs, batch) if workers.leads else None)
+    torch.set_num_threads(threads)
+    chosen = inputs.params.override("train", batch_size=batch, threads=threads)
+    return replace(inputs, params=chosen)
+
+
+def _threads(inputs: Inputs, batch: int) -> int:
+    """CPU threads of a step: one where a GPU computes, else the number found for such steps."""
+    data, model, draws = inputs.train, inputs.model, inputs.params.train.noise_draws
+    if data.device.type != "cpu":
+        return 1
+    rows = torch.arange(batch) % len(data)
+    find = partial(find_threads, model, *data.batch(rows), draws, usable_cores())
+    shapes = [tuple(weight.shape) for weight in model.parameters()]
+    threads = remembered_threads(state_root("threads"), f"{shapes}, {draws} × {batch}", find)
+    console.print(f"{threads} CPU threads: the fastest here for this network and batch")
+    return threads
 
 
 def _fit(inputs: Inputs, trainer: Trainer) -> None:

@@ -5,20 +5,16 @@ import pytest
 import torch
 
 from pipeline.layout import Layout
-from pipeline.params import Params
 from pipeline.policy.compute import (
     ComputeError,
     autocast,
     choose_compile,
     choose_precision,
-    fastest,
-    find_threads,
-    thread_choices,
     training_loss,
 )
 from pipeline.policy.model import PolicyModel
 
-from .conftest import make_fitted, random_states
+from .conftest import random_states
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -66,31 +62,28 @@ def test_without_a_compiler_compile_on_is_refused(monkeypatch: pytest.MonkeyPatc
         choose_compile("on", CPU)
 
 
+def prepared(model: PolicyModel, batch: Batch) -> Batch:
+    """Condition and encoded actions in place of observations and actions."""
+    obs, action, noise, steps = batch
+    with torch.no_grad():
+        clean = model.codec.encode(action, model.current_joints(obs))
+        return model.condition(obs), clean, noise, steps
+
+
 def test_the_default_loss_is_the_model_s_own(fitted: PolicyModel, batch: Batch) -> None:
-    assert torch.equal(training_loss(fitted, "auto", "auto")(*batch), fitted.loss(*batch))
+    loss = training_loss(fitted, "auto", "auto")(*prepared(fitted, batch))
+    assert torch.equal(loss, fitted.loss(*batch))
 
 
-def test_bfloat16_reaches_the_network_and_not_the_features(
-    fitted: PolicyModel, batch: Batch, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bfloat16_reaches_the_network_and_not_the_loss(fitted: PolicyModel, batch: Batch) -> None:
     seen: dict[str, torch.dtype] = {}
-    condition = fitted.condition
-
-    def noted(obs: torch.Tensor) -> torch.Tensor:
-        out = condition(obs)
-        seen["features"] = out.dtype
-        product = torch.mm(torch.ones(2, 2), torch.ones(2, 2))
-        seen["product"] = product.dtype
-        return out
-
-    monkeypatch.setattr(fitted, "condition", noted)
     fitted.network.enter.register_forward_hook(  # type: ignore[union-attr]
         lambda *call: seen.update(network=call[2].dtype)
     )
     fitted.train().requires_grad_(True)
-    loss = training_loss(fitted, "bf16", "off")(*batch)
+    loss = training_loss(fitted, "bf16", "off")(*prepared(fitted, batch))
     torch.autograd.backward(loss)
-    assert seen["features"] == seen["product"] == loss.dtype == torch.float32
+    assert loss.dtype == torch.float32
     assert seen["network"] == torch.bfloat16
     assert all(weight.grad.dtype == torch.float32 for weight in fitted.network.parameters())  # type: ignore[union-attr]
     torch.testing.assert_close(loss, fitted.loss(*batch), rtol=0.05, atol=0.01)
@@ -107,31 +100,11 @@ def test_float32_needs_no_autocast() -> None:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_compiled_loss_is_the_same(fitted: PolicyModel, batch: Batch) -> None:
     fitted.train().requires_grad_(True)
-    plain, compiled = fitted.loss(*batch), training_loss(fitted, "fp32", "on")(*batch)
+    plain, compiled = (
+        fitted.loss(*batch),
+        training_loss(fitted, "fp32", "on")(*prepared(fitted, batch)),
+    )
     torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-6)
     grads = [torch.autograd.grad(loss, list(fitted.parameters())) for loss in (plain, compiled)]
     for ours, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize(("cores", "found"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6])])
-def test_threads_are_powers_of_two_and_all_cores(cores: int, found: list[int]) -> None:
-    assert thread_choices(cores) == found
-
-
-def test_more_threads_must_pay() -> None:
-    times = {1: 1.0, 2: 0.95, 4: 0.5, 8: 0.48}
-    assert fastest([1, 2, 4, 8], times.__getitem__) == 4
-    assert fastest([1, 2], times.__getitem__) == 1
-
-
-def test_finding_threads_leaves_the_model_and_torch_as_they_were(
-    params: Params, layout: Layout, rng: np.random.Generator, batch: Batch
-) -> None:
-    model = make_fitted(params, layout, rng).train()
-    before = [weight.clone() for weight in model.parameters()]
-    threads = torch.get_num_threads()
-    assert find_threads(model, batch[0], batch[1], draws=2) >= 1
-    assert torch.get_num_threads() == threads
-    assert all(map(torch.equal, before, model.parameters()))
-    assert all(weight.grad is None for weight in model.parameters())

@@ -13,7 +13,7 @@ from pipeline.policy.curves import Curves
 from pipeline.policy.learning import Judges, Learning, LearningError, Progress, digits
 from pipeline.policy.resume import StateStore
 from pipeline.policy.selection import Score
-from pipeline.policy.training import Trainer, Validation, Windows
+from pipeline.policy.training import Prepared, Trainer, Validation, Windows
 from pipeline.policy.workers import WorkerError, Workers
 
 from .conftest import make_fitted, random_states
@@ -79,10 +79,10 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_weights(
     step = bench.trainer.step
     good: dict[int, dict[str, torch.Tensor]] = {}
 
-    def poisoned(index: int, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
+    def poisoned(index: int, batch: Prepared) -> torch.Tensor:
         if index == 8:
-            action[:] = torch.inf
-        loss = step(index, obs, action)
+            batch.clean[:] = torch.inf
+        loss = step(index, batch)
         good[index + 1] = {k: v.clone() for k, v in bench.trainer.ema.state_dict().items()}
         return loss
 
@@ -121,8 +121,9 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training_and_leaves_the_ol
     assert (tmp_path / "out/best_model.pt").read_text() == "old"
 
 
+@pytest.mark.parametrize("lost", [6, 7])  # the first of an epoch, and one in its midst
 def test_a_lost_worker_leaves_a_state_of_before_its_step(
-    params: Params, layout: Layout, tmp_path: Path
+    params: Params, layout: Layout, tmp_path: Path, lost: int
 ) -> None:
     calm, bench = (Bench(params, layout, tmp_path / name) for name in ("calm", "lost"))
     with StateStore(tmp_path / "states", "calm") as store:
@@ -130,23 +131,22 @@ def test_a_lost_worker_leaves_a_state_of_before_its_step(
     step = bench.trainer.step
     bench.trainer.workers = Workers(0, 2)
 
-    def alone(index: int, obs: torch.Tensor, action: torch.Tensor) -> torch.Tensor:
-        if index == 6:  # the first of an epoch, whose order is drawn already
-            torch.randn(3, generator=bench.trainer.generator)
+    def alone(index: int, batch: Prepared) -> torch.Tensor:
+        if index == lost:
             raise WorkerError("a worker is gone")
         bench.trainer.workers = Workers(0, 1)
-        loss = step(index, obs, action)
+        loss = step(index, batch)
         bench.trainer.workers = Workers(0, 2)
         return loss
 
     bench.trainer.step = alone  # type: ignore[method-assign]
     with StateStore(tmp_path / "states", "lost") as store:
-        with pytest.raises(LearningError, match=r"gone in step 7 of 15; .*run the same command"):
+        with pytest.raises(LearningError, match=f"gone in step {lost + 1} of 15; .*run the same"):
             bench.run(store)
         again = Bench(params, layout, tmp_path / "lost")
         learning = again.learning(store)
         learning.resume()
-        assert learning.progress.step == 6
+        assert learning.progress.step == lost
         with Curves(again.out) as curves:
             learning.run(curves, lambda progress: None)
     torch.testing.assert_close(

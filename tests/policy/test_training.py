@@ -86,7 +86,7 @@ def test_a_step_moves_the_weights_and_the_average_follows(
     before = [weight.detach().clone() for weight in model.parameters()]
     train = params.override("train", warmup_steps=0).train
     trainer = Trainer(model, train, 100, torch.Generator().manual_seed(0))
-    loss = trainer.step(0, *make_windows(layout, rng).batch(torch.arange(8)))
+    loss = trainer.step(0, trainer.prepare(*make_windows(layout, rng).batch(torch.arange(8))))
     assert not loss.requires_grad
     assert trainer.gradient_norm() > 0
     for old, new, mean in zip(before, model.parameters(), trainer.ema.parameters(), strict=True):
@@ -99,8 +99,23 @@ def test_the_loss_falls(params: Params, layout: Layout, rng: np.random.Generator
     train = params.override("train", warmup_steps=10, lr=3e-3).train
     trainer = Trainer(model, train, 150, torch.Generator().manual_seed(0))
     batch = make_windows(layout, rng).batch(torch.arange(8))
-    losses = [float(trainer.step(step, *batch)) for step in range(150)]
+    losses = [float(trainer.step(step, trainer.prepare(*batch))) for step in range(150)]
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+
+
+def test_prepared_windows_give_the_model_s_own_loss(
+    params: Params, layout: Layout, rng: np.random.Generator
+) -> None:
+    model = make_fitted(params, layout, rng).train()
+    train = params.override("train", noise_probability=0.0, noise_velocity_rad_s=0.0).train
+    trainer = Trainer(model, train, 100, torch.Generator().manual_seed(0))
+    obs, action = make_windows(layout, rng).batch(torch.arange(8))
+    block = trainer.prepare(obs, action)
+    assert len(block) == 8 and block.noise.shape == (train.noise_draws, *action.shape)
+    part = block.part(slice(2, 6))
+    rows = (part.noise.flatten(0, 1), part.steps.flatten())
+    expected = model.loss(obs[2:6], action[2:6], *rows)
+    assert float(trainer.step(0, part)) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
 def test_a_trainer_goes_on_from_its_state_bit_by_bit(
@@ -113,11 +128,11 @@ def test_a_trainer_goes_on_from_its_state_bit_by_bit(
     ]
     batch = windows.batch(torch.arange(8))
     for step in range(5):
-        trainers[0].step(step, *(part.clone() for part in batch))
+        trainers[0].step(step, trainers[0].prepare(*(part.clone() for part in batch)))
     trainers[1].load_state_dict(copy.deepcopy(trainers[0].state_dict()))
     for trainer in trainers:
         for step in range(5, 9):
-            trainer.step(step, *(part.clone() for part in batch))
+            trainer.step(step, trainer.prepare(*(part.clone() for part in batch)))
     first, second = (trainer.state_dict() for trainer in trainers)
     for part in ("model", "ema"):
         torch.testing.assert_close(dict(first[part]), dict(second[part]), rtol=0, atol=0)
@@ -132,12 +147,12 @@ def test_parts_of_a_batch_have_together_the_gradient_of_the_whole(
 ) -> None:
     obs, action = make_windows(layout, rng).batch(torch.arange(7))
     train = params.override("train", noise_draws=2).train
-    noise, steps = torch.randn(14, *action.shape[1:]), torch.randint(100, (14,))
 
     def gradient(rank: int, size: int) -> tuple[Tensor, list[Tensor]]:
         model = make_fitted(params, layout, np.random.default_rng(1)).train()
-        trainer = Trainer(model, train, 10, torch.Generator(), Part(rank, size))
-        loss = trainer._gradient(obs, action, noise, steps)
+        generator = torch.Generator().manual_seed(3)
+        trainer = Trainer(model, train, 10, generator, Part(rank, size))
+        loss = trainer._gradient(trainer.prepare(obs.clone(), action))
         return loss.detach(), [w.grad for w in model.parameters() if w.grad is not None]
 
     whole_loss, whole = gradient(0, 1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from pipeline.params import Params
 from pipeline.policy.memory import MemoryLimitError
 from pipeline.stages import train
 
+REPOSITORY = Path(__file__).parents[2]
 EPISODES, STEPS = 80, 12
 LIMIT_GB = 40e-6
 """Larger than what the buffers need for blocks of one episode, smaller than the data set."""
@@ -88,7 +92,10 @@ def test_auto_takes_the_batch_and_threads_that_suit_and_says_so(
     chosen = small.override("train", batch_size="auto", threads=0)
     train.run(chosen, tmp_path / "out", zarr_path)
     assert "Batches of 64 windows" in printed.getvalue()
-    assert "CPU threads (train.threads is 0)" in printed.getvalue()
+    assert "CPU threads: the fastest here" in printed.getvalue()
+    assert len(list((tmp_path / ".state" / "threads").iterdir())) == 1
+    config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert config["train"]["threads"] >= 1 and config["train"]["batch_size"] == 64
 
 
 def test_a_batch_beyond_the_memory_is_refused_before_training(
@@ -97,3 +104,37 @@ def test_a_batch_beyond_the_memory_is_refused_before_training(
     with pytest.raises(MemoryLimitError, match=r"train\.batch_size \d+ \(or auto\) fits"):
         train.run(small.override("train", batch_size=10**9), tmp_path / "out", zarr_path)
     assert not (tmp_path / "out").exists()
+
+
+STARVED = """
+import resource, sys
+from pathlib import Path
+from pipeline.params import load_params
+from pipeline.policy.learning import LearningError
+from pipeline.stages import train
+
+params = load_params(Path(sys.argv[1]))
+lines = Path("/proc/self/status").read_text().splitlines()
+used = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize"))
+resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000_000, resource.RLIM_INFINITY))
+try:
+    train.run(params, Path(sys.argv[2]), Path(sys.argv[3]))
+except LearningError as error:
+    print(error)
+"""
+
+
+def test_memory_that_runs_out_in_training_names_the_step_and_a_batch_to_try(
+    small: Params, zarr_path: Path, tmp_path: Path
+) -> None:
+    chosen = small.override("train", batch_size=960, noise_draws=1000)
+    (tmp_path / "params.json").write_text(json.dumps(chosen.model_dump(mode="json")))
+    command = [sys.executable, "-c", STARVED, "params.json", "out", str(zarr_path)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "cpu ran out of memory in step 1 of 2 with batches of 960 windows" in done.stdout, (
+        done.stdout + done.stderr
+    )
+    assert "train.batch_size 480" in done.stdout
