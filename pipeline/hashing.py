@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -36,11 +37,8 @@ def code_hash() -> str:
     """Hash of the pipeline's modules that are loaded, without the command line's."""
     package = Path(__file__).parent
     loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    files = {
-        Path(file)
-        for file in loaded
-        if file is not None and package in Path(file).parents and Path(file).name not in SHELL
-    }
+    ours = (file for file in loaded if file is not None and file.startswith(f"{package}{os.sep}"))
+    files = {Path(file) for file in ours if Path(file).name not in SHELL}
     digest = hashlib.sha256()
     for path in sorted(files):
         digest.update(f"{path.relative_to(package)} {sha256_file(path)}\n".encode())
