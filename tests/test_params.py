@@ -79,7 +79,7 @@ def test_a_value_that_does_not_fit_is_named(
 
 def test_a_missing_key_is_named(text: str, tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match=r"export\.opset: missing"):
-        _load(tmp_path, text.replace("  opset: 18\n", ""))
+        _load(tmp_path, text.replace("  opset: 20\n", ""))
 
 
 @pytest.mark.parametrize("content", ["", "a: [", "- 1\n", "\x00"])

@@ -36,7 +36,7 @@ class Modulation(nn.Module):
     def forward(self, conditioning: Tensor) -> tuple[Tensor, ...]:
         """`parts` tensors (B, 1, W) from an activated conditioning (B, W)."""
         out: Tensor = self.linear(conditioning)
-        return out.unsqueeze(1).tensor_split(self.parts, dim=-1)
+        return out.unsqueeze(1).split(out.shape[-1] // self.parts, dim=-1)
 
 
 class TransformerBlock(nn.Module):
@@ -72,10 +72,14 @@ class TransformerBlock(nn.Module):
         return out
 
     def _attention(self, tokens: Tensor) -> Tensor:
-        together: Tensor = self.attend(tokens)
-        split = together.reshape(*tokens.shape[:2], 3, self.heads, -1).transpose(1, 3)
-        query, key, value = split.unbind(dim=2)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        parts = self.attend(tokens).split(tokens.shape[-1], dim=-1)
+        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        if torch.compiler.is_exporting():
+            # The exporter writes torch's one call as some twenty operators.
+            scores = query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)
+            mixed = scores.softmax(dim=-1) @ value
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value)
         projected: Tensor = self.project(mixed.transpose(1, 2).flatten(2))
         return projected
 

@@ -52,7 +52,7 @@ def test_the_report_says_what_was_done(exported: Path, checkpoint: Path) -> None
     assert report["onnx"]["sha256"] == sha256_file(exported / "policy.onnx")
     assert report["onnx"]["inputs"] == {"obs": ["batch", 2, 25], "noise": ["batch", 16, 6]}
     assert report["onnx"]["outputs"] == {"action": ["batch", 16, 6]}
-    assert report["onnx"]["opset"] == 18
+    assert report["onnx"]["opset"] == 20
     assert set(report["parity"]["max_abs_rad"]) == {"1", "3", "64"}
     assert max(report["parity"]["max_abs_rad"].values()) <= report["parity"]["limit_rad"]
     assert set(report["backends"]) == {"torch", "onnxruntime", "tensorrt-rtx", "tensorrt"}
