@@ -6,46 +6,26 @@ Each client is a robot that asks once a control period; what is measured is how 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from websockets.asyncio.client import connect
 
+from pipeline.errors import PipelineError
+from pipeline.policy.load_client import RoundTrips
 from pipeline.policy.runtime import RobotPolicy
 from pipeline.policy.server import PolicyServer
-from pipeline.policy.wire import decode, encode
 
 Float64 = NDArray[np.float64]
 
 
-@dataclass
-class RoundTrips:
-    """What clients waited for."""
-
-    clients: int
-    rate_hz: float
-    ms: list[float] = field(default_factory=list)
-    """One number a call, of all clients."""
-    errors: int = 0
-    late: int = 0
-    """Calls whose answer came after the next call was due."""
-
-    def summary(self) -> dict[str, Any]:
-        """JSON numbers."""
-        median, high = np.percentile(self.ms, (50, 99))
-        return {
-            "clients": self.clients,
-            "rate_hz": self.rate_hz,
-            "calls": len(self.ms),
-            "median_ms": round(float(median), 3),
-            "p99_ms": round(float(high), 3),
-            "max_ms": round(max(self.ms), 3),
-            "errors": self.errors,
-            "late": self.late,
-        }
+class LoadTestError(PipelineError):
+    """Clients could not be started, or failed."""
 
 
 def direct_calls(policy: RobotPolicy, observation: dict[str, Float64], calls: int) -> list[float]:
@@ -71,7 +51,7 @@ def under_load(
     calls: int,
     rate_hz: float,
 ) -> RoundTrips:
-    """Serve on loopback and let clients call `act` at a rate, all in this process.
+    """Serve on loopback and let clients in another process call `act` at a rate.
 
     Args:
         policy: loaded.
@@ -79,41 +59,28 @@ def under_load(
         clients: how many robots.
         calls: of each.
         rate_hz: of each robot.
+
+    Raises:
+        LoadTestError: the clients' process failed.
     """
-    found = RoundTrips(clients, rate_hz)
-    asyncio.run(_drive(PolicyServer(policy), encode_act(observation), calls, found))
-    return found
+    arguments = [str(clients), str(calls), str(rate_hz)]
+    seen = json.dumps({name: values.tolist() for name, values in observation.items()})
+    return RoundTrips(**asyncio.run(_drive(PolicyServer(policy), arguments, seen.encode())))
 
 
-def encode_act(observation: dict[str, Float64]) -> bytes:
-    """A call of `act` as it goes over the wire."""
-    return encode({"call": "act", "observation": observation})
-
-
-async def _drive(server: PolicyServer, frame: bytes, calls: int, found: RoundTrips) -> None:
+async def _drive(server: PolicyServer, arguments: list[str], observation: bytes) -> dict[str, Any]:
     async with await server.start("127.0.0.1", 0) as listening:
         port = next(iter(listening.sockets)).getsockname()[1]
-        url = f"ws://127.0.0.1:{port}"
-        period = 1 / found.rate_hz
-        loop = asyncio.get_running_loop()
-        begin = loop.time() + 0.02 * found.clients
-        # Robots are not in step with each other.
-        offsets = np.arange(found.clients) * period / found.clients
-        await asyncio.gather(
-            *(_robot(url, frame, calls, begin + float(offset), found) for offset in offsets)
+        robots = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "pipeline.policy.load_client", f"ws://127.0.0.1:{port}", *arguments),
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
-
-
-async def _robot(url: str, frame: bytes, calls: int, begin: float, found: RoundTrips) -> None:
-    loop, period = asyncio.get_running_loop(), 1 / found.rate_hz
-    async with connect(url, compression=None, open_timeout=60) as wire:
-        await wire.recv()
-        for index in range(calls):
-            due = begin + index * period
-            await asyncio.sleep(max(due - loop.time(), 0.0))
-            started = time.perf_counter()
-            await wire.send(frame)
-            answer = decode(await wire.recv())
-            found.ms.append(1e3 * (time.perf_counter() - started))
-            found.errors += "error" in answer
-            found.late += loop.time() > due + period
+        out, errors = await robots.communicate(observation)
+    if robots.returncode:
+        raise LoadTestError(f"the clients' process failed: {errors.decode().strip()}")
+    found: dict[str, Any] = json.loads(out)
+    return found

@@ -36,7 +36,7 @@ class Modulation(nn.Module):
     def forward(self, conditioning: Tensor) -> tuple[Tensor, ...]:
         """`parts` tensors (B, 1, W) from an activated conditioning (B, W)."""
         out: Tensor = self.linear(conditioning)
-        return out.unsqueeze(1).split(out.shape[-1] // self.parts, dim=-1)
+        return torch.split(out.unsqueeze(1), out.shape[-1] // self.parts, dim=-1)
 
 
 class TransformerBlock(nn.Module):
@@ -72,8 +72,9 @@ class TransformerBlock(nn.Module):
         return out
 
     def _attention(self, tokens: Tensor) -> Tensor:
-        parts = self.attend(tokens).split(tokens.shape[-1], dim=-1)
-        query, key, value = (part.unflatten(2, (self.heads, -1)).transpose(1, 2) for part in parts)
+        parts = torch.split(self.attend(tokens), tokens.shape[-1], dim=-1)
+        heads = (*tokens.shape[:2], self.heads, tokens.shape[-1] // self.heads)
+        query, key, value = (part.reshape(heads).transpose(1, 2) for part in parts)
         if torch.compiler.is_exporting():
             # The exporter writes torch's one call as some twenty operators.
             scores = query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)

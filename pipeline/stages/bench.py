@@ -34,7 +34,7 @@ from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
 
 RATE_HZ = 30.0
-CLIENTS = (1, 10, 100)
+CLIENTS = (1, 10, 30, 100)
 NETWORKS = ("mlp", "unet", "transformer")
 Variants = list[tuple[str, bool, str]]
 VARIANTS: Variants = [
@@ -98,7 +98,7 @@ def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> N
 
 
 def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> None:
-    """Round trips beside direct calls, for 1, 10 and 100 robots at 30 Hz.
+    """Round trips beside direct calls, for 1 to 100 robots at 30 Hz.
 
     Args:
         params: all parameters.

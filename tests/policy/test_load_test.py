@@ -10,7 +10,7 @@ import pytest
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.load import load_policy
-from pipeline.policy.load_test import RoundTrips, direct_calls, under_load
+from pipeline.policy.load_test import LoadTestError, direct_calls, under_load
 from pipeline.policy.runtime import Deployment, RobotPolicy
 from pipeline.robot.model import RobotModel
 
@@ -43,6 +43,6 @@ def test_direct_calls_are_timed(policy: RobotPolicy) -> None:
     assert min(direct_calls(policy, SEEN, 4)) > 0
 
 
-def test_a_summary_is_of_all_clients() -> None:
-    row = RoundTrips(2, 30.0, [1.0, 3.0], errors=0, late=1).summary()
-    assert (row["median_ms"], row["late"]) == (2.0, 1)
+def test_a_process_of_clients_that_fails_says_why(policy: RobotPolicy) -> None:
+    with pytest.raises(LoadTestError, match="ZeroDivisionError"):
+        under_load(policy, SEEN, clients=1, calls=1, rate_hz=0.0)
