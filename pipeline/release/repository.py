@@ -145,7 +145,8 @@ class Repository:
         for name in (tracked, "origin", *(remotes if len(remotes) == 1 else [])):
             if name in remotes:
                 return name
+        found = ", ".join(remotes) or "none"
         raise RepositoryError(
-            f"{self.root.resolve()}: no git remote to push to (found: {', '.join(remotes) or 'none'}); "
+            f"{self.root.resolve()}: no git remote to push to (found: {found}); "
             "git remote add origin URL"
         )
