@@ -80,7 +80,7 @@ def split(name: str) -> tuple[str, str] | None:
 
 
 def _commit(repository: str, revision: str, shelf: Path) -> str:
-    """The commit that a revision names; the last one fetched where the repository is not reached."""
+    """The commit that a revision names; the one at hand where the repository is not reached."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     done = _run(["git", "ls-remote", "--", repository], repository)

@@ -74,7 +74,7 @@ def write_card(name: str, version: str, results: dict[str, Any], params: Params)
         return environment.get_template("card.md.jinja").render(
             name=name, version=version, **_figures(results, params)
         )
-    except (KeyError, UndefinedError) as error:
+    except (KeyError, TypeError, UndefinedError) as error:
         raise CardError(
             f"{', '.join(FILES.values())}: a figure of the card is missing ({error}); "
             "`make repro` writes them anew"

@@ -126,8 +126,7 @@ def tag(repository: Repository, artifacts: list[Artifact], version: str) -> list
     for artifact in artifacts:
         name = tag_of(artifact, version)
         if not repository.commit_of(name):
-            words = ("register", artifact.name, "HEAD", "--version", version)
-            repository.run("gto", *words, "--message", f"{artifact.kind} {artifact.path}")
+            repository.register(artifact, version)
         tags.append(name)
     return tags
 

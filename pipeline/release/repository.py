@@ -6,12 +6,20 @@ Runs both as commands, as a person would; knows nothing of policies.
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
+
+_REGISTER = """
+import sys
+from gto.api import register
+register(".", sys.argv[1], "HEAD", version=sys.argv[2], message=sys.argv[3])
+"""
 
 
 class RepositoryError(PipelineError):
@@ -38,7 +46,7 @@ class Repository:
         """Run a command at the root.
 
         Args:
-            command: its words; "dvc" and "gto" are those of this interpreter.
+            command: its words; "dvc" is that of this interpreter.
             hint: what to do where it fails.
 
         Returns:
@@ -62,7 +70,7 @@ class Repository:
         Args:
             command: as for `run`.
         """
-        words = [sys.executable, "-m", *command] if command[0] in ("dvc", "gto") else [*command]
+        words = [sys.executable, "-m", *command] if command[0] == "dvc" else [*command]
         return subprocess.run(words, cwd=self.root, capture_output=True, text=True, check=False)
 
     def require_clean(self, written: str) -> None:
@@ -133,6 +141,31 @@ class Repository:
         return self.ask(
             "git", "rev-parse", "-q", "--verify", f"refs/tags/{tag}^{{commit}}"
         ).stdout.strip()
+
+    def register(self, artifact: Artifact, version: str) -> None:
+        """Give an artifact a version: gto's annotated tag at the commit that is checked out.
+
+        Args:
+            artifact: of dvc.yaml.
+            version: for instance v1.0.0.
+
+        Raises:
+            RepositoryError: gto refuses; its reason.
+        """
+        # gto's git library does not know every place where git finds who is tagging.
+        person = self.run("git", "var", "GIT_COMMITTER_IDENT", hint="git config user.name NAME")
+        found = re.match(r"(.*) <(.*)>", person)
+        name, email = found.groups() if found else ("", "")
+        environment = {**os.environ, "GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
+        environment.pop("GIT_COMMITTER_DATE", None)
+        done = subprocess.run(
+            [sys.executable, "-c", _REGISTER, artifact.name, version,
+             f"{artifact.kind} {artifact.path}"],
+            cwd=self.root, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            said = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+            raise RepositoryError(f"{artifact.name} {version}: gto cannot register it: {said}")
 
     def git_remote(self) -> str:
         """Where the branch is pushed to, else origin, else the only remote.
