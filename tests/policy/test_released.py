@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,6 @@ import pipeline
 from pipeline.params import Params
 from pipeline.policy import released
 from pipeline.policy.bundle import Bundle
-from pipeline.policy.onnx import export_onnx
 from pipeline.policy.released import ReleasedError, fetch, split
 from pipeline.policy.runtime import Deployment, DeploymentError
 from pipeline.robot.model import RobotModel
@@ -38,7 +38,9 @@ def repository(
     deployment = Deployment.from_params(params.execution, limits)
     export = project.root / "artifacts/export"
     export.mkdir(parents=True)
-    export_onnx(exported[0], export / "policy.onnx", 18, {"deployment": deployment.to_json()})
+    graph = onnx.load(str(exported[1]))
+    graph.metadata_props.add(key="deployment", value=deployment.to_json())
+    onnx.save(graph, str(export / "policy.onnx"))
     stage = "stages: {export: {cmd: echo exported, deps: [in], outs: [artifacts/export]}}\n"
     (project.root / "dvc.yaml").write_text(stage)
     (project.root / "in").write_text("0")
