@@ -144,9 +144,9 @@ def export(
 
 @app.command()
 def serve(
-    model: Annotated[Path, typer.Option(help="Folder of export, or policy.onnx.")] = Path(
-        "artifacts/export"
-    ),
+    model: Annotated[
+        str, typer.Option(help="Folder of export, policy.onnx, or REPOSITORY@VERSION.")
+    ] = "artifacts/export",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
     backend: Annotated[
@@ -203,6 +203,19 @@ def doctor(params: ParamsFile = PARAMS) -> None:
     from pipeline.stages import doctor as stage
 
     stage.run(load_params(params))
+
+
+@app.command()
+def release(
+    version: Annotated[str, typer.Argument(help="Semantic version, for instance v1.0.0.")],
+    params: ParamsFile = PARAMS,
+    push: Annotated[bool, typer.Option("--push", help="Push data, branch and tags.")] = False,
+) -> None:
+    """Give the committed results a version: gate, model card, tags."""
+    from pipeline.params import load_params
+    from pipeline.stages import release as stage
+
+    stage.run(load_params(params), version, push)
 
 
 def main() -> None:

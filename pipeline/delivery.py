@@ -1,4 +1,4 @@
-"""Section `export` of params.yaml: how a trained policy is handed over.
+"""Sections `export` and `release` of params.yaml: how a trained policy is handed over.
 
 Knows the other sections and the file as little as they know it.
 """
@@ -34,3 +34,10 @@ class ExportParams(Section):
         if not self.batch[0] <= self.batch[1] <= self.batch[2]:
             raise ValueError(f"batch {list(self.batch)} must rise: least, usual, most")
         return self
+
+
+class ReleaseParams(Section):
+    """What a policy must have shown before it gets a version."""
+
+    min_success: Annotated[float, Field(ge=0, le=1)]
+    min_pens: PositiveInt

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.delivery import BackendName, ExportParams
+from pipeline.delivery import BackendName, ExportParams, ReleaseParams
 from pipeline.errors import PipelineError
 from pipeline.world import (
     Box,
@@ -29,8 +29,8 @@ from pipeline.world import (
 
 __all__ = [
     "CollectParams", "DatasetParams", "EvaluateParams", "ExportParams", "IngestParams", "Params",
-    "ParamsError", "PolicyParams", "RobotParams", "StateField", "TaskParams", "TrainParams",
-    "load_params",
+    "ParamsError", "PolicyParams", "ReleaseParams", "RobotParams", "StateField", "TaskParams",
+    "TrainParams", "load_params",
 ]  # fmt: skip
 
 
@@ -273,6 +273,7 @@ class Params(Section):
     execution: ExecutionParams
     evaluate: EvaluateParams
     export: ExportParams
+    release: ReleaseParams
 
     def override(self, section: str, **values: Any) -> Params:
         """A copy with some values of one section replaced (None leaves one alone), validated anew.

@@ -43,22 +43,27 @@ def load_policy(
     """Load a policy for a robot.
 
     Args:
-        path: folder of stage export, policy.onnx, or a checkpoint (.pt).
+        path: folder of stage export, policy.onnx, or a checkpoint (.pt); or a released policy as
+            REPOSITORY@VERSION, a git address or folder and a version, which DVC fetches once.
         backend: auto, tensorrt, tensorrt-rtx, onnxruntime or torch.
         seed: of the noise that chunks start from.
         control_hz: how often `act` will be called; None for the policy's own rate.
         deployment: execution and limits; None takes those in policy.onnx. A checkpoint has none.
         threads: CPU threads of ONNX Runtime.
-        cache: where engines that must be built anew are kept; None for `~/.cache`.
+        cache: where engines that must be built anew and fetched policies are kept; None for
+            `~/.cache`.
 
     Raises:
         DeploymentError: nothing at that path can be run by that backend; the reason of each.
     """
     from pipeline.policy.engine_store import default_cache
+    from pipeline.policy.released import fetch
 
-    source = _source(Path(path), Path(cache) if cache else default_cache(), threads)
     if backend not in ("auto", *BACKENDS):
         raise DeploymentError(f"backend {backend!r} is unknown; known: auto, {', '.join(BACKENDS)}")
+    engines = Path(cache) if cache else default_cache()
+    releases = engines / "releases" if cache else engines.with_name("releases")
+    source = _source(fetch(str(path), releases), engines, threads)
     wanted = BACKENDS if backend == "auto" else (backend,)
     loaders: dict[str, Callable[[_Source], Backend]] = {
         "tensorrt": lambda source: _engine(source, "tensorrt"),
@@ -93,7 +98,8 @@ def _source(path: Path, cache: Path, threads: int) -> _Source:
         return _Source(path, onnx, None, cache, threads)
     if not path.is_file():
         raise DeploymentError(
-            f"{path}: no such file or folder; expected a folder of export, policy.onnx or a .pt"
+            f"{path}: no such file or folder; expected a folder of export, policy.onnx, a .pt, or "
+            "REPOSITORY@VERSION, REPOSITORY a git address or a folder that exists"
         )
     if path.suffix == ".engine":
         raise DeploymentError(

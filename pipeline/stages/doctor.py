@@ -26,6 +26,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.child import Gpu, find_gpus
 from pipeline.policy.engine_store import library_version
+from pipeline.release import remotes
 from pipeline.run import console
 
 Status = Literal["ok", "absent", "problem"]
@@ -95,7 +96,7 @@ def examine(params: Params) -> Iterator[Line]:
     yield dataset(params)
     yield recordings(params)
     yield ownership(Path())
-    yield remote()
+    yield remote(Path())
     yield disk(Path())
     yield memory()
     for port, use in PORTS.items():
@@ -268,35 +269,14 @@ def ownership(root: Path) -> Line:
     return Line("permissions", "ok", "everything here can be written")
 
 
-def remote() -> Line:
-    """DVC's default remote, as far as looking from outside tells."""
-    code, said = _ask(sys.executable, "-m", "dvc", "remote", "list")
-    if code:
-        return Line("remote", "problem", said.strip()[-120:], "dvc doctor")
-    if not said.strip():
-        remedy = "dvc remote add -d storage PATH_OR_URL, where results are to be shared"
-        return Line("remote", "absent", "none", remedy)
-    name, url = said.splitlines()[0].split()[:2]
-    problem = _unreachable(url)
-    if problem:
-        return Line(
-            "remote", "problem", f"{name}: {problem}", "check the network, or dvc remote list"
-        )
-    return Line("remote", "ok", f"{name}: {url}")
+def remote(root: Path) -> Line:
+    """DVC's default remote, reached for.
 
-
-def _unreachable(url: str) -> str:
-    """Why a remote cannot be reached; empty where it can or where only DVC could tell."""
-    match = re.match(r"ssh://(?:[^@/]+@)?([^:/]+)(?::(\d+))?", url)
-    if match:
-        try:
-            with socket.create_connection((match[1], int(match[2] or 22)), timeout=3):
-                return ""
-        except OSError as error:
-            return f"{match[1]}:{match[2] or 22}: {error}"
-    if "://" not in url and not (Path(".dvc") / url).exists() and not Path(url).exists():
-        return f"no folder {url}"
-    return ""
+    Args:
+        root: the repository.
+    """
+    found = remotes.examine(root)
+    return Line("remote", found.status, found.found, found.remedy)
 
 
 def disk(root: Path) -> Line:

@@ -11,11 +11,11 @@ from pipeline.policy.server import PolicyServer, ServeError
 from pipeline.run import console
 
 
-def run(model: Path, host: str, port: int, backend: str, token: str | None) -> None:
+def run(model: str | Path, host: str, port: int, backend: str, token: str | None) -> None:
     """Listen until SIGINT or SIGTERM.
 
     Args:
-        model: folder of stage export, policy.onnx, or a checkpoint.
+        model: folder of stage export, policy.onnx, a checkpoint, or REPOSITORY@VERSION.
         host: address to listen on; one that others can reach needs a token.
         port: 0 takes a free one.
         backend: auto, tensorrt, tensorrt-rtx, onnxruntime or torch.

@@ -1,0 +1,1 @@
+"""Versions: what a policy must have shown, its card, its tags, and the remotes that hold it."""
