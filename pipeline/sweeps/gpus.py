@@ -1,15 +1,28 @@
-"""Which GPU a parallel worker gets. DVC assigns none: every worker would take the first."""
+"""A GPU of its own for each of several runs at a time. DVC assigns none.
+
+A stage claims one when it starts, by a lock that goes with its process. So it does not matter who
+started the run: DVC's workers, a search, or someone's own `dvc exp run --temp`.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 from pipeline.errors import PipelineError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+SHARED = "PIPELINE_GPUS"
+"""Environment variable with the GPUs that runs share out among themselves, such as 0,1."""
+USERS = ("train", "evaluate", "export")
+"""Commands that use a GPU."""
+POLL_S = 0.5
+_held: list[int] = []
 
 
 class GpuError(PipelineError):
@@ -17,7 +30,7 @@ class GpuError(PipelineError):
 
 
 def find_gpus(chosen: str | None = None) -> list[str]:
-    """GPUs that workers may use, as CUDA_VISIBLE_DEVICES names them.
+    """GPUs that parallel runs may use, as CUDA_VISIBLE_DEVICES names them.
 
     Args:
         chosen: "0,1" or names such as GPU-8f2…; None takes CUDA_VISIBLE_DEVICES where it is set,
@@ -31,7 +44,7 @@ def find_gpus(chosen: str | None = None) -> list[str]:
     if chosen is None:
         return _listed()
     names = [name.strip() for name in chosen.split(",") if name.strip()]
-    wrong = [name for name in names if not re.fullmatch(r"\d+|(GPU|MIG)-[\w/-]+", name)]
+    wrong = [name for name in names if not re.fullmatch(r"\d+|(GPU|MIG)-[\w-]+", name)]
     if wrong or len(set(names)) < len(names):
         raise GpuError(
             f"GPUs {chosen!r}: expected different numbers or names with commas between, such as "
@@ -40,14 +53,35 @@ def find_gpus(chosen: str | None = None) -> list[str]:
     return names
 
 
-def worker_environment(worker: int, gpus: list[str]) -> dict[str, str]:
-    """What a worker's environment says of GPUs; workers beyond their number share them in turn.
+def claim_gpu() -> str | None:
+    """Take a GPU that no other run has, for as long as this process lives.
 
-    Args:
-        worker: its number, from 0.
-        gpus: from `find_gpus`.
+    Waits until one is free. The locks stand below the original repository (DVC_ROOT), so that runs
+    in DVC's temporary folders see each other.
+
+    Returns:
+        Its name, which CUDA_VISIBLE_DEVICES now holds; None where PIPELINE_GPUS shares out none.
+
+    Raises:
+        GpuError: PIPELINE_GPUS is no list of GPUs.
     """
-    return {VISIBLE: gpus[worker % len(gpus)]} if gpus else {}
+    if not os.environ.get(SHARED):
+        return None
+    gpus = find_gpus(os.environ[SHARED])
+    folder = Path(os.environ.get("DVC_ROOT", ".")) / ".state" / "sweep"
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        for gpu in gpus:
+            descriptor = os.open(folder / f"gpu-{gpu}.lock", os.O_CREAT | os.O_RDWR)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(descriptor)
+                continue
+            _held.append(descriptor)
+            os.environ[VISIBLE] = gpu
+            return gpu
+        time.sleep(POLL_S)
 
 
 def _listed() -> list[str]:

@@ -1,37 +1,26 @@
 """The parallel way: DVC's queue, whose workers run experiments in copies of the repository.
 
-Workers outlive this process. Each is started with its own GPU: DVC assigns none.
+Workers outlive this process.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.run import console
-from pipeline.sweeps.gpus import worker_environment
+from pipeline.sweeps.gpus import SHARED
 from pipeline.sweeps.loop import Outcome
 from pipeline.sweeps.repository import DVC, PREFIX, Repository, RepositoryError, Run, last_lines
 from pipeline.sweeps.workspace import own_workspace
 
 POLL_S = 3.0
-WORKER_START_S = 60.0
-"""A worker that does not show itself in this time did not start."""
 LOST_POLLS = 3
 """A task that runs without any worker this many polls long has lost it."""
-
-
-@dataclass(frozen=True)
-class Queue:
-    """What `dvc queue status` says."""
-
-    tasks: dict[str, str]
-    """Queued, Running, Success or Failed, by the run's name; of several the last."""
-    workers: int
-    """That are alive."""
 
 
 def run_queue(
@@ -43,10 +32,11 @@ def run_queue(
         repository: whose queue it is.
         runs: in their order.
         jobs: workers at most.
-        gpus: that workers take in turn; none where empty.
+        gpus: that the runs share out among themselves, see `gpus`; none where empty.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; the workers go on and the same command waits for them again.
+        RepositoryError: DVC does not queue a run, or starts no workers.
     """
     there = repository.names()
     wanted = [run for run in runs if run.name not in there]
@@ -67,36 +57,41 @@ def run_queue(
         raise
 
 
-def read_queue(repository: Repository) -> Queue:
-    """Tasks and workers of DVC's queue.
+def tasks(repository: Repository) -> dict[str, str]:
+    """What DVC's queue holds: Queued, Running, Success or Failed, by the run's name.
 
     Args:
         repository: whose queue it is.
-
-    Raises:
-        RepositoryError: DVC does not say how many workers there are.
     """
-    text = repository.dvc("queue", "status")
-    tasks = {}
-    for name, status in re.findall(
-        rf"^\w+\s+({PREFIX}\w+)\s.*\b(Queued|Running|Success|Failed)\s*$", text, re.MULTILINE
-    ):
-        tasks[name] = status
-    workers = re.search(r"(\d+) active, (\d+) idle", text)
-    if workers is None:
-        raise RepositoryError(
-            f"dvc queue status: no number of workers in {last_lines(text, 1)!r}; expected "
-            "'Worker status: N active, M idle'"
-        )
-    return Queue(tasks, int(workers[1]) + int(workers[2]))
+    pattern = rf"^\w+\s+({PREFIX}\w+)\s.*\b(Queued|Running|Success|Failed)\s*$"
+    return dict(re.findall(pattern, repository.dvc("queue", "status"), re.MULTILINE))
+
+
+def living_workers(repository: Repository) -> int:
+    """How many workers of DVC's queue are alive, by their processes.
+
+    `dvc queue status` asks them and counts those that answer in time; on a busy machine none does.
+
+    Args:
+        repository: whose queue it is.
+    """
+    alive = 0
+    folder = repository.root / ".dvc" / "tmp" / "exps" / "celery"
+    for path in folder.glob("dvc-exp-worker-*.json"):
+        try:
+            number = int(json.loads(path.read_text())["pid"])
+            alive += b"queue-worker" in Path(f"/proc/{number}/cmdline").read_bytes()
+        except (OSError, ValueError, KeyError):
+            continue  # gone, or just being written
+    return alive
 
 
 def _enqueue(repository: Repository, runs: Sequence[Run]) -> None:
     """Queue the runs that neither wait nor run already; failed ones again."""
-    tasks = read_queue(repository).tasks
+    known = tasks(repository)
     with own_workspace(repository):
         for number, run in enumerate(runs, start=1):
-            status = tasks.get(run.name)
+            status = known.get(run.name)
             where = f"{number}/{len(runs)} {run.name} {run.point.label}"
             if status in ("Queued", "Running"):
                 console.print(f"{where}: {status.lower()} already")
@@ -109,55 +104,45 @@ def _enqueue(repository: Repository, runs: Sequence[Run]) -> None:
 
 
 def _start_workers(repository: Repository, number: int, gpus: list[str]) -> None:
-    """Bring the workers to a number; one by one where each has a GPU of its own.
-
-    `dvc queue start -j K` starts those of K that are not alive, with the environment that it has
-    itself. So the Kth is started once the others show themselves.
-    """
-    for worker in range(number) if gpus else (number - 1,):
-        environment = repository.environment | worker_environment(worker, gpus)
-        done = subprocess.run(
-            [*DVC, "queue", "start", "-j", str(worker + 1)],
-            cwd=repository.root, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise RepositoryError(f"dvc queue start: {last_lines(done.stderr, 2)}")
-        deadline = time.monotonic() + WORKER_START_S
-        while worker + 1 < number and read_queue(repository).workers <= worker:
-            if time.monotonic() > deadline:
-                raise RepositoryError(
-                    f"worker {worker + 1} of DVC's queue did not start in {WORKER_START_S:.0f} s; "
-                    "`dvc queue status` and `dvc queue logs` say more, or leave out --queue"
-                )
+    """Bring the workers to a number; they hand their environment on to the stages."""
+    if living_workers(repository) >= number:
+        return
+    environment = repository.environment | ({SHARED: ",".join(gpus)} if gpus else {})
+    done = subprocess.run(
+        [*DVC, "queue", "start", "-j", str(number)],
+        cwd=repository.root, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise RepositoryError(f"dvc queue start: {last_lines(done.stderr, 2)}")
 
 
 def _wait(
     repository: Repository, runs: Sequence[Run], jobs: int, gpus: list[str]
 ) -> list[Outcome]:
     """Poll until every run is an experiment, has failed or has lost its worker."""
-    open_runs = {run.name: run for run in runs}
+    waiting = {run.name: run for run in runs}
     outcomes: list[Outcome] = []
     alone = 0
-    while open_runs:
+    while waiting:
         time.sleep(POLL_S)
-        queue, there = read_queue(repository), repository.names()
-        alone = 0 if queue.workers else alone + 1
-        for name, run in list(open_runs.items()):
-            status = queue.tasks.get(name)
+        alone = 0 if living_workers(repository) else alone + 1
+        known, there = tasks(repository), repository.names()
+        for name, run in list(waiting.items()):
+            status = known.get(name)
             if name in there:
                 outcome = Outcome(run, "done")
             elif status == "Failed":
                 outcome = Outcome(run, "failed", _reason(repository, name))
             elif status != "Queued" and alone >= LOST_POLLS:
-                outcome = Outcome(run, "failed", "its worker is gone; the same command queues it again")
+                outcome = Outcome(run, "failed", "its worker is gone; type the command again")
                 _forget(repository, name)
             else:
                 continue
             outcomes.append(outcome)
-            del open_runs[name]
+            del waiting[name]
             console.print(f"{name} {run.point.label}: {outcome.state} {outcome.reason}".rstrip())
-        if alone >= LOST_POLLS and open_runs:
-            _start_workers(repository, min(jobs, len(open_runs)), gpus)
+        if alone >= LOST_POLLS and waiting:
+            _start_workers(repository, min(jobs, len(waiting)), gpus)
             alone = 0
     return outcomes
 

@@ -16,6 +16,9 @@ REPOSITORY = Path(__file__).parents[2]
 STAGE = """
 import json, os, pathlib, sys, time
 from ruamel.yaml import YAML
+from pipeline.sweeps.gpus import claim_gpu
+
+gpu = claim_gpu()
 
 train = YAML(typ="safe").load(pathlib.Path("params.yaml"))["train"]
 folder = pathlib.Path("artifacts/evaluate")
@@ -27,7 +30,7 @@ while pathlib.Path(os.environ.get("WAIT_FOR", ".")).exists() is False:
 strict = 1 - abs(train["lr"] - 1e-3) * 100
 metrics = {
     "closed_loop": {"n": 200, "success_strict": round(200 * strict) / 200, "error_mm_median": 1.5},
-    "gpu": int(os.environ.get("CUDA_VISIBLE_DEVICES", "-1")),
+    "gpu": -1 if gpu is None else int(gpu),
 }
 (folder / "metrics.json").write_text(json.dumps(metrics))
 """
@@ -78,4 +81,5 @@ def tiny(
     # Another test's DVC run may surround this one.
     for name in [name for name in os.environ if name.startswith(("DVC_", "CUDA_VISIBLE"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     return Repository(folder)
