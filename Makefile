@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) show tensorboard lint types test check engine bench bench-inference bench-train lock clean
+.PHONY: help setup repro $(STAGES) show tensorboard lint types test check sweep engine bench bench-inference bench-train lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -27,6 +27,9 @@ repro: $(STAMP) ## run the whole chain; only what changed runs again
 
 $(STAGES): $(STAMP) ## run one stage and what it needs; ARGS="-S train.lr=3e-4" changes a parameter
 	$(DVC) $(ARGS) $@
+
+sweep: $(STAMP) ## run every combination: ARGS="-S train.lr=1e-4,3e-4 -S policy.network=mlp,unet"
+	python -m pipeline sweep $(ARGS)
 
 show: $(STAMP) ## print the metrics of the last run
 	dvc metrics show

@@ -65,8 +65,8 @@ def grid(settings: Sequence[str], params: Params) -> list[Point]:
             raise SettingError(f"-S {key}: given twice; give all its values at once: {key}=a,b")
         axes[key] = values
     points: dict[str, Point] = {}
-    for values in itertools.product(*axes.values()):
-        point = Point(dict(zip(axes, values, strict=True)))
+    for combination in itertools.product(*axes.values()):
+        point = Point(dict(zip(axes, combination, strict=True)))
         with_values(params, point.values)
         points.setdefault(json.dumps(point.values), point)
     return list(points.values())

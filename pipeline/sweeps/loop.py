@@ -33,18 +33,20 @@ class Outcome:
     """Why it failed."""
 
 
-def run_grid(repository: Repository, runs: Sequence[Run]) -> list[Outcome]:
+def run_grid(repository: Repository, settings: Sequence[str]) -> list[Outcome]:
     """Make the experiments that are not there yet, one after the other.
 
     Args:
         repository: whose workspace is used; it is as before afterwards.
-        runs: in their order.
+        settings: after -S, see `grid`.
 
     Raises:
+        SettingError: a setting does not fit params.yaml; nothing has run.
         KeyboardInterrupt: Ctrl-C or SIGTERM, after the run at work has ended.
     """
     outcomes = []
     with own_workspace(repository) as workspace, terminated_as_interrupted():
+        runs = repository.runs(settings)
         there = repository.names()
         for number, run in enumerate(runs, start=1):
             where = f"{number}/{len(runs)} {run.name} {run.point.label}"

@@ -24,28 +24,31 @@ LOST_POLLS = 3
 
 
 def run_queue(
-    repository: Repository, runs: Sequence[Run], jobs: int, gpus: list[str]
+    repository: Repository, settings: Sequence[str], jobs: int, gpus: list[str]
 ) -> list[Outcome]:
     """Queue what is not there yet, start workers, wait for all of it.
 
     Args:
         repository: whose queue it is.
-        runs: in their order.
+        settings: after -S, see `grid`.
         jobs: workers at most.
         gpus: that the runs share out among themselves, see `gpus`; none where empty.
 
     Raises:
+        SettingError: a setting does not fit params.yaml; nothing has run.
         KeyboardInterrupt: Ctrl-C; the workers go on and the same command waits for them again.
         RepositoryError: DVC does not queue a run, or starts no workers.
     """
-    there = repository.names()
-    wanted = [run for run in runs if run.name not in there]
-    outcomes = [Outcome(run, "was there") for run in runs if run.name in there]
-    if outcomes:
-        console.print(f"{len(outcomes)} of {len(runs)} runs are there already")
-    if not wanted:
-        return outcomes
-    _enqueue(repository, wanted)
+    with own_workspace(repository):
+        runs = repository.runs(settings)
+        there = repository.names()
+        wanted = [run for run in runs if run.name not in there]
+        outcomes = [Outcome(run, "was there") for run in runs if run.name in there]
+        if outcomes:
+            console.print(f"{len(outcomes)} of {len(runs)} runs are there already")
+        if not wanted:
+            return outcomes
+        _enqueue(repository, wanted)
     _start_workers(repository, min(jobs, len(wanted)), gpus)
     try:
         return outcomes + _wait(repository, wanted, jobs, gpus)
@@ -89,18 +92,17 @@ def living_workers(repository: Repository) -> int:
 def _enqueue(repository: Repository, runs: Sequence[Run]) -> None:
     """Queue the runs that neither wait nor run already; failed ones again."""
     known = tasks(repository)
-    with own_workspace(repository):
-        for number, run in enumerate(runs, start=1):
-            status = known.get(run.name)
-            where = f"{number}/{len(runs)} {run.name} {run.point.label}"
-            if status in ("Queued", "Running"):
-                console.print(f"{where}: {status.lower()} already")
-                continue
-            if status is not None:
-                repository.dvc("queue", "remove", run.name)
-            settings = [part for setting in run.point.settings for part in ("-S", setting)]
-            repository.dvc("exp", "run", "--queue", "--name", run.name, *settings)
-            console.print(f"{where}: queued")
+    for number, run in enumerate(runs, start=1):
+        status = known.get(run.name)
+        where = f"{number}/{len(runs)} {run.name} {run.point.label}"
+        if status in ("Queued", "Running"):
+            console.print(f"{where}: {status.lower()} already")
+            continue
+        if status is not None:
+            repository.dvc("queue", "remove", run.name)
+        settings = [part for setting in run.point.settings for part in ("-S", setting)]
+        repository.dvc("exp", "run", "--queue", "--name", run.name, *settings)
+        console.print(f"{where}: queued")
 
 
 def _start_workers(repository: Repository, number: int, gpus: list[str]) -> None:
@@ -116,9 +118,7 @@ def _start_workers(repository: Repository, number: int, gpus: list[str]) -> None
         raise RepositoryError(f"dvc queue start: {last_lines(done.stderr, 2)}")
 
 
-def _wait(
-    repository: Repository, runs: Sequence[Run], jobs: int, gpus: list[str]
-) -> list[Outcome]:
+def _wait(repository: Repository, runs: Sequence[Run], jobs: int, gpus: list[str]) -> list[Outcome]:
     """Poll until every run is an experiment, has failed or has lost its worker."""
     waiting = {run.name: run for run in runs}
     outcomes: list[Outcome] = []

@@ -94,7 +94,9 @@ class Repository:
             command, cwd=self.root, env=self.environment, capture_output=True, check=False
         )
         if done.returncode:
-            said = last_lines(done.stderr.decode(errors="replace"), 3) or f"status {done.returncode}"
+            said = (
+                last_lines(done.stderr.decode(errors="replace"), 3) or f"status {done.returncode}"
+            )
             spoken = " ".join(("dvc" if command[0] == sys.executable else "git", *command[1:]))
             raise RepositoryError(f"{self.root}: {spoken.replace('dvc -m dvc', 'dvc')}: {said}")
         return done.stdout.decode(errors="replace")

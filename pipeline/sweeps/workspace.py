@@ -57,8 +57,8 @@ class Workspace:
             self.repository.dvc("checkout", "--force", "--quiet")
         except RepositoryError:
             console.print(
-                "params.yaml and dvc.lock are as before; some results that belong to them are in no "
-                "cache and come with the next `dvc repro`"
+                "params.yaml and dvc.lock are as before; some results that belong to them are in "
+                "no cache and come with the next `dvc repro`"
             )
         journal.unlink()
 

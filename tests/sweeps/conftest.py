@@ -72,9 +72,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def tiny(
-    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Repository:
+def tiny(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     """A copy of it, in which experiments are made."""
     folder = tmp_path / "tiny"
     shutil.copytree(template, folder)

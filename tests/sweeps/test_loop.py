@@ -21,14 +21,15 @@ from pathlib import Path
 from pipeline.sweeps.loop import run_grid
 from pipeline.sweeps.repository import Repository
 repository = Repository(Path(sys.argv[1]))
-run_grid(repository, repository.runs(sys.argv[2:]))
+run_grid(repository, sys.argv[2:])
 """
 
 
 def test_a_grid_is_made_once_and_the_workspace_is_as_before(tiny: Repository) -> None:
     before = (tiny.root / "params.yaml").read_bytes()
-    runs = tiny.runs(["train.seed=13,14", "train.lr=1e-3"])
-    first = run_grid(tiny, runs)
+    settings = ["train.seed=13,14", "train.lr=1e-3"]
+    runs = tiny.runs(settings)
+    first = run_grid(tiny, settings)
     assert [outcome.state for outcome in first] == ["failed", "done"]
     assert "thirteen is refused" in log_path(tiny, runs[0]).read_text()
     assert first[0].reason
@@ -37,8 +38,8 @@ def test_a_grid_is_made_once_and_the_workspace_is_as_before(tiny: Repository) ->
     assert not (tiny.root / "dvc.lock").exists()
     assert tiny.git("status", "--porcelain") == ""
     # A larger grid makes only what is new; what failed is tried again.
-    larger = tiny.runs(["train.seed=14,15", "train.lr=1e-3"])
-    assert [outcome.state for outcome in run_grid(tiny, larger)] == ["was there", "done"]
+    larger = run_grid(tiny, ["train.seed=14,15", "train.lr=1e-3"])
+    assert [outcome.state for outcome in larger] == ["was there", "done"]
 
 
 def _drive(tiny: Repository, gate: Path, *settings: str) -> subprocess.Popen[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.sweeps.queue import living_workers, run_queue, tasks
+from pipeline.sweeps.queue import run_queue, tasks
 from pipeline.sweeps.repository import Repository
 
 
 @pytest.mark.slow
 def test_each_worker_has_its_gpu_and_failed_runs_are_queued_again(tiny: Repository) -> None:
     before = (tiny.root / "params.yaml").read_bytes()
-    runs = tiny.runs(["train.seed=1,2,13,4,5,6"])
-    outcomes = run_queue(tiny, runs, 2, ["5", "7"])
+    settings = ["train.seed=1,2,13,4,5,6"]
+    runs = tiny.runs(settings)
+    outcomes = run_queue(tiny, settings, 2, ["5", "7"])
     assert {outcome.run.name: outcome.state for outcome in outcomes} == {
         run.name: "failed" if run.point.values["train.seed"] == 13 else "done" for run in runs
     }
@@ -22,5 +23,5 @@ def test_each_worker_has_its_gpu_and_failed_runs_are_queued_again(tiny: Reposito
     assert used == {None, 5.0, 7.0}
     assert (tiny.root / "params.yaml").read_bytes() == before
     assert tasks(tiny)[runs[2].name] == "Failed"
-    again = run_queue(tiny, runs, 1, [])
+    again = run_queue(tiny, settings, 1, [])
     assert sorted(outcome.state for outcome in again) == ["failed", *["was there"] * 5]
