@@ -58,6 +58,7 @@ def _wait_for_stage(tiny: Repository, name: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_restores_and_goes_on_when_typed_again(
     tiny: Repository, tmp_path: Path
 ) -> None:
@@ -83,7 +84,13 @@ def test_an_interrupted_sweep_restores_and_goes_on_when_typed_again(
     assert (tiny.root / "params.yaml").read_text() == before
 
 
-@pytest.mark.parametrize("everything", [False, True], ids=["sweep alone", "its run, too"])
+@pytest.mark.parametrize(
+    "everything",
+    [
+        pytest.param(False, id="sweep alone"),
+        pytest.param(True, id="its run, too", marks=pytest.mark.slow),
+    ],
+)
 def test_a_killed_sweep_goes_on_when_typed_again(
     tiny: Repository, tmp_path: Path, everything: bool
 ) -> None:
