@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 
-import pytest
 import hypothesis
+import pytest
 from hypothesis import strategies as st
 
 from pipeline.params import Params
