@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) show tensorboard lint types test check sweep engine bench bench-inference bench-train lock clean
+.PHONY: help setup repro $(STAGES) show tensorboard lint types test check sweep engine bench bench-inference bench-train bench-startup lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -56,6 +56,9 @@ bench-inference: $(STAMP) ## measure every backend and network, and a served pol
 
 bench: $(STAMP) ## measure what each part of the recipe is worth; ARGS="--epochs 5 --pens 200"
 	python -m bench.ablation $(ARGS)
+
+bench-startup: $(STAMP) ## measure what commands take that have nothing to do
+	python -m bench.startup $(ARGS)
 
 bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
 	python -m bench.train $(ARGS)

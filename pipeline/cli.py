@@ -18,7 +18,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich doubles the time to the first help page
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="File with every parameter.")]
