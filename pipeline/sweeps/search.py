@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,16 +64,20 @@ def search(repository: Repository, space: Space, options: SearchOptions) -> set[
         KeyboardInterrupt: Ctrl-C or SIGTERM; the same command goes on.
     """
     worker = f"{socket.gethostname()}:{repository.root.resolve()}"
-    with own_workspace(repository) as workspace, terminated_as_interrupted():
+    with (
+        ExitStack() as resources,
+        own_workspace(repository) as workspace,
+        terminated_as_interrupted(),
+    ):
         params = repository.params()
-        study = _open(repository, space, options, params)
+        study = _open(repository, space, options, params, resources)
         _take_back(study, worker)
         while (done := _finished(study)) < options.trials:
             trial = study.ask()
             trial.set_user_attr(WORKER, worker)
             console.print(f"{done + 1}/{options.trials} trial {trial.number}")
             _answer(study, trial, workspace, draw_point(space, trial), params, options)
-    return {trial.user_attrs[RUN] for trial in study.trials if RUN in trial.user_attrs}
+        return {trial.user_attrs[RUN] for trial in study.trials if RUN in trial.user_attrs}
 
 
 def best_text(values: dict[str, Any], value: float) -> str:
@@ -115,7 +120,14 @@ def _answer(
     )
 
 
-def _open(repository: Repository, space: Space, options: SearchOptions, params: Params) -> Any:
+def _open(
+    repository: Repository,
+    space: Space,
+    options: SearchOptions,
+    params: Params,
+    resources: ExitStack,
+) -> Any:
+    """The study; its connections are closed with `resources`."""
     try:
         import optuna
     except ImportError as error:
@@ -129,17 +141,21 @@ def _open(repository: Repository, space: Space, options: SearchOptions, params: 
         storage = storage.replace("postgresql://", "postgresql+psycopg://", 1)
     name = options.study or _study_name(repository, space, options, params)
     try:
+        kept = optuna.storages.RDBStorage(storage)
+        resources.callback(kept.engine.dispose)
+        resources.callback(kept.remove_session)
         study = optuna.create_study(
-            study_name=name, storage=storage, load_if_exists=True,
+            study_name=name,
+            storage=kept,
+            load_if_exists=True,
             direction="minimize" if options.least else "maximize",
-        )  # fmt: skip
+        )
     except ImportError as error:
         raise SearchError(f"{error}; pip install '.[search]' brings PostgreSQL's driver") from error
     except Exception as error:
-        # SQLAlchemy's errors are of many kinds and quote the URL, password included.
-        reason = str(error).splitlines()[0]
+        # SQLAlchemy's errors are of many kinds and may go on to quote the URL, password included.
         raise SearchError(
-            f"storage cannot be opened ({reason}); expected sqlite:///FILE or "
+            f"storage cannot be opened ({str(error).splitlines()[0]}); expected sqlite:///FILE or "
             "postgresql://USER:PASSWORD@HOST/DATABASE"
         ) from error
     # The same seed would propose the same trials again whenever a search goes on.

@@ -29,8 +29,11 @@ def _options(trials: int, **changes: object) -> SearchOptions:
 
 
 def _trials(tiny: Repository) -> list[optuna.trial.FrozenTrial]:
-    storage = f"sqlite:///{tiny.state / 'trials.db'}"
-    return optuna.load_study(study_name="s", storage=storage).trials
+    storage = optuna.storages.RDBStorage(f"sqlite:///{tiny.state / 'trials.db'}")
+    trials = optuna.load_study(study_name="s", storage=storage).trials
+    storage.remove_session()
+    storage.engine.dispose()
+    return trials
 
 
 def test_an_interrupted_search_goes_on(tiny: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
