@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.sweeps.repository import Experiment
 
 STRICT = "evaluate.closed_loop.success_strict"
 TRIALS = "evaluate.closed_loop.n"
+ERROR = "evaluate.closed_loop.error_mm_median"
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Column:
 COLUMNS = (
     Column(STRICT, "success_strict", "strict", lambda value: f"{value:.1%}"),
     Column(
-        "evaluate.closed_loop.error_mm_median", "error_mm_median", "median mm",
+        ERROR, "error_mm_median", "median mm",
         lambda value: f"{value:.2f}",
     ),
     Column(
@@ -102,7 +104,7 @@ class Comparison:
 
 
 def compare(experiments: Sequence[Experiment], sort: str, least: bool = False) -> Comparison:
-    """Sort experiments and find in which parameters they differ.
+    """Sort experiments, equals by their median error, and find in which parameters they differ.
 
     Args:
         experiments: with parameters and metrics; those without the metric come last.
@@ -120,9 +122,10 @@ def compare(experiments: Sequence[Experiment], sort: str, least: bool = False) -
     key = metric_key(sort, experiments)
     sign = 1 if least else -1
 
-    def rank(experiment: Experiment) -> tuple[bool, float, str]:
+    def rank(experiment: Experiment) -> tuple[bool, float, float, str]:
         value = experiment.metrics.get(key)
-        return value is None, sign * (value or 0.0), experiment.name
+        error = experiment.metrics.get(ERROR, inf)
+        return value is None, sign * (value or 0.0), error, experiment.name
 
     keys = dict.fromkeys(key for experiment in experiments for key in experiment.params)
     differing = [

@@ -65,7 +65,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     best = comparison.experiments[0].name
     column = next((c.heading for c in COLUMNS if c.key == comparison.sort), comparison.sort)
     axes.set_title(
-        f"{number} runs by {column}: best yellow and wide ({best}), worst violet",
+        f"{number} runs, by {column}: the best is yellow and wide ({best}), the worst violet",
         fontsize=9, loc="left", pad=46, color="0.25",
     )  # fmt: skip
     axes.set(xlim=(-0.3, len(scales) - 0.45), ylim=(-0.06, 1.06))

@@ -151,11 +151,14 @@ class Repository:
         Raises:
             RepositoryError: DVC cannot read them.
         """
+        finished = self.names()
         for entry in json.loads(self.dvc("exp", "show", "--json")):
             if entry["rev"] != "workspace":
                 found = [_experiment(entry)]
                 for item in entry.get("experiments") or []:
-                    found += [_experiment(revision) for revision in (item.get("revs") or [])[:1]]
+                    # Those that wait, run or failed are listed too, with the commit's metrics.
+                    if item.get("name") in finished:
+                        found += [_experiment(revision) for revision in item["revs"][:1]]
                 return [experiment for experiment in found if experiment is not None]
         return []
 

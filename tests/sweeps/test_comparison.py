@@ -42,6 +42,9 @@ def test_best_first_with_what_differs() -> None:
     least = compare(RUNS, "error_mm_median", least=True)
     assert [run.name for run in least.experiments] == ["b", "a", "c"]
     assert [run.name for run in compare(RUNS, "seconds").experiments] == ["c", "b", "a"]
+    equal = [_experiment(name, 1e-3, "mlp", success_strict=1, error_mm_median=error)
+             for name, error in (("d", 3), ("e", 2))]  # fmt: skip
+    assert [run.name for run in compare(equal, STRICT).experiments] == ["e", "d"]
 
 
 def test_table_and_csv(tmp_path: Path) -> None:

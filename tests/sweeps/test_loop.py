@@ -34,6 +34,10 @@ def test_a_grid_is_made_once_and_the_workspace_is_as_before(tiny: Repository) ->
     assert "thirteen is refused" in log_path(tiny, runs[0]).read_text()
     assert first[0].reason
     assert tiny.names() == {runs[1].name}
+    # What waits in the queue is no result.
+    tiny.dvc("exp", "run", "--queue", "--name", "waiting", "-S", "train.seed=15")
+    assert [item.name for item in tiny.experiments()] == ["main", runs[1].name]
+    tiny.dvc("queue", "remove", "waiting")
     assert (tiny.root / "params.yaml").read_bytes() == before
     assert not (tiny.root / "dvc.lock").exists()
     assert tiny.git("status", "--porcelain") == ""
