@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich.console import Console
+
 from pipeline.run import console, output_folder
 from pipeline.sweeps.comparison import compare
 from pipeline.sweeps.repository import PREFIX, Repository
@@ -31,7 +33,10 @@ def show(repository: Repository, names: set[str], out: Path, sort: str, least: b
     with output_folder(out) as folder:
         comparison.write_csv(folder / "comparison.csv")
         draw(comparison, folder / "comparison.png")
-    console.print(comparison.table())
+    table = comparison.table()
+    # Wider than a narrow terminal rather than with its numbers cut off.
+    wide = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(width=max(wide, console.width), file=console.file, highlight=False).print(table)
     console.print(
         f"{out}/comparison.png and .csv. `dvc exp apply NAME` brings a run into the workspace, "
         f"`dvc exp remove NAME` removes it (NAME: {PREFIX}…)"

@@ -12,9 +12,9 @@ from pipeline.sweeps.repository import Experiment, Repository
 from pipeline.sweeps.showing import show
 
 FOUND = [
-    Experiment("main", {"train.lr": 1e-3}, {}),
-    Experiment("sweep-a", {"train.lr": 3e-4}, {STRICT: 0.5}),
-    Experiment("sweep-b", {"train.lr": 1e-4}, {STRICT: 0.75}),
+    Experiment("main", {"a_section.with_a_parameter_of_a_long_name": 1e-3}, {}),
+    Experiment("sweep-a", {"a_section.with_a_parameter_of_a_long_name": 3e-4}, {STRICT: 0.5}),
+    Experiment("sweep-b", {"a_section.with_a_parameter_of_a_long_name": 1e-4}, {STRICT: 0.75}),
 ]
 
 
@@ -25,6 +25,8 @@ def test_what_is_asked_for_is_shown(
     out = tmp_path / "sweep"
     show(Repository(tmp_path), set(), out, STRICT, least=False)
     printed = capsys.readouterr().out
+    assert "a_section.with_a_parameter_of_a_long_name" in printed
+    assert "training s" in printed, "whole at any width"
     assert "main" not in printed, "the commit itself has no metrics"
     assert printed.index("sweep-b") < printed.index("sweep-a")
     assert {path.name for path in out.iterdir()} == {".stage", "comparison.csv", "comparison.png"}
