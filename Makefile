@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release show tensorboard lint types test check engine bench bench-inference bench-train lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show tensorboard lint types test check engine bench bench-inference bench-train bench-startup lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -33,6 +33,9 @@ pull: $(STAMP) ## get data and results from the remote; `make repro` then runs n
 
 release: $(STAMP) ## give the committed results a version and push it: VERSION=v1.0.0
 	python -m pipeline release $(VERSION) $(if $(shell git remote),--push)
+
+sweep: $(STAMP) ## run every combination: ARGS="-S train.lr=1e-4,3e-4 -S policy.network=mlp,unet"
+	python -m pipeline sweep $(ARGS)
 
 show: $(STAMP) ## print the metrics of the last run
 	dvc metrics show
@@ -59,6 +62,9 @@ bench-inference: $(STAMP) ## measure every backend and network, and a served pol
 
 bench: $(STAMP) ## measure what each part of the recipe is worth; ARGS="--epochs 5 --pens 200"
 	python -m bench.ablation $(ARGS)
+
+bench-startup: $(STAMP) ## measure what commands take that have nothing to do
+	python -m bench.startup $(ARGS)
 
 bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
 	python -m bench.train $(ARGS)

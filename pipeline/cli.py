@@ -18,18 +18,27 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,  # rich doubles the time to the first help page
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
 ParamsFile = Annotated[Path, typer.Option("--params", help="File with every parameter.")]
 PARAMS = Path("params.yaml")
+Settings = Annotated[
+    list[str] | None, typer.Option("-S", "--set-param", help="KEY=VALUES; may be repeated.")
+]
 
 
 @app.callback()
 def _options(
+    context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options of every command; `main` reads --debug itself."""
+    from pipeline.sweeps.gpus import USERS, claim_gpu
+
+    if context.invoked_subcommand in USERS:
+        claim_gpu()
 
 
 @app.command()
@@ -182,6 +191,76 @@ def bench(
     from pipeline.stages import bench as stage
 
     stage.run(load_params(params), what, out, calls, model)
+
+
+@app.command()
+def sweep(
+    settings: Settings = None,
+    queue: Annotated[
+        bool, typer.Option("--queue", help="In DVC's queue, several at a time (-j).")
+    ] = False,
+    slurm: Annotated[bool, typer.Option("--slurm", help="As jobs of a Slurm cluster.")] = False,
+    slurm_local: Annotated[
+        bool, typer.Option("--slurm-local", help="Such jobs as processes of this machine.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Compare what is there, run nothing.")
+    ] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="Name the runs, run nothing.")] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = 1,
+    gpus: Annotated[
+        str | None, typer.Option(help="GPUs that the queue's runs share out, such as 0,1.")
+    ] = None,
+    sort: Annotated[str, typer.Option(help="Metric to compare by.")] = "closed_loop.success_strict",
+    least: Annotated[bool, typer.Option("--least", help="The least of it is best.")] = False,
+    partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
+    job_gpus: Annotated[int, typer.Option(min=0, help="Slurm: GPUs of a job.")] = 0,
+    job_cpus: Annotated[int, typer.Option(min=1, help="Slurm: CPU cores of a job.")] = 4,
+    job_memory_gb: Annotated[float, typer.Option(help="Slurm: memory of a job, GB.")] = 16.0,
+    job_hours: Annotated[float, typer.Option(help="Slurm: time limit of a job, hours.")] = 4.0,
+    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("artifacts/sweep"),
+) -> None:
+    """Run the chain at every combination of some parameters; compare the runs."""
+    from pipeline.stages import sweep as stage
+    from pipeline.sweeps.cluster import ClusterOptions
+
+    chosen = [name for name, flag in {
+        "queue": queue, "cluster": slurm or slurm_local, "show": show, "dry": dry,
+    }.items() if flag]  # fmt: skip
+    options = ClusterOptions(
+        "local" if slurm_local else "slurm", partition, job_gpus, job_cpus, job_memory_gb, job_hours
+    )
+    way = stage.only_way(chosen)
+    stage.run(settings or [], out, sort, least, way, jobs, gpus, options)
+
+
+@app.command()
+def search(
+    settings: Settings = None,
+    trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials in all.")] = 20,
+    metric: Annotated[str, typer.Option(help="What is made best.")] = "closed_loop.success_strict",
+    least: Annotated[bool, typer.Option("--least", help="The least of it is best.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the proposals.")] = 0,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SEARCH_STORAGE",
+            help="sqlite:///… or postgresql://…; SQLite in .state by default.",
+        ),
+    ] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name in the storage, to share it between machines.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path(
+        "artifacts/search"
+    ),
+) -> None:
+    """Let Optuna choose parameters, run the chain at each choice; compare the runs."""
+    from pipeline.stages import search as stage
+    from pipeline.sweeps.search import SearchOptions
+
+    options = SearchOptions(metric, least, trials, seed, storage, study)
+    stage.run(settings or [], out, options)
 
 
 @app.command()

@@ -21,7 +21,7 @@ PACKAGE = REPOSITORY / "pipeline"
 DVC: dict[str, Any] = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")
 STAGES = list(DVC["stages"])
 # Commands that are no stage: nothing depends on what they write.
-TOOLS = {"info", "serve", "doctor", "bench", "release"}
+TOOLS = {"info", "serve", "doctor", "bench", "release", "sweep", "search"}
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
 
     Args:
         params: section export; robot and execution, which the graph carries for the robot.
-        out: folder for policy.onnx, engines/ and export.json.
+        out: folder for policy.onnx, engines/, export.json and metrics.json (its numbers for DVC).
         model: checkpoint; None takes the best one of stage train.
 
     Raises:
@@ -100,6 +100,9 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
             "versions": versions(*PACKAGES),
         }
         write_json(folder / "export.json", content)
+        medians = {"torch": torch_ms["median_ms"], "onnxruntime": runtime_ms["median_ms"]}
+        worst = max(parity["max_abs_rad"].values())
+        write_json(folder / "metrics.json", {"latency_ms": medians, "parity_rad": worst})
     _show(parity, torch_ms, runtime_ms, engines)
 
 

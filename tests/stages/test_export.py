@@ -46,6 +46,14 @@ def exported(small: Params, checkpoint: Path, tmp_path_factory: pytest.TempPathF
     return out
 
 
+def test_numbers_for_dvc_are_those_of_the_report(exported: Path) -> None:
+    report = json.loads((exported / "export.json").read_text())
+    metrics = json.loads((exported / "metrics.json").read_text())
+    for name, latency in metrics["latency_ms"].items():
+        assert latency == report["backends"][name]["latency_batch_1"]["median_ms"] > 0
+    assert metrics["parity_rad"] == max(report["parity"]["max_abs_rad"].values())
+
+
 def test_the_report_says_what_was_done(exported: Path, checkpoint: Path) -> None:
     report = json.loads((exported / "export.json").read_text())
     assert report["model"]["sha256"] == sha256_file(checkpoint)
