@@ -3,6 +3,7 @@
 # Debian base made by debootstrap. What is built is the last commit. As root, from the repository:
 #     docker/prove.sh FOLDER       (30 GB free; rm -rf FOLDER afterwards)
 #   BASE_IMAGE      another base than debootstrap's
+#   REUSE           not empty: run the images that an earlier run left in FOLDER
 #   BUILD_OPTIONS   further options of `buildah bud`: -v for pip's configuration, for instance
 set -euo pipefail
 mkdir -p "${1:?a folder to work in}"
@@ -20,7 +21,7 @@ fail() {
     printf 'FAILED: %s\n' "$*" >&2
     exit 1
 }
-in_train() { # as compose.yaml runs it: the project, the user's folders and the user are the host's
+in_train() { # as compose.yaml runs it, with data and checkpoints from elsewhere on the host
     buildah run --isolation chroot --user "$owner" -v "$project:/workspace" \
         -v "$folder/data:/workspace/data" -v "$folder/checkpoints:/workspace/checkpoints" \
         "$train" -- "$@"
@@ -40,10 +41,11 @@ fi
 say "project: a clone of the last commit that belongs to $owner"
 rm -rf "$project" "$folder/data" "$folder/checkpoints"
 git clone -q . "$project"
-mkdir "$folder/data" "$folder/checkpoints"
+mkdir -p "$folder"/{,project/}{data,checkpoints}
 chown -R "$owner" "$project" "$folder/data" "$folder/checkpoints"
 
 for target in runtime train; do
+    [ -z "${REUSE:-}" ] || break
     say "build $target"
     buildah bud --isolation chroot --format docker --target "$target" -t "localhost/$target" \
         --build-arg "BASE_IMAGE=${BASE_IMAGE:-localhost/base}" "${options[@]}" \
@@ -56,7 +58,9 @@ runtime=$(buildah from localhost/runtime)
 trap 'buildah rm "$train" "$runtime" > /dev/null' EXIT
 
 say "train: as it is, by the image's own user"
-buildah run --isolation chroot "$train" -- entrypoint sh -c 'id && python -m pipeline --help' | head -8
+buildah run --isolation chroot "$train" -- entrypoint sh -c 'id && python -m pipeline --help' \
+    > "$folder/help.log"
+head -4 "$folder/help.log"
 buildah run --isolation chroot "$train" -- entrypoint python -m pytest -q -p no:cacheprovider \
     tests/test_params.py tests/test_containers.py tests/robot/test_render.py \
     tests/policy/test_networks.py tests/policy/test_server.py

@@ -1,7 +1,6 @@
 """What `doctor` says of Docker: the engine, Compose, the GPU runtime, our containers, their user.
 
-Agrees with docker/compose.yaml (tests/test_containers.py): its project, its user and its folders.
-Looks only, and needs no Docker to say so.
+Agrees with docker/compose.yaml (tests/test_containers.py): its project and its user. Looks only.
 """
 
 from __future__ import annotations
@@ -18,12 +17,7 @@ COMPOSE = Path("docker/compose.yaml")
 PROJECT = "moveit2-diffusion-policy"
 LEAST_COMPOSE = (2, 25)
 """The version that the users' guide asks for; older ones do not know all of compose.yaml."""
-DEFAULTS = {
-    "HOST_UID": "1000",
-    "HOST_GID": "1000",
-    "DATA_DIR": "../data",
-    "CHECKPOINTS_DIR": "../checkpoints",
-}
+DEFAULTS = {"HOST_UID": "1000", "HOST_GID": "1000"}
 """What compose.yaml takes where neither the environment nor docker/.env says otherwise."""
 STOPPED = {"0", "130", "137", "143"}
 """Exit statuses of a container that was stopped rather than failed."""
@@ -59,7 +53,6 @@ def examine(has_gpu: bool, root: Path) -> Iterator[Line]:
         yield Line("docker GPU", "ok", "runtime nvidia")
     yield from running()
     yield user(root)
-    yield folders(root)
 
 
 def compose() -> Line:
@@ -105,20 +98,6 @@ def user(root: Path) -> Line:
         return Line("container user", "ok", f"{ours}, the repository's owner")
     found = f"containers run as {ours}, the repository belongs to {owner}"
     return Line("container user", "absent", found, "rm -f docker/.env && make docker/.env")
-
-
-def folders(root: Path) -> Line:
-    """Whether the folders that compose.yaml mounts are there.
-
-    Args:
-        root: the repository.
-    """
-    chosen = settings(root)
-    places = [root / COMPOSE.parent / chosen[name] for name in ("DATA_DIR", "CHECKPOINTS_DIR")]
-    missing = " ".join(os.path.normpath(place) for place in places if not place.is_dir())
-    if missing:
-        return Line("container folders", "problem", f"no {missing}", f"mkdir -p {missing}")
-    return Line("container folders", "ok", ", ".join(os.path.normpath(place) for place in places))
 
 
 def settings(root: Path) -> dict[str, str]:
