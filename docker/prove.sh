@@ -3,7 +3,7 @@
 # Debian base made by debootstrap. What is built is the last commit. As root, from the repository:
 #     docker/prove.sh FOLDER       (30 GB free; rm -rf FOLDER afterwards)
 #   BASE_IMAGE      another base than debootstrap's
-#   REUSE           not empty: run the images that an earlier run left in FOLDER
+#   REUSE           targets whose images an earlier run left in FOLDER: they are not built again
 #   BUILD_OPTIONS   further options of `buildah bud`: -v for pip's configuration, for instance
 set -euo pipefail
 mkdir -p "${1:?a folder to work in}"
@@ -45,7 +45,7 @@ mkdir -p "$folder"/{,project/}{data,checkpoints}
 chown -R "$owner" "$project" "$folder/data" "$folder/checkpoints"
 
 for target in runtime train; do
-    [ -z "${REUSE:-}" ] || break
+    [[ " ${REUSE:-} " != *" $target "* ]] || continue
     say "build $target"
     buildah bud --isolation chroot --format docker --target "$target" -t "localhost/$target" \
         --build-arg "BASE_IMAGE=${BASE_IMAGE:-localhost/base}" "${options[@]}" \
@@ -61,7 +61,7 @@ say "train: as it is, by the image's own user"
 buildah run --isolation chroot "$train" -- entrypoint sh -c 'id && python -m pipeline --help' \
     > "$folder/help.log"
 head -4 "$folder/help.log"
-buildah run --isolation chroot "$train" -- entrypoint python -m pytest -q -p no:cacheprovider \
+buildah run --isolation chroot --env HOME=/tmp "$train" -- entrypoint python -m pytest -q -p no:cacheprovider \
     tests/test_params.py tests/test_containers.py tests/robot/test_render.py \
     tests/policy/test_networks.py tests/policy/test_server.py
 
