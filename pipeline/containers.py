@@ -97,7 +97,11 @@ def user(root: Path) -> Line:
     if ours == owner:
         return Line("container user", "ok", f"{ours}, the repository's owner")
     found = f"containers run as {ours}, the repository belongs to {owner}"
-    return Line("container user", "absent", found, "rm -f docker/.env && make docker/.env")
+    uid, _, gid = owner.partition(":")
+    remedy = "make docker/.env"
+    if (root / COMPOSE.parent / ".env").exists():  # which may hold more than these two
+        remedy = f"write HOST_UID={uid} and HOST_GID={gid} into docker/.env"
+    return Line("container user", "absent", found, remedy)
 
 
 def settings(root: Path) -> dict[str, str]:

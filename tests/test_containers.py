@@ -205,6 +205,7 @@ def test_whose_files_containers_write_is_said(
     assert containers.user(tmp_path).status == "ok"
     monkeypatch.setenv("HOST_UID", "77")  # the environment decides, as in Compose
     assert "77:" in containers.user(tmp_path).found
+    assert f"HOST_UID={owner.st_uid}" in containers.user(tmp_path).remedy
 
 
 def test_doctor_knows_what_compose_does() -> None:
