@@ -19,7 +19,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline import containers
-from pipeline.checkup import Line, ask
+from pipeline.checkup import Line
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
