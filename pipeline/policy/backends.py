@@ -18,7 +18,7 @@ from pipeline.layout import Layout
 from pipeline.policy.observation import check_noise, check_observation
 from pipeline.policy.runtime import Deployment
 
-# ONNX Runtime 1.32 numbers the machine and keeps a record of its use, unless told before its import.
+# ONNX Runtime 1.32 numbers the machine and records its use, unless told so before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
