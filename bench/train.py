@@ -20,8 +20,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +29,8 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.peer import lerobot_batch, lerobot_model
+from bench.timing import Step, interleaved
 from pipeline.layout import Layout
 from pipeline.params import Params, load_params
 from pipeline.policy.model import PolicyModel
@@ -51,7 +51,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     },
 }
 BATCHES = (64, 256)
-Step = Callable[[], object]
 
 
 def windows(layout: Layout, params: Params) -> Windows:
@@ -113,41 +112,14 @@ def our_step(params: Params, batch: int) -> Ours:
 
 def lerobot_step(params: Params, batch: int) -> tuple[Step, int] | None:
     """LeRobot's training step with the same U-Net and condition; None where it is not installed."""
-    try:
-        from lerobot.configs.types import FeatureType, PolicyFeature
-        from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
-        from lerobot.policies.diffusion.modeling_diffusion import DiffusionModel
-    except ImportError as error:
-        console.print(f"LeRobot is left out: {error}; see bench/requirements.txt")
+    model = lerobot_model(params.policy)
+    if model is None:
         return None
-    policy = params.policy
-    features = 27  # of one observation, as our default sees them
-    config = DiffusionConfig(
-        n_obs_steps=policy.n_obs_steps,
-        horizon=policy.horizon,
-        n_action_steps=8,
-        down_dims=policy.unet_channels,
-        kernel_size=policy.unet_kernel,
-        n_groups=policy.unet_groups,
-        diffusion_step_embed_dim=policy.step_embedding,
-        use_film_scale_modulation=True,
-        device="cpu",
-        input_features={
-            "observation.state": PolicyFeature(FeatureType.STATE, (6,)),
-            "observation.environment_state": PolicyFeature(FeatureType.ENV, (features - 6,)),
-        },
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (6,))},
-    )
-    model = DiffusionModel(config).train()
+    model.train()
     optimizer = torch.optim.Adam(
         model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6
     )
-    data = {
-        "observation.state": torch.randn(batch, policy.n_obs_steps, 6),
-        "observation.environment_state": torch.randn(batch, policy.n_obs_steps, features - 6),
-        "action": torch.rand(batch, policy.horizon, 6) * 2 - 1,
-        "action_is_pad": torch.zeros(batch, policy.horizon, dtype=torch.bool),
-    }
+    data = lerobot_batch(params.policy, batch)
 
     def step() -> None:
         loss = model.compute_loss(data)
@@ -157,18 +129,6 @@ def lerobot_step(params: Params, batch: int) -> tuple[Step, int] | None:
         optimizer.zero_grad()
 
     return step, sum(weight.numel() for weight in model.parameters())
-
-
-def interleaved(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step, one after the other in every round, the first round left out."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for index in range(rounds + 1):
-        for name, step in steps.items():
-            started = time.perf_counter()
-            step()
-            if index:
-                times[name].append(time.perf_counter() - started)
-    return times
 
 
 def measure(params: Params, batch: int, rounds: int) -> dict[str, Any]:
