@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.policy.runtime import Deployment, RobotPolicy
 from pipeline.policy.wire import decode, encode
 
 
@@ -33,9 +34,14 @@ class PolicyClient:
             while running:
                 send(policy.act({"joint_pos": q, "pen_pos": p, "pen_axis": a}))
 
+    `act` asks the server at every control step. `closed_loop` asks it for chunks alone, as seldom
+    as the policy executes them: history, execution and limits are then the robot's own.
+
     Attributes:
         layout: the meaning of observations and actions.
         rate_hz: control rate, Hz.
+        config: horizon and n_obs_steps.
+        deployment: execution and limits that the server acts with.
         server_ms: how long the server took over the last call, ms.
     """
 
@@ -64,7 +70,10 @@ class PolicyClient:
             self._stack.close()
             raise ClientError(f"{url}: no policy server answers there: {error}") from error
         self.layout = Layout.from_dict(hello["layout"])
-        self.rate_hz = float(hello["rate_hz"])
+        self.rate_hz: float | None = float(hello["rate_hz"])
+        self.config = {key: int(hello[key]) for key in ("horizon", "n_obs_steps")}
+        self._deployment = Deployment.from_json(hello["deployment"], url)
+        self.deployment: Deployment | None = self._deployment
         self.server_ms = 0.0
 
     def __enter__(self) -> PolicyClient:
@@ -111,12 +120,27 @@ class PolicyClient:
         answer: NDArray[np.float64] = self._call({"call": "act", "observation": sent})["joint_pos"]
         return answer
 
-    def predict(self, obs: ArrayLike, seed: int = 0) -> NDArray[np.float32]:
+    def closed_loop(self, seed: int = 0, control_hz: float | None = None) -> RobotPolicy:
+        """A policy that acts here and has its chunks computed there.
+
+        Args:
+            seed: of the noise.
+            control_hz: how often its `act` will be called; None for the policy's own rate.
+
+        Returns:
+            What `load_policy` gives, but for the backend; closing the client ends it.
+        """
+        return RobotPolicy(self, self._url, self._deployment, seed, control_hz)
+
+    def predict(
+        self, obs: ArrayLike, noise: ArrayLike | None = None, seed: int = 0
+    ) -> NDArray[np.float32]:
         """Raw chunks; see `RobotPolicy.predict`.
 
         Args:
             obs: shape (T, S) or (B, T, S).
-            seed: of the noise.
+            noise: shape (B, H, A); drawn by the server from `seed` where it is left out.
+            seed: of that noise.
 
         Returns:
             rad. Shape (B, H, J).
@@ -124,7 +148,9 @@ class PolicyClient:
         Raises:
             ClientError: the server refused it, or is gone.
         """
-        message = {"call": "predict", "obs": np.asarray(obs), "seed": seed}
+        message: dict[str, Any] = {"call": "predict", "obs": np.asarray(obs), "seed": seed}
+        if noise is not None:
+            message["noise"] = np.asarray(noise)
         chunk: NDArray[np.float32] = self._call(message)["chunk"]
         return chunk
 

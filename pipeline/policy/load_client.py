@@ -1,8 +1,9 @@
 """Robots that ask a server once a control period: the other side of a load test, a process apart.
 
-    python -m pipeline.policy.load_client ws://127.0.0.1:8765 CLIENTS CALLS RATE_HZ < OBSERVATION
+    python -m pipeline.policy.load_client ws://127.0.0.1:8765 CLIENTS CALLS RATE_HZ < MESSAGE
 
-The observation is JSON; so is what they waited for, on standard output.
+The message is JSON, for instance {"call": "act", "observation": {"joint_pos": […], …}}; so is what
+they waited for, on standard output.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from websockets.asyncio.client import connect
 
 from pipeline.policy.wire import decode, encode
@@ -49,13 +49,19 @@ class RoundTrips:
         }
 
 
-def encode_act(observation: Mapping[str, ArrayLike]) -> bytes:
-    """A call of `act` as it goes over the wire.
+def frame_of(message: Mapping[str, Any]) -> bytes:
+    """A call as it goes over the wire; lists become arrays.
 
     Args:
-        observation: fields by name.
+        message: the call and its arguments.
     """
-    return encode({"call": "act", "observation": observation})
+    return encode({key: _arrays(value) for key, value in message.items()})
+
+
+def _arrays(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _arrays(part) for key, part in value.items()}
+    return np.array(value) if isinstance(value, list) else value
 
 
 async def drive(url: str, frame: bytes, calls: int, found: RoundTrips) -> None:
@@ -94,9 +100,9 @@ async def _robot(url: str, frame: bytes, calls: int, begin: float, found: RoundT
 def main(arguments: list[str]) -> None:
     """The command line."""
     url, clients, calls, rate_hz = arguments
-    observation = {name: np.array(values) for name, values in json.load(sys.stdin).items()}
+    frame = frame_of(json.load(sys.stdin))
     found = RoundTrips(int(clients), float(rate_hz))
-    asyncio.run(drive(url, encode_act(observation), int(calls), found))
+    asyncio.run(drive(url, frame, int(calls), found))
     json.dump(asdict(found), sys.stdout)
 
 

@@ -46,16 +46,16 @@ def direct_calls(policy: RobotPolicy, observation: dict[str, Float64], calls: in
 
 def under_load(
     policy: RobotPolicy,
-    observation: dict[str, Float64],
+    message: dict[str, Any],
     clients: int,
     calls: int,
     rate_hz: float,
 ) -> RoundTrips:
-    """Serve on loopback and let clients in another process call `act` at a rate.
+    """Serve on loopback and let clients in another process call at a rate.
 
     Args:
         policy: loaded.
-        observation: of every call.
+        message: every call, as JSON knows it: see `load_client`.
         clients: how many robots.
         calls: of each.
         rate_hz: of each robot.
@@ -64,11 +64,11 @@ def under_load(
         LoadTestError: the clients' process failed.
     """
     arguments = [str(clients), str(calls), str(rate_hz)]
-    seen = json.dumps({name: values.tolist() for name, values in observation.items()})
-    return RoundTrips(**asyncio.run(_drive(PolicyServer(policy), arguments, seen.encode())))
+    call = json.dumps(message).encode()
+    return RoundTrips(**asyncio.run(_drive(PolicyServer(policy), arguments, call)))
 
 
-async def _drive(server: PolicyServer, arguments: list[str], observation: bytes) -> dict[str, Any]:
+async def _drive(server: PolicyServer, arguments: list[str], message: bytes) -> dict[str, Any]:
     async with await server.start("127.0.0.1", 0) as listening:
         port = next(iter(listening.sockets)).getsockname()[1]
         robots = await asyncio.create_subprocess_exec(
@@ -79,7 +79,7 @@ async def _drive(server: PolicyServer, arguments: list[str], observation: bytes)
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        out, errors = await robots.communicate(observation)
+        out, errors = await robots.communicate(message)
     if robots.returncode:
         raise LoadTestError(f"the clients' process failed: {errors.decode().strip()}")
     found: dict[str, Any] = json.loads(out)

@@ -108,6 +108,7 @@ class PolicyServer:
             "backend": self._policy.name,
             "horizon": int(backend.config["horizon"]),
             "n_obs_steps": int(backend.config["n_obs_steps"]),
+            "deployment": self._policy.deployment.to_json(),
         }
 
     def _answer(self, session: Session, frame: bytes | str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> N
 
 
 def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> None:
-    """Round trips beside direct calls, for 1 to 100 robots at 30 Hz.
+    """Round trips beside direct calls, for 1 to 100 robots at 30 Hz, acting there or here.
 
     Args:
         params: all parameters.
@@ -116,17 +116,28 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
     }  # fmt: skip
     home["object_axis"][-1] = 1.0
     direct = Timing(ms=direct_calls(policy, home, calls)).summary()
+    policy.act(home)
+    asked: dict[str, tuple[dict[str, Any], float]] = {
+        "act": ({"observation": {key: values.tolist() for key, values in home.items()}}, RATE_HZ),
+        # What robots that act themselves ask for.
+        "predict": (
+            {"obs": policy.history().tolist()},
+            RATE_HZ / deployment.execution.execute_steps,
+        ),
+    }
     rows = []
-    for clients in CLIENTS:
-        each = max(calls // clients, 60)
-        load = os.getloadavg()[0]
-        trips = under_load(policy, home, clients, each, RATE_HZ).summary()
-        rows.append({**trips, "load_average": round(load, 2)})
-        console.print(
-            f"{clients} clients at {RATE_HZ:g} Hz: median {trips['median_ms']} ms, 99 % below "
-            f"{trips['p99_ms']} ms, most {trips['max_ms']} ms; {trips['late']} of "
-            f"{trips['calls']} late, {trips['errors']} errors"
-        )
+    for call, (arguments, rate_hz) in asked.items():
+        for clients in CLIENTS:
+            each = max(calls // clients, 60)
+            load = os.getloadavg()[0]
+            message = {"call": call, **arguments}
+            trips = under_load(policy, message, clients, each, rate_hz).summary()
+            rows.append({"call": call, **trips, "load_average": round(load, 2)})
+            console.print(
+                f"{call}, {clients} clients at {rate_hz:g} Hz: median {trips['median_ms']} ms, "
+                f"99 % below {trips['p99_ms']} ms, most {trips['max_ms']} ms; {trips['late']} of "
+                f"{trips['calls']} late, {trips['errors']} errors"
+            )
     console.print(f"direct: median {direct['median_ms']} ms, 99 % below {direct['p99_ms']} ms")
     write_json(out / "serve.json", {"machine": machine(), "direct": direct, "served": rows})
 

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 
-from pipeline.policy.load_client import RoundTrips, drive, encode_act
+from pipeline.policy.load_client import RoundTrips, drive, frame_of
 from pipeline.policy.wire import decode, encode
 
 
@@ -23,6 +23,7 @@ def test_every_robot_says_what_it_sees_and_counts_errors() -> None:
         await connection.send(encode({"hello": {}}))
         async for frame in connection:
             message = decode(frame)
+            assert message["observation"]["joint_pos"].shape == (6,)
             heard.append(message["call"])
             bad = len(heard) == 3
             await connection.send(encode({"error": "no"} if bad else {"joint_pos": np.zeros(6)}))
@@ -31,7 +32,7 @@ def test_every_robot_says_what_it_sees_and_counts_errors() -> None:
         found = RoundTrips(3, 200.0)
         async with serve(answer, "127.0.0.1", 0) as server:
             port = next(iter(server.sockets)).getsockname()[1]
-            frame = encode_act({"joint_pos": np.zeros(6)})
+            frame = frame_of({"call": "act", "observation": {"joint_pos": [0.0] * 6}})
             await drive(f"ws://127.0.0.1:{port}", frame, 4, found)
         return found
 

@@ -28,15 +28,19 @@ def policy(exported: tuple[Bundle, Path], params: Params) -> RobotPolicy:
     return load_policy(exported[1], "onnxruntime", deployment=deployment)
 
 
+def message(observation: dict[str, np.ndarray]) -> dict[str, object]:
+    return {"call": "act", "observation": {key: v.tolist() for key, v in observation.items()}}
+
+
 def test_every_call_of_every_client_is_counted(policy: RobotPolicy) -> None:
-    row = under_load(policy, SEEN, clients=3, calls=5, rate_hz=100.0).summary()
+    row = under_load(policy, message(SEEN), clients=3, calls=5, rate_hz=100.0).summary()
     assert (row["clients"], row["calls"], row["errors"]) == (3, 15, 0)
     assert 0 < row["median_ms"] <= row["max_ms"]
 
 
 def test_a_refused_call_is_an_error(policy: RobotPolicy) -> None:
     bad = {**SEEN, "joint_pos": np.zeros(5)}
-    assert under_load(policy, bad, clients=1, calls=2, rate_hz=100.0).errors == 2
+    assert under_load(policy, message(bad), clients=1, calls=2, rate_hz=100.0).errors == 2
 
 
 def test_direct_calls_are_timed(policy: RobotPolicy) -> None:
@@ -45,4 +49,4 @@ def test_direct_calls_are_timed(policy: RobotPolicy) -> None:
 
 def test_a_process_of_clients_that_fails_says_why(policy: RobotPolicy) -> None:
     with pytest.raises(LoadTestError, match="ZeroDivisionError"):
-        under_load(policy, SEEN, clients=1, calls=1, rate_hz=0.0)
+        under_load(policy, message(SEEN), clients=1, calls=1, rate_hz=0.0)

@@ -73,6 +73,17 @@ def test_a_client_gets_what_a_direct_call_gives(url: str, policy: RobotPolicy) -
         np.testing.assert_array_equal(client.predict(obs, seed=2), policy.predict(obs, seed=2))
 
 
+def test_a_robot_may_act_itself_and_ask_for_chunks_alone(url: str, policy: RobotPolicy) -> None:
+    direct = policy.session(seed=5)
+    with PolicyClient(url) as client:
+        robot, asked = client.closed_loop(seed=5), 0
+        for _ in range(13):
+            client.server_ms = 0.0
+            np.testing.assert_array_equal(robot.act(OBSERVATION), direct.act(OBSERVATION))
+            asked += client.server_ms > 0
+        assert asked == -(-13 // policy.deployment.execution.execute_steps)
+
+
 def test_a_hundred_clients_have_each_their_own_history(url: str, policy: RobotPolicy) -> None:
     def drive(number: int) -> bool:
         seen = {**OBSERVATION, "joint_pos": OBSERVATION["joint_pos"] + 0.001 * number}

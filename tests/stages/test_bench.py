@@ -39,7 +39,7 @@ def test_a_served_policy_is_measured(
     monkeypatch.setattr(bench, "CLIENTS", (1, 2))
     bench.run(small, "serve", tmp_path, 10)
     found = json.loads((tmp_path / "serve.json").read_text())
-    assert [row["clients"] for row in found["served"]] == [1, 2]
+    assert [row["clients"] for row in found["served"]] == [1, 2, 1, 2]
     assert all(row["errors"] == 0 for row in found["served"])
     assert found["direct"]["calls"] == 10
 
