@@ -1,23 +1,24 @@
 # Thin shortcuts; the stages are in dvc.yaml, the numbers in params.yaml.
 PYTHON ?= python3
 ARGS ?=
-VENV := .venv
-STAMP := $(VENV)/.stamp
+# A container brings its environment and names it; nothing is installed then.
+VENV ?= .venv
+STAMP := $(if $(filter .venv,$(VENV)),.venv/.stamp)
 STAGES := collect ingest dataset train evaluate export
 # The stages run whatever `python` stands first on the PATH.
-export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Only `dvc exp run` takes -S; it also records the run for `dvc exp show`.
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show tensorboard lint types test check engine bench bench-inference bench-train bench-startup lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show tensorboard lint types test check images engine bench bench-inference bench-train bench-startup lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
 	| awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-$(STAMP): requirements.in constraints.txt
-	$(PYTHON) -m venv $(VENV) && $(VENV)/bin/pip install -q -r requirements.in -c constraints.txt
+.venv/.stamp: requirements.in constraints.txt
+	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -r requirements.in -c constraints.txt
 	touch $@
 
 setup: $(STAMP) ## make the environment in .venv
@@ -54,6 +55,12 @@ test: $(STAMP) ## run the tests
 
 check: lint types test ## lint, types and tests
 
+images: docker/.env ## build the training image for this user (docs/containers.md)
+	docker compose -f docker/compose.yaml build
+
+docker/.env:
+	printf 'HOST_UID=%s\nHOST_GID=%s\n' "$$(id -u)" "$$(id -g)" > $@
+
 engine: $(STAMP) ## build TensorRT engines of artifacts/export for the GPU at hand; says so if there is none
 	python -m pipeline.policy.engine $(ARGS)
 
@@ -73,4 +80,4 @@ lock: ## pin every version anew into constraints.txt (needs uv)
 	uv pip compile requirements.in --universal --python-version 3.11 --no-annotate --no-header -q -U -o constraints.txt
 
 clean: ## remove the environment and every result; DVC's cache stays
-	rm -rf $(VENV) artifacts .state
+	rm -rf .venv artifacts .state

@@ -26,6 +26,8 @@ _PROBES, _STEP_RAD, _STILL = 8, 0.1, 1e-6
 _AT_ONCE = 1024
 # Fewer episodes say nothing about ways.
 _FEWEST = 20
+# Episodes that are compared with their neighbours at most.
+_MOST = 20_000
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ def find_modes(
 ) -> Modes | None:
     """Compare each episode's end to those of the episodes with the nearest objects.
 
+    Of more than 20,000 episodes as many at most, evenly spaced, are compared to all.
+
     Args:
         joints: names of the J joints.
         ends: last joint positions of E episodes, rad. Shape (E, J).
@@ -91,14 +95,16 @@ def find_modes(
     if len(ends) < _FEWEST:
         return None
     goals = objects * np.array([1.0, 1.0, 1.0, _AXIS_M, _AXIS_M, _AXIS_M])
-    _, found = cKDTree(goals).query(goals, k=number + 1)
-    first = np.repeat(np.arange(len(ends)), number)
-    others = _others(found, number)
+    # Of a great many episodes evenly spaced ones tell as much, in memory that does not grow.
+    asked = np.arange(0, len(ends), -(-len(ends) // _MOST))
+    _, found = cKDTree(goals).query(goals[asked], k=number + 1)
+    first = np.repeat(asked, number)
+    others = _others(found, asked, number)
     second = others.ravel()
     apart = np.abs(ends[second] - ends[first])
     free = _free_joints(ends, fk)
     alike = (apart[:, ~free] <= gap_rad).all(axis=1)
-    groups = np.concatenate([np.arange(len(ends))[:, None], others], axis=1)
+    groups = np.concatenate([asked[:, None], others], axis=1)
     # Part by part: each group is compared with itself, which takes much memory at once.
     parts = np.array_split(groups, max(1, len(groups) // _AT_ONCE))
     ways = np.concatenate([_local_ways(ends[:, ~free][part], gap_rad) for part in parts])
@@ -122,9 +128,9 @@ def find_modes(
     )
 
 
-def _others(found: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+def _others(found: NDArray[np.int64], asked: NDArray[np.int64], number: int) -> NDArray[np.int64]:
     """Neighbours without the episode itself, which need not come first among equals. (E, K)."""
-    own = found == np.arange(len(found))[:, None]
+    own = found == asked[:, None]
     own[~own.any(axis=1), -1] = True
     others: NDArray[np.int64] = found[~own].reshape(len(found), number)
     return others
@@ -188,7 +194,7 @@ def _verdict(other: float, ways: float) -> str:
     return (
         f"several ways: {other:.0%} of neighbouring demonstrations end in different "
         f"configurations, {ways:.1f} of them among neighbours on average. On 1,000 such "
-        "demonstrations (random branch and yaw) the default recipe reached 94 % strict success "
-        "where those of one way reach 100 %; 40 epochs instead of 16, last weights, reached 96 % "
+        "demonstrations (random branch and yaw) the default recipe reached 97 to 99 % strict "
+        "success where those of one way reach 100 %, and one rollout in ten brushed something "
         "(ARCHITECTURE.md)"
     )

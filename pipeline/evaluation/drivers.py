@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.evaluation.judge import ClosedLoop
-from pipeline.evaluation.rollout import Observations, Predict, Rollouts
+from pipeline.evaluation.rollout import Predict, Rollouts
 from pipeline.metrics import wilson_interval
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
@@ -65,7 +65,7 @@ def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list
                 policy.bundle, graph, params.export.opset, {"deployment": deployment.to_json()},
                 params.export.unrolled, params.export.precision,
             )  # fmt: skip
-        drivers = [_load(name, policy, graph, params.export.batch[2]) for name in names]
+        drivers = [_load(name, policy, graph) for name in names]
     first = drivers[0].predict
     if first is None:
         raise DriverError(
@@ -75,7 +75,7 @@ def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list
     return first, drivers
 
 
-def _load(name: str, policy: DiffusionPolicy, graph: Path, most: int) -> Driver:
+def _load(name: str, policy: DiffusionPolicy, graph: Path) -> Driver:
     if name == "torch":
         return Driver(
             name, lambda obs, noise: np.asarray(policy.predict(obs, noise).cpu(), np.float64)
@@ -84,27 +84,7 @@ def _load(name: str, policy: DiffusionPolicy, graph: Path, most: int) -> Driver:
         backend = load_policy(graph, name).backend
     except PipelineError as error:
         return Driver(name, None, str(error).partition(f"{name}: ")[2] or str(error))
-    return Driver(
-        name, in_pieces(lambda obs, noise: np.asarray(backend.predict(obs, noise), float), most)
-    )
-
-
-def in_pieces(predict: Predict, most: int) -> Predict:
-    """The same, never asked for more than an engine's profile allows at once.
-
-    Args:
-        predict: N at a time.
-        most: largest N of one call.
-    """
-
-    def all_of(obs: Observations, noise: NDArray[np.float32]) -> Array:
-        parts = [
-            predict(obs[start : start + most], noise[start : start + most])
-            for start in range(0, len(obs), most)
-        ]
-        return np.concatenate(parts)
-
-    return all_of
+    return Driver(name, lambda obs, noise: np.asarray(backend.predict(obs, noise), float))
 
 
 def compare_drivers(

@@ -6,17 +6,21 @@ Shapes: B observations, T history steps, S state numbers, H horizon, A action nu
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.policy.observation import check_noise, check_observation
 from pipeline.policy.runtime import Deployment
+
+# ONNX Runtime 1.32 numbers the machine and records its use, unless told so before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 Float32 = NDArray[np.float32]
 

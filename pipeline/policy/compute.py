@@ -69,6 +69,8 @@ def choose_compile(name: Literal["auto", "on", "off"], device: torch.device) -> 
     if device.type == "cuda":
         capable = torch.cuda.get_device_capability(device) >= LEAST_CAPABILITY
         missing = [] if importlib.util.find_spec("triton") else ["the package triton"]
+        # Triton compiles its launchers with the system's compiler.
+        missing += [] if any(map(shutil.which, ("gcc", "clang"))) else ["a C compiler (gcc)"]
         missing += [] if capable else ["a GPU of compute capability 7.0 or more"]
     else:
         missing = [] if any(map(shutil.which, ("g++", "clang++"))) else ["a C++ compiler (g++)"]

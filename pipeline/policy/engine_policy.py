@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,8 @@ class EnginePolicy:
         """A chunk of actions.
 
         Args:
-            obs: raw observations, shape (T, S) or (B, T, S), oldest step first.
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first; more than the
+                engine's profile allows are computed in several calls.
             noise: standard normal, shape (B, H, A).
 
         Returns:
@@ -57,4 +59,20 @@ class EnginePolicy:
         """
         checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
         shape = (len(checked), int(self.config["horizon"]), self.layout.action_dim)
-        return self._runner.run(checked, check_noise(noise, shape))
+        return in_pieces(self._runner.run, self._runner.most, checked, check_noise(noise, shape))
+
+
+def in_pieces(
+    run: Callable[[Float32, Float32], Float32], most: int, obs: Float32, noise: Float32
+) -> Float32:
+    """One result of several calls, none with more than an engine's profile allows.
+
+    Args:
+        run: chunks (N, H, A) of observations (N, T, S) and noise (N, H, A).
+        most: largest N of a call.
+        obs: shape (B, T, S).
+        noise: shape (B, H, A).
+    """
+    starts = range(0, len(obs), most)
+    parts = [run(obs[start : start + most], noise[start : start + most]) for start in starts]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

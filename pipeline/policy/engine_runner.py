@@ -49,6 +49,8 @@ class EngineRunner:
         if self._engine is None:
             raise EngineError(f"{path}: the engine does not load here: {self._said()}")
         self._context = self._engine.create_execution_context()
+        self.most = int(self._engine.get_tensor_profile_shape("obs", 0)[2][0])
+        """Observations of a call at most."""
 
     def run(self, obs: Float32, noise: Float32) -> Float32:
         """Chunks of actions.

@@ -10,17 +10,16 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from pipeline import containers
+from pipeline.checkup import Line
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -29,25 +28,12 @@ from pipeline.policy.engine_store import library_version
 from pipeline.release import remotes
 from pipeline.run import console
 
-Status = Literal["ok", "absent", "problem"]
 COLORS = {"ok": "green", "absent": "yellow", "problem": "bold red"}
 LEAST_DISK_GB = 10.0
 """The environment takes 2.5 GB on a CPU and some 6 GB with CUDA; data and cache come on top."""
 LEAST_MEMORY_GB = 4.0
 """What training the default network on a thousand episodes needs, generously."""
 PORTS = {6007: "TensorBoard", 8765: "serve"}
-TIMEOUT_S = 20.0
-
-
-@dataclass(frozen=True)
-class Line:
-    """What is known of one part."""
-
-    part: str
-    status: Status
-    found: str
-    remedy: str = ""
-    """What to type or to do; empty where nothing is needed."""
 
 
 class DoctorError(PipelineError):
@@ -92,7 +78,7 @@ def examine(params: Params) -> Iterator[Line]:
     yield from torch_lines(gpus)
     for backend in ("tensorrt-rtx", "tensorrt"):
         yield tensorrt(backend, bool(gpus))
-    yield from docker(bool(gpus))
+    yield from containers.examine(bool(gpus), Path())
     yield dataset(params)
     yield recordings(params)
     yield ownership(Path())
@@ -131,7 +117,9 @@ def packages(constraints: Path) -> Line:
             wrong.append(f"{name} {found} (pinned {pinned})")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        return Line("packages", "problem", ", ".join(wrong[:3]) + more, "make setup")
+        # A container names the environment that it brings, which only a new image changes.
+        remedy = "docker compose build, on the host" if "VENV" in os.environ else "make setup"
+        return Line("packages", "problem", ", ".join(wrong[:3]) + more, remedy)
     return Line("packages", "ok", f"{len(pins)} pins kept")
 
 
@@ -184,38 +172,6 @@ def tensorrt(backend: str, has_gpu: bool) -> Line:
         return Line(backend, "absent", reason[:120], remedy)
     runs = "builds and runs engines" if has_gpu else "builds engines ahead of time, runs none here"
     return Line(backend, "ok", f"{found}, {runs}")
-
-
-def docker(has_gpu: bool) -> Iterator[Line]:
-    """Docker, its GPU runtime, and the state of our containers.
-
-    Args:
-        has_gpu: whether containers could use one.
-    """
-    if shutil.which("docker") is None:
-        remedy = "nothing, unless you want containers: install Docker Engine"
-        yield Line("docker", "absent", "no docker on the PATH", remedy)
-        return
-    code, said = _ask("docker", "info", "--format", "{{.ServerVersion}} {{json .Runtimes}}")
-    if code:
-        remedy = "sudo systemctl start docker"
-        if "permission denied" in said:
-            remedy = "sudo usermod -aG docker $USER && newgrp docker"
-        yield Line("docker", "problem", said.splitlines()[-1][:120] if said else "silent", remedy)
-        return
-    yield Line("docker", "ok", said.partition(" ")[0])
-    if has_gpu and '"nvidia"' not in said:
-        remedy = "sudo nvidia-ctk runtime configure --runtime=docker; sudo systemctl restart docker"
-        yield Line("docker GPU", "problem", "no runtime nvidia", remedy)
-    elif has_gpu:
-        yield Line("docker GPU", "ok", "runtime nvidia")
-    wanted = ("--filter", "name=diffusion", "--format", "{{.Names}}: {{.Status}}")
-    code, said = _ask("docker", "ps", "-a", *wanted)
-    ended = [line for line in said.splitlines() if "Exited" in line]
-    if ended:
-        yield Line("containers", "problem", "; ".join(ended), "docker compose logs diffusion")
-    elif said.strip():
-        yield Line("containers", "ok", "; ".join(said.splitlines()))
 
 
 def dataset(params: Params) -> Line:
@@ -314,13 +270,3 @@ def free_port(port: int, use: str) -> Line:
             remedy = f"it may be {use} itself; else find it with: ss -ltnp 'sport = :{port}'"
             return Line(f"port {port}", "absent", f"taken ({error.strerror})", remedy)
     return Line(f"port {port}", "ok", f"free for {use}")
-
-
-def _ask(*command: str) -> tuple[int, str]:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return 1, str(error)
-    return done.returncode, done.stdout + (done.stderr if done.returncode else "")

@@ -85,3 +85,14 @@ def test_a_twist_is_the_turn_about_z():
     one = Rotation.random(13, rng=np.random.default_rng(0))
     two = one * Rotation.from_rotvec(np.stack([0 * angle, 0 * angle, angle], axis=1))
     np.testing.assert_allclose(_twist(one.as_quat(), two.as_quat()), angle, atol=1e-9)
+
+
+def test_of_a_great_many_episodes_evenly_spaced_ones_tell_the_same(monkeypatch):
+    ends, poses, objects = demonstrations(900, elbows=(1, -1))
+    every = find_modes(JOINTS, ends, poses, objects, plane, 8, 0.5)
+    monkeypatch.setattr("pipeline.data.modes._MOST", 300)
+    some = find_modes(JOINTS, ends, poses, objects, plane, 8, 0.5)
+    assert some.episodes == every.episodes == 900
+    assert some.other_way_share == pytest.approx(every.other_way_share, abs=0.05)
+    assert some.ways == pytest.approx(every.ways, rel=0.05)
+    assert some != every, "not all were compared"

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipeline.evaluation.drivers import (
     Driver,
     DriverError,
     compare_drivers,
-    in_pieces,
     load_drivers,
 )
 from pipeline.evaluation.judge import judge
@@ -79,16 +75,3 @@ def test_torch_alone_exports_nothing(
     _, (driver,) = load_drivers(policy, small.override("evaluate", backends=("torch",)))
     assert isinstance(driver, Driver)
     assert driver.name == "torch"
-
-
-@given(number=st.integers(1, 30), most=st.integers(1, 12))
-def test_pieces_are_put_together_in_order(number: int, most: int) -> None:
-    sizes: list[int] = []
-
-    def predict(obs: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        sizes.append(len(obs))
-        return obs + noise
-
-    obs = np.arange(number, dtype=np.float32)[:, None]
-    np.testing.assert_array_equal(in_pieces(predict, most)(obs, obs), 2 * obs)
-    assert max(sizes) <= most

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,8 @@ import pytest
 from pipeline.policy.backends import BackendError, OnnxRuntimePolicy
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.observation import ObservationError
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_an_exported_policy_says_what_it_is_and_refuses_what_does_not_fit(
@@ -49,3 +54,13 @@ def test_another_program_s_graph_is_refused(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), tmp_path / "m.onnx")
     with pytest.raises(BackendError, match="no metadata layout"):
         OnnxRuntimePolicy(tmp_path / "m.onnx")
+
+
+def test_nothing_of_its_use_is_recorded(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+    code = "import sys; from pipeline.policy.backends import OnnxRuntimePolicy as P; P(sys.argv[1])"
+    environment = {key: v for key, v in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", code, str(exported[1])]
+    subprocess.run(command, env=environment, check=True, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []

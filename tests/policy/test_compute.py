@@ -60,6 +60,10 @@ def test_without_a_compiler_compile_on_is_refused(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(ComputeError, match=r"C\+\+ compiler"):
         choose_compile("on", CPU)
+    pretend_gpu(monkeypatch, (9, 0))
+    assert not choose_compile("auto", GPU)
+    with pytest.raises(ComputeError, match=r"a C compiler \(gcc\)"):
+        choose_compile("on", GPU)
 
 
 def prepared(model: PolicyModel, batch: Batch) -> Batch:

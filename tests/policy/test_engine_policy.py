@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import Bundle
 from pipeline.policy.child import find_gpus
 from pipeline.policy.cuda import CudaError
-from pipeline.policy.engine_policy import EnginePolicy
+from pipeline.policy.engine_policy import EnginePolicy, in_pieces
 from pipeline.policy.engine_store import build
 
 pytestmark = pytest.mark.skipif(
@@ -35,6 +37,20 @@ def test_it_predicts_as_onnx_runtime_does(exported: tuple[Bundle, Path], tmp_pat
         EnginePolicy(engine, exported[1], "tensorrt-rtx"),
         OnnxRuntimePolicy(exported[1]),
     )
-    obs, noise = exported[0].examples.numpy(), np.zeros((5, 16, 6), np.float32)
+    examples = exported[0].examples.numpy()[:5]
+    obs, noise = np.tile(examples, (4, 1, 1)), np.zeros((20, 16, 6), np.float32)
     assert policy.layout == graph.layout
     np.testing.assert_allclose(policy.predict(obs, noise), graph.predict(obs, noise), atol=1e-4)
+
+
+@given(number=st.integers(1, 30), most=st.integers(1, 12))
+def test_pieces_are_put_together_in_order(number: int, most: int) -> None:
+    sizes: list[int] = []
+
+    def run(obs: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        sizes.append(len(obs))
+        return obs + noise
+
+    obs = np.arange(number, dtype=np.float32)[:, None]
+    np.testing.assert_array_equal(in_pieces(run, most, obs, obs), 2 * obs)
+    assert max(sizes) <= most
