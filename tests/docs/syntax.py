@@ -7,9 +7,9 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-import click
 import typer
 from ruamel.yaml import YAML
+from typer.core import TyperGroup
 
 from pipeline.cli import app
 
@@ -46,8 +46,8 @@ def complaint(words: tuple[str, ...]) -> str | None:
 def pipeline_complaint(words: list[str]) -> str | None:
     """Unknown commands and options of `python -m pipeline`."""
     group = typer.main.get_command(app)
-    assert isinstance(group, click.Group)
-    command: click.Command = group
+    assert isinstance(group, TyperGroup)
+    command = group
     for word in words:
         if word.startswith("-"):
             name = word.partition("=")[0]

@@ -126,9 +126,7 @@ def _enter(command: Command, place: Path, here: Path) -> Path:
 @pytest.mark.parametrize(
     "file", [file for file in documents() if file.parent.name != "ko"], ids=lambda file: file.name
 )
-def test_the_commands_run_one_after_the_other(
-    file: Path, make_place: Callable[[], Path]
-) -> None:
+def test_the_commands_run_one_after_the_other(file: Path, make_place: Callable[[], Path]) -> None:
     """Korean guides have the English ones' commands: tests/docs/test_languages.py."""
     place = make_place()
     here = place

@@ -24,9 +24,9 @@ def _content(file: Path) -> list[object]:
 
 
 def _outline(file: Path) -> list[str]:
-    """Level and number of each heading outside blocks, and the number of rows of each table."""
+    """Level and number of each heading outside blocks, and the rows of each table."""
     text = re.sub(r"```.*?```", "", file.read_text(), flags=re.S)
-    return re.findall(r"^(#+ [\d.]*|\|-[-|]*\||\| )", text, re.M)
+    return re.findall(r"^(#+ [\d.]*|\|-|\| )", text, re.M)
 
 
 def test_both_languages_have_the_same_files() -> None:
@@ -41,11 +41,12 @@ def test_commands_code_headings_and_tables_agree(file: Path) -> None:
     assert _outline(file) == _outline(other)
 
 
+def _figures(file: Path) -> list[str]:
+    """Numbers of two digits or more; smaller ones may be words in either language."""
+    text = re.sub(r"```.*?```", "", file.read_text(), flags=re.S)
+    return sorted(re.findall(r"\d[\d,.]*\d", text))
+
+
 @pytest.mark.parametrize("file", ENGLISH, ids=lambda file: file.name)
 def test_figures_agree(file: Path) -> None:
-    """Numbers of tables and text, blocks aside."""
-    def numbers(path: Path) -> list[str]:
-        text = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
-        return sorted(re.findall(r"\d[\d,.]*\d|\d", text))
-
-    assert numbers(file) == numbers(REPOSITORY / "docs/ko" / file.name)
+    assert _figures(file) == _figures(REPOSITORY / "docs/ko" / file.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import zarr
 
 import pipeline
 from pipeline.policy.server import PolicyServer
@@ -29,7 +32,6 @@ SEEN: dict[str, Any] = {
     "q": [0.0, -0.3, 0.8, 0.0, 1.57, 0.0],
     "p": [0.4, 0.0, 0.3],
     "a": [0.0, 0.0, 1.0],
-    "obs": np.zeros((2, 25), np.float32),
     "pipeline": pipeline,
 }
 SEEN["observation"] = {"joint_pos": SEEN["q"], "pen_pos": SEEN["p"], "pen_axis": SEEN["a"]}
@@ -74,7 +76,8 @@ def test_the_block_runs(
     shutil.copytree(place / "artifacts/train", place / "checkpoints/diffusion_policy")
     shutil.copytree(place / "artifacts/export", place / "checkpoints/export")
     text = block.text.replace("/workspace/", f"{place}/").replace("ws://127.0.0.1:8765", url)
-    names = dict(SEEN)
+    states = zarr.open_group(place / "artifacts/dataset/pen_grasp.zarr", mode="r")["data/state"]
+    names = {**SEEN, "obs": states[:2]}
     exec(compile(text, block.where, "exec"), names)
     if "command" in names:
         assert np.shape(names["command"]) == (6,)
@@ -86,10 +89,6 @@ def test_the_block_runs(
 
 def test_dimensions_in_comments_are_those_of_the_checkpoint(template: Path) -> None:
     """The guide says `# 25` beside `checkpoint["config"]["state_dim"]`, and so on."""
-    import re
-
-    import torch
-
     checkpoint = torch.load(template / "artifacts/train/best_model.pt", weights_only=True)
     said = re.findall(
         r'checkpoint\["config"\]\["(\w+)"\]  # (\d+)', "\n".join(b.text for b in BLOCKS)
