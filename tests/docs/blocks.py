@@ -22,6 +22,8 @@ class Block:
     """Of its first line inside, from 1."""
     language: str
     text: str
+    section: str
+    """Heading of the second level that it stands below: there a reader begins anew."""
 
     @property
     def where(self) -> str:
@@ -52,15 +54,20 @@ def blocks(file: Path) -> Iterator[Block]:
     """Every fenced block of a file, indented ones in lists too."""
     opened: tuple[str, str, int] | None = None
     inside: list[str] = []
+    section = ""
     for number, line in enumerate(file.read_text().splitlines(), start=1):
         fence = re.fullmatch(r"( *)```(\S*).*", line)
         if opened is None and fence:
             opened, inside = (fence[1], fence[2], number + 1), []
         elif opened is not None and fence and not fence[2]:
-            yield Block(file, opened[2], opened[1], textwrap.dedent("\n".join(inside)) + "\n")
+            yield Block(
+                file, opened[2], opened[1], textwrap.dedent("\n".join(inside)) + "\n", section
+            )
             opened = None
         elif opened is not None:
             inside.append(line)
+        elif line.startswith("## "):
+            section = line
     if opened is not None:
         raise ValueError(f"{file}:{opened[2] - 1}: the block is never closed")
 

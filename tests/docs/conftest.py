@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +52,22 @@ def run_pipeline(arguments: list[str]) -> None:
     app(args=arguments, standalone_mode=False)
 
 
+@contextmanager
+def entered(place: Path) -> Iterator[None]:
+    """Commands run there, and keep their state there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        patch.setenv("DVC_ROOT", str(place))
+        yield
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The copy after the chain, with recordings and data sets where the docs have them."""
+    """The copy after training, with recordings and data sets where the docs have them."""
     place = copy_repository(tmp_path_factory.mktemp("reader") / "place")
-    previous, root = Path.cwd(), os.environ.get("DVC_ROOT")
-    os.chdir(place)
-    os.environ["DVC_ROOT"] = str(place)
-    try:
-        for stage in ("collect", "ingest", "dataset", "train", "export"):
+    with entered(place):
+        for stage in ("collect", "ingest", "dataset", "train"):
             run_pipeline([stage])
-    finally:
-        os.chdir(previous)
-        if root is None:
-            del os.environ["DVC_ROOT"]
-        else:
-            os.environ["DVC_ROOT"] = root
     shutil.copytree(place / "artifacts/collect/bag", place / "recordings/session_1")
     for name in ("data/pen_grasp.zarr", "data/real/pen_grasp.zarr"):
         shutil.copytree(place / "artifacts/dataset/pen_grasp.zarr", place / name)
@@ -81,6 +81,14 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     del team["meta/split"]
     team.attrs.put(TEAM_ATTRIBUTES)
     return place
+
+
+@pytest.fixture(scope="session")
+def exported(template: Path) -> Path:
+    """What stage export makes of it."""
+    with entered(template):
+        run_pipeline(["export", "--out", "../export"])
+    return template.parent / "export"
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ingest": {"workers": 1, "cache_gb": 0.0, "frame_rate_hz": 30.0},
     "policy": {"mlp_width": 16, "mlp_blocks": 1},
     "train": {"num_epochs": 1, "rollout_pens": 2, "threads": 1},
-    "evaluate": {"pens": 2, "robustness": "off", "grasp_pens": 0, "films": 0,
+    "evaluate": {"pens": 2, "robustness": "off", "grasp_pens": 0, "films": 0, "backends": ["torch"],
                  "open_loop_windows": 50},
     "export": {"targets": [], "latency_calls": 2},
 }  # fmt: skip

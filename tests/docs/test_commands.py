@@ -128,9 +128,11 @@ def _enter(command: Command, place: Path, here: Path) -> Path:
 )
 def test_the_commands_run_one_after_the_other(file: Path, make_place: Callable[[], Path]) -> None:
     """Korean guides have the English ones' commands: tests/docs/test_languages.py."""
-    place = make_place()
-    here = place
+    place = here = make_place()
+    section = ""
     for block in blocks(file):
+        if block.section != section:
+            here, section = place, block.section
         for command in commands(block):
             here = _enter(command, place, here)
             if not _runs(command):

@@ -40,11 +40,11 @@ SHOWN = ("REPOSITORY@v1.0.0",)
 
 
 @pytest.fixture(scope="module")
-def url(template: Path) -> Iterator[str]:
+def url(exported: Path) -> Iterator[str]:
     """What `python -m pipeline serve` serves, on a free port."""
     loop, ready, ports = asyncio.new_event_loop(), threading.Event(), []
     stop = asyncio.Event()
-    policy = pipeline.load_policy(template / "artifacts/export", "onnxruntime")
+    policy = pipeline.load_policy(exported, "onnxruntime")
 
     async def live() -> None:
         async with await PolicyServer(policy).start("127.0.0.1", 0) as server:
@@ -68,13 +68,18 @@ def test_there_are_blocks() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.where)
 def test_the_block_runs(
-    block: Block, make_place: Callable[[], Path], url: str, capsys: pytest.CaptureFixture[str]
+    block: Block,
+    make_place: Callable[[], Path],
+    exported: Path,
+    url: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     if any(words in block.text for words in SHOWN):
         pytest.skip("shown by tests/policy/test_released.py")
     place = make_place()
     shutil.copytree(place / "artifacts/train", place / "checkpoints/diffusion_policy")
-    shutil.copytree(place / "artifacts/export", place / "checkpoints/export")
+    for name in ("artifacts/export", "checkpoints/export"):
+        shutil.copytree(exported, place / name)
     text = block.text.replace("/workspace/", f"{place}/").replace("ws://127.0.0.1:8765", url)
     states = zarr.open_group(place / "artifacts/dataset/pen_grasp.zarr", mode="r")["data/state"]
     names = {**SEEN, "obs": states[:2]}
