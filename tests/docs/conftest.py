@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,10 +101,6 @@ def make_place(
         shutil.copytree(template, place)
         monkeypatch.chdir(place)
         monkeypatch.setenv("DVC_ROOT", str(place))
-        environment = place / ".venv"
-        environment.mkdir()
-        (environment / "bin").symlink_to(Path(sys.executable).parent)
-        (environment / ".stamp").touch()
         return place
 
     return make

@@ -34,11 +34,13 @@ def test_make_runs_the_stages_of_another_arm(tmp_path: Path) -> None:
     place = copy_repository(tmp_path / "place")
     shutil.copy(place / "examples/rail_arm.yaml", place / "params.yaml")
     environment = isolated(tmp_path / "home")
-    (place / ".venv").mkdir()
-    (place / ".venv/bin").symlink_to(Path(sys.executable).parent)
-    (place / ".venv/.stamp").touch()
+    # The environment that runs this test, named as a container names its own.
+    environment["VENV"] = sys.prefix
     project = Project(place, environment)
     project.run("git", "init", "-q")
+    # DVC's experiments read a name from here, not from where git may have another.
+    project.run("git", "config", "user.name", "Test")
+    project.run("git", "config", "user.email", "test@example.org")
     project.run("git", "add", "-A")
     project.run("git", "commit", "-q", "-m", "Rail arm")
     project.run("python", "-m", "pipeline", "collect", "--out", "data/recordings/session_1")
