@@ -9,7 +9,9 @@ import numpy as np
 from rich.table import Table
 
 from pipeline.data.bag import METADATA, is_split, is_storage, open_bag, summarize
+from pipeline.data.lerobot import is_lerobot
 from pipeline.data.raw import Bag
+from pipeline.data.sources import SourceError, find_recordings
 from pipeline.data.split import SPLIT_NAMES
 from pipeline.data.store import Dataset, load_dataset, open_group
 from pipeline.data.topics import choose_topics
@@ -19,7 +21,8 @@ from pipeline.params import Params
 from pipeline.run import console
 
 _EXPECTED = (
-    "a training zarr, a checkpoint .pt, a rosbag2 folder, or a .mcap, .db3 or ROS 1 .bag file"
+    "a training zarr, a checkpoint .pt, a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, or a "
+    "folder of recordings"
 )
 # A zarr group of either format has one of these.
 _ZARR_FILES = (".zgroup", "zarr.json")
@@ -34,7 +37,7 @@ def run(path: Path, params: Params) -> None:
 
     Args:
         path: a training zarr (the team's own form too), a checkpoint .pt, a rosbag2 folder, a bare
-            .mcap, .db3 or .bag file.
+            .mcap, .db3 or .bag file, or a folder of recordings.
         params: what a zarr without layout or split is read by.
 
     Raises:
@@ -51,7 +54,21 @@ def run(path: Path, params: Params) -> None:
         with open_bag(path, salvage=params.ingest.salvage) as bag:
             console.print(_bag_table(path, bag, params))
     else:
-        raise InfoError(f"{path}: holds nothing known here; expected {_EXPECTED}")
+        _show_folder(path, params)
+
+
+def _show_folder(folder: Path, params: Params) -> None:
+    """Each bag that ingest would find in a folder; what info has no table for is counted."""
+    try:
+        found = find_recordings(folder)
+    except SourceError as error:
+        raise InfoError(f"{folder}: holds nothing known here; expected {_EXPECTED}") from error
+    bags = [path for path in found if is_storage(path) or (path.is_dir() and not is_lerobot(path))]
+    for path in bags:
+        run(path, params)
+    if len(found) > len(bags):
+        kinds = "trajectories in files and LeRobot data sets"
+        console.print(f"{folder}: {len(found) - len(bags):,} {kinds}, which ingest reads")
 
 
 def _dataset_table(path: Path, params: Params) -> Table:

@@ -90,6 +90,17 @@ def test_a_recording_is_shown_by_topic(tmp_path, shown, storage):
     ]
 
 
+def test_a_folder_of_recordings_is_shown_one_by_one(tmp_path, params, capsys):
+    for name in ("day_1/bag", "day_2/bag"):
+        with BagWriter(tmp_path / name, "mcap") as bag:
+            bag.joint_state(0, ["a"], np.zeros(1), np.zeros(1))
+    (tmp_path / "day_3").mkdir()
+    np.savez(tmp_path / "day_3/traj_0.npz", a=np.zeros(1))
+    info.run(tmp_path, params)
+    said = capsys.readouterr().out
+    assert said.count("/joint_states") == 2 and "1 trajectories in files" in said
+
+
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     import torch
 
