@@ -11,6 +11,7 @@ import pinocchio as pin
 from numpy.typing import NDArray
 
 from pipeline.params import RobotParams, TaskParams
+from pipeline.robot.description import urdf_text
 from pipeline.robot.model import ModelError, RobotModel, load_urdf
 
 Array = NDArray[np.float64]
@@ -47,9 +48,13 @@ class CollisionChecker:
         """
         full = load_urdf(robot.urdf)
         try:
-            shapes = pin.buildGeomFromUrdf(full, str(robot.urdf), pin.GeometryType.COLLISION)
+            text = urdf_text(robot.urdf)
+            shapes = pin.buildGeomFromUrdfString(full, text, pin.GeometryType.COLLISION)
         except (ValueError, RuntimeError) as error:
-            raise ModelError(f"{robot.urdf}: collision shapes not readable: {error}") from error
+            raise ModelError(
+                f"{robot.urdf}: collision shapes not readable: {error} Meshes are looked for "
+                "relative to the URDF, those of package://NAME/ in folders NAME beside and above it"
+            ) from error
         if not len(shapes.geometryObjects):
             raise ModelError(f"{robot.urdf}: no link has a <collision>, expected shapes to check")
         self.model = RobotModel(robot, full, shapes)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.errors import PipelineError
 from pipeline.kinematics import JointLimits
 from pipeline.params import RobotParams
+from pipeline.robot.description import urdf_text
 
 Array = NDArray[np.float64]
 
@@ -263,8 +264,8 @@ def load_urdf(path: Path) -> pin.Model:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; robot.urdf must name a URDF")
     try:
-        return pin.buildModelFromUrdf(str(path))
-    except (ValueError, RuntimeError) as error:
+        return pin.buildModelFromXML(urdf_text(path))
+    except (ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"{path}: not readable as URDF: {error}") from error
 
 

@@ -18,6 +18,7 @@ import pinocchio as pin
 from numpy.typing import NDArray
 
 from pipeline.params import RobotParams, TaskParams
+from pipeline.robot.description import urdf_text
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
@@ -67,7 +68,7 @@ def render(
         given, drawn = Path(folder) / "task.npz", Path(folder) / "frames.npy"
         np.savez(
             given,
-            urdf=str(robot.urdf.resolve()),
+            urdf=urdf_text(robot.urdf),
             joints=np.array(robot.joints),
             joint_pos=joint_pos,
             object_pos=object_pos @ base.rotation.T + base.translation,

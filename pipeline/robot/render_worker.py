@@ -31,7 +31,7 @@ def build(task: Mapping[str, Any]) -> Any:
     Returns:
         A compiled MuJoCo model; the object is its only mocap body.
     """
-    spec = mujoco.MjSpec.from_file(str(task["urdf"]))
+    spec = mujoco.MjSpec.from_string(str(task["urdf"]))
     for joint in list(spec.joints):
         if joint.name not in task["joints"]:
             spec.delete(joint)
@@ -79,10 +79,11 @@ def draw(task: Mapping[str, Any]) -> NDArray[np.uint8]:
     """One picture a pose.
 
     Args:
-        task: `urdf`; `joints`, names (J,); `joint_pos` (F, J), rad; `object_pos` and `object_axis`
-            (F, 3), m and unit vectors in the world; `length_m` and `radius_m` of the object;
-            `table_m`, height of the floor; `boxes`, centres in the world and half sizes (K, 6), m,
-            turned by `base_quaternion`, wxyz; `centre` (3,) and `extent_m` of what must be seen;
+        task: `urdf`, its text with meshes by full path; `joints`, names (J,); `joint_pos` (F, J),
+            rad; `object_pos` and `object_axis` (F, 3), m and unit vectors in the world; `length_m`
+            and `radius_m` of the object; `table_m`, height of the floor; `boxes`, centres in the
+            world and half sizes (K, 6), m, turned by `base_quaternion`, wxyz; `centre` (3,) and
+            `extent_m` of what must be seen;
             `width` and `height`, pixels.
 
     Returns:

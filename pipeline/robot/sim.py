@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.params import RobotParams
+from pipeline.robot.description import urdf_text
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
@@ -174,7 +175,7 @@ def arm_spec(
         SimulationError: MuJoCo cannot read the URDF.
     """
     try:
-        spec = mujoco.MjSpec.from_file(str(robot.urdf))
+        spec = mujoco.MjSpec.from_string(urdf_text(robot.urdf))
         for joint in list(spec.joints):
             if joint.name not in robot.joints:
                 spec.delete(joint)

@@ -39,7 +39,6 @@ RUN = (
     r"rm -f docker/\.env",
     r"echo POLICY_TOKEN=a-long-secret >> docker/\.env",
     r"ls .*",
-    r"sed -i .* assets/arm\.urdf",
 )
 
 

@@ -69,17 +69,15 @@ def _stages(said: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", said)
 
 
-def test_meshes_are_found_by_their_full_path(make_place: Callable[[], Path]) -> None:
-    """docs/en/own_robot.md, section 2: what the docs say fails does, and their command mends it."""
+def test_meshes_of_a_ros_package_are_found(make_place: Callable[[], Path]) -> None:
+    """docs/en/own_robot.md, section 2: a folder of the package's name beside the URDF."""
     place = make_place()
     params = load_params(place / "examples/rail_arm.yaml")
     robot = params.override("robot", urdf=Path("assets/arm.urdf")).robot
-    (place / "assets/my_arm").mkdir()
-    _write_box(place / "assets/my_arm/base.stl", (0.16, 0.9, 0.06))
     with pytest.raises(ModelError, match=r"package://my_arm/base\.stl could not be found"):
         CollisionChecker(robot, params.task)
-    (line,) = [line for b in blocks(OWN_ROBOT) for line in b.text.splitlines() if line[:3] == "sed"]
-    subprocess.run(["bash", "-ec", line], check=True)
+    (place / "assets/my_arm").mkdir()
+    _write_box(place / "assets/my_arm/base.stl", (0.16, 0.9, 0.06))
     CollisionChecker(robot, params.task)
 
 

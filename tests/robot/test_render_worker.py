@@ -10,7 +10,8 @@ from pipeline.robot.render_worker import VISUAL_GROUP, build
 
 def test_the_scene_holds_the_arm_s_joints_the_floor_and_the_object(params: Params) -> None:
     task = {
-        "urdf": params.robot.urdf, "joints": np.array(params.robot.joints), "table_m": -0.01,
+        "urdf": params.robot.urdf.read_text(), "joints": np.array(params.robot.joints),
+        "table_m": -0.01,
         "length_m": 0.12, "radius_m": 0.006, "width": 80, "height": 60,
         "boxes": np.array([[0.4, 0, 0.7, 0.01, 0.05, 0.02]]), "base_quaternion": [1, 0, 0, 0],
     }  # fmt: skip
