@@ -21,23 +21,8 @@ _EXPECTED = {
 }
 
 
-def harvest(source: Source, arm: Arm, params: Params) -> Iterator[Verdict]:
-    """Verdicts on every trajectory of a recording, in its order.
-
-    Args:
-        source: the recording, as `describe_source` gives it.
-        arm: joints, limits, forward kinematics.
-        params: all parameters.
-
-    Raises:
-        DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
-    """
-    for batch in harvest_batches(source, arm, params):
-        yield from batch
-
-
-def harvest_batches(source: Source, arm: Arm, params: Params) -> Iterator[list[Verdict]]:
-    """The same, as many at a time as are judged at once.
+def harvest(source: Source, arm: Arm, params: Params) -> Iterator[list[Verdict]]:
+    """Verdicts on every trajectory of a recording, in its order, as many as are judged at once.
 
     Args:
         source: the recording, as `describe_source` gives it.

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.data.assemble import Arm, Verdict
-from pipeline.data.harvest import harvest_batches
+from pipeline.data.harvest import harvest
 from pipeline.data.recording import Source
 from pipeline.data.sources import describe_source
 from pipeline.data.spill import SpillWriter, concerns_messages, is_whole, read_spill, write_spill
@@ -97,7 +97,7 @@ def fill(shelf: Shelf, path: Path, arm: Arm, params: Params) -> tuple[Source, Pa
     os.close(handle)
     partial = Path(name)
     try:
-        whole = write_spill(partial, harvest_batches(source, arm, params))
+        whole = write_spill(partial, harvest(source, arm, params))
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -145,7 +145,7 @@ def take(shelf: Shelf, source: Source, file: Path, arm: Arm, params: Params) -> 
                 return
     except FileNotFoundError:  # another run made room meanwhile
         pass
-    yield from harvest_batches(source, arm, params)
+    yield from harvest(source, arm, params)
 
 
 def pass_on(shelf: Shelf, path: Path, arm: Arm, params: Params) -> tuple[
@@ -164,8 +164,8 @@ def pass_on(shelf: Shelf, path: Path, arm: Arm, params: Params) -> tuple[
     if _serves(place):
         return source, take(shelf, source, place, arm, params)
     if not shelf.keeps:
-        return source, harvest_batches(source, arm, params)
-    return source, _kept(shelf, place, harvest_batches(source, arm, params))
+        return source, harvest(source, arm, params)
+    return source, _kept(shelf, place, harvest(source, arm, params))
 
 
 def _kept(shelf: Shelf, place: Path, batches: Iterator[list[Verdict]]) -> Iterator[list[Verdict]]:

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
+from pipeline.checkout import last_lines
 from pipeline.policy.runtime import DeploymentError
 
 logger = logging.getLogger(__name__)
@@ -123,8 +124,7 @@ def _download(repository: str, revision: str, commit: str, folder: Path) -> None
         words = ["get", repository, EXPORT, "--rev", commit, "-o", str(partial)]
         done = _run([*_dvc(repository, commit), *words, "-q"], repository)
         if done.returncode or not (partial / "policy.onnx").is_file():
-            lines = (done.stderr.strip() or f"no policy.onnx in {EXPORT}").splitlines()
-            said = " ".join(line for line in lines[-3:] if "dvc.org/support" not in line).strip()
+            said = last_lines(done.stderr, 3) or f"no policy.onnx in {EXPORT}"
             raise ReleasedError(
                 f"{repository}@{revision}: its data cannot be had: {said}; in a clone of it "
                 "`python -m pipeline doctor` says what is wrong with the remote"

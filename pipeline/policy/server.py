@@ -10,7 +10,6 @@ import asyncio
 import hmac
 import ipaddress
 import logging
-import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from pipeline.errors import PipelineError
+from pipeline.machine import available_cores
 from pipeline.policy.runtime import RobotPolicy, Session
 from pipeline.policy.wire import decode, encode
 
@@ -51,7 +51,7 @@ class PolicyServer:
         """
         self._policy, self._token = policy, token
         # The engine computes outside Python's lock, so threads as many as cores are worth having.
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="policy")
+        self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="policy")
 
     async def start(self, host: str, port: int) -> Server:
         """Listen; the caller keeps the server running.

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pipeline.machine import available_cores
 from pipeline.policy.model import PolicyModel
 from pipeline.run import write_json
 
@@ -32,7 +33,7 @@ PROBE_GAIN = 0.9
 def usable_cores() -> int:
     """Cores of this process; where torchrun started several here, its share of them."""
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, len(os.sched_getaffinity(0)) // here)
+    return max(1, available_cores() // here)
 
 
 def thread_choices(cores: int) -> list[int]:

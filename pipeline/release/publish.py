@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.checkout import RepositoryError
 from pipeline.release import remotes
-from pipeline.release.repository import Artifact, Repository, RepositoryError
+from pipeline.release.repository import Artifact, Repository
 
 
 def tag_of(artifact: Artifact, version: str) -> str:

@@ -11,20 +11,17 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
+
+from pipeline.checkout import last_lines
+from pipeline.checkup import Line, Status
 
 TIMEOUT_S = 30.0
 WORKER = Path(__file__).with_name("remote_worker.py")
 
 
-@dataclass(frozen=True)
-class Remote:
-    """The default remote, as it showed itself."""
-
-    status: Literal["ok", "absent", "problem"]
-    found: str
-    remedy: str = ""
-    """What to type; empty where nothing is needed."""
+PART = "remote"
+"""What doctor calls it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class _Rule:
     remedy: str
     scheme: str = ""
     """Of the remote's url; empty for any."""
-    status: Literal["absent", "problem"] = "problem"
+    status: Status = "problem"
 
 
 _SET = "dvc remote modify --local {name}"
@@ -125,7 +122,7 @@ _RULES = (
 )
 
 
-def examine(root: Path, timeout_s: float = TIMEOUT_S) -> Remote:
+def examine(root: Path, timeout_s: float = TIMEOUT_S) -> Line:
     """Reach for the default remote of a repository.
 
     Args:
@@ -143,14 +140,16 @@ def examine(root: Path, timeout_s: float = TIMEOUT_S) -> Remote:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Remote(
+        return Line(
+            PART,
             "problem",
             f"no answer within {timeout_s:.0f} s",
             "look at network, VPN and firewall; `dvc remote list` shows the address",
         )
     if child.returncode:
-        said = (child.stderr.strip() or "it said nothing").splitlines()[-1]
-        return Remote(
+        said = last_lines(child.stderr, 1) or "it said nothing"
+        return Line(
+            PART,
             "problem",
             f"DVC cannot be asked: {said[:200]}",
             "correct .dvc/config, .dvc/config.local",
@@ -158,7 +157,7 @@ def examine(root: Path, timeout_s: float = TIMEOUT_S) -> Remote:
     return judge(json.loads(child.stdout))
 
 
-def judge(said: dict[str, Any]) -> Remote:
+def judge(said: dict[str, Any]) -> Line:
     """Turn what the child found into a sentence and a remedy.
 
     Args:
@@ -166,44 +165,48 @@ def judge(said: dict[str, Any]) -> Remote:
     """
     if not said:
         remedy = "dvc remote add -d storage PATH_OR_URL, where results are to be shared"
-        return Remote("absent", "none", remedy)
+        return Line(PART, "absent", "none", remedy)
     name, url = said["name"], said["url"]
     types = [kind for kind, _ in said["causes"]]
     texts = " ".join(text for _, text in said["causes"])
     where = f"{name} ({url})"
     if not types:
-        return Remote("ok", f"{name}: {url}")
+        return Line(PART, "ok", f"{name}: {url}")
     if "://" not in url:
         return _folder(where, name, Path(said.get("path", url)))
     return _by_rule(said, where, types, texts)
 
 
-def _by_rule(said: dict[str, Any], where: str, types: list[str], texts: str) -> Remote:
+def _by_rule(said: dict[str, Any], where: str, types: list[str], texts: str) -> Line:
     keyfile = said["keyfile"]
     if keyfile and "FileNotFoundError" in types and keyfile in texts:
         remedy = f"{_SET} keyfile ~/.ssh/KEY".format(name=said["name"])
-        return Remote("problem", f"{where}: there is no key file {keyfile}", remedy)
+        return Line(PART, "problem", f"{where}: there is no key file {keyfile}", remedy)
     for rule in _RULES:
         signed = any(sign in types or sign in texts for sign in rule.signs)
         if signed and said["url"].startswith(rule.scheme):
             return _filled(rule, said, where)
     if types[0] == "FileNotFoundError":
-        return Remote("ok", f"{where}: answers, nothing was pushed to it yet")
+        return Line(PART, "ok", f"{where}: answers, nothing was pushed to it yet")
     first = said["causes"][0]
-    return Remote("problem", f"{where}: {first[0]}: {first[1][:200]}", "dvc doctor; dvc pull -v")
+    return Line(
+        PART, "problem", f"{where}: {first[0]}: {first[1][:200]}", "dvc doctor; dvc pull -v"
+    )
 
 
-def _folder(where: str, name: str, path: Path) -> Remote:
+def _folder(where: str, name: str, path: Path) -> Line:
     if path.exists():
-        return Remote("problem", f"{where}: cannot be read", f"sudo chown -R $(id -u) {path}")
+        return Line(PART, "problem", f"{where}: cannot be read", f"sudo chown -R $(id -u) {path}")
     correct = f"dvc remote modify {name} url PATH"
     if os.access(path.parent, os.W_OK):
         remedy = f"dvc push makes it; if it should be there: {correct}"
-        return Remote("absent", f"{where}: no folder {path} yet", remedy)
-    return Remote("problem", f"{where}: no folder {path}", f"mount it, or correct it: {correct}")
+        return Line(PART, "absent", f"{where}: no folder {path} yet", remedy)
+    return Line(
+        PART, "problem", f"{where}: no folder {path}", f"mount it, or correct it: {correct}"
+    )
 
 
-def _filled(rule: _Rule, said: dict[str, Any], where: str) -> Remote:
+def _filled(rule: _Rule, said: dict[str, Any], where: str) -> Line:
     endpoint = said["endpointurl"]
     words = {
         "name": said["name"],
@@ -213,4 +216,4 @@ def _filled(rule: _Rule, said: dict[str, Any], where: str) -> Remote:
         "keyfile": said["keyfile"] or "~/.ssh/KEY",
     }
     found = f"{where}: {rule.found.format(**words)}"
-    return Remote(rule.status, found, rule.remedy.format(**words))
+    return Line(PART, rule.status, found, rule.remedy.format(**words))

@@ -6,24 +6,18 @@ Runs both as commands, as a person would; knows nothing of policies.
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.errors import PipelineError
+from pipeline.checkout import Checkout, RepositoryError, last_lines
 
 _REGISTER = """
 import sys
 from gto.api import register
 register(".", sys.argv[1], "HEAD", version=sys.argv[2], message=sys.argv[3])
 """
-
-
-class RepositoryError(PipelineError):
-    """A repository is not in the state that a release needs, or git or DVC failed."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +31,8 @@ class Artifact:
 
 
 @dataclass(frozen=True)
-class Repository:
+class Repository(Checkout):
     """A git and DVC repository on this machine."""
-
-    root: Path
 
     def run(self, *command: str, hint: str = "") -> str:
         """Run a command at the root.
@@ -57,21 +49,11 @@ class Repository:
         """
         done = self.ask(*command)
         if done.returncode:
-            lines = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()
-            said = " ".join(line.strip() for line in lines[-3:] if "dvc.org/support" not in line)
+            said = last_lines(done.stderr, 3) or last_lines(done.stdout, 3) or "it said nothing"
             raise RepositoryError(
                 f"`{' '.join(command)}` failed: {said}" + (f"; {hint}" if hint else "")
             )
         return done.stdout.strip()
-
-    def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command whose failure is an answer.
-
-        Args:
-            command: as for `run`.
-        """
-        words = [sys.executable, "-m", *command] if command[0] == "dvc" else [*command]
-        return subprocess.run(words, cwd=self.root, capture_output=True, text=True, check=False)
 
     def require_clean(self, written: str) -> None:
         """Refuse a work tree with changes, since a tag would not hold them.
@@ -124,10 +106,6 @@ class Repository:
             )
         return [Artifact(name, item.path, item.type or "") for name, item in declared.items()]
 
-    def head(self) -> str:
-        """The commit that is checked out."""
-        return self.run("git", "rev-parse", "HEAD")
-
     def branch(self) -> str:
         """The branch that is checked out; empty where none is."""
         return self.ask("git", "symbolic-ref", "--short", "-q", "HEAD").stdout.strip()
@@ -156,7 +134,7 @@ class Repository:
         person = self.run("git", "var", "GIT_COMMITTER_IDENT", hint="git config user.name NAME")
         found = re.match(r"(.*) <(.*)>", person)
         name, email = found.groups() if found else ("", "")
-        environment = {**os.environ, "GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
+        environment = {**self.environment, "GIT_COMMITTER_NAME": name, "GIT_COMMITTER_EMAIL": email}
         environment.pop("GIT_COMMITTER_DATE", None)
         done = subprocess.run(
             [sys.executable, "-c", _REGISTER, artifact.name, version,
@@ -164,7 +142,7 @@ class Repository:
             cwd=self.root, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            said = (done.stderr.strip() or "it said nothing").splitlines()[-1]
+            said = last_lines(done.stderr, 1) or "it said nothing"
             raise RepositoryError(f"{artifact.name} {version}: gto cannot register it: {said}")
 
     def git_remote(self) -> str:

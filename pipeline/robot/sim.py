@@ -6,7 +6,6 @@ motion. Knows nothing of plans or policies, only commanded joint positions.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import mujoco
@@ -15,6 +14,7 @@ from mujoco.rollout import Rollout
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
+from pipeline.machine import available_cores
 from pipeline.params import RobotParams
 from pipeline.robot.description import urdf_text
 from pipeline.robot.model import RobotModel
@@ -66,7 +66,7 @@ class Simulator:
         joints = [self._model.joint(name) for name in robot.joints]
         self._positions = np.array([joint.qposadr[0] for joint in joints])
         self._velocities = np.array([joint.dofadr[0] for joint in joints])
-        cores = len(os.sched_getaffinity(0)) if threads is None else threads
+        cores = available_cores() if threads is None else threads
         self._rollout = Rollout(nthread=cores if cores > 1 else 0)
         self._data = [mujoco.MjData(self._model) for _ in range(max(cores, 1))]
         self._state: Array = np.zeros((0, mujoco.mj_stateSize(self._model, STATE.value)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-import os
 import signal
 import traceback
 from collections.abc import Callable, Generator
@@ -17,17 +16,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar, cast
 
 from pipeline.errors import PipelineError
+from pipeline.machine import available_cores
 
 Result = TypeVar("Result")
 
 
 class WorkerError(PipelineError):
     """A worker process ended without a result."""
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def in_processes(

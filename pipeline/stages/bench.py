@@ -21,6 +21,7 @@ from rich.table import Table
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.machine import available_cores, processor
 from pipeline.params import Params
 from pipeline.policy.bundle import Bundle, make_config, save_bundle
 from pipeline.policy.load import BACKENDS, load_policy
@@ -75,7 +76,7 @@ def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> N
         out: folder.
         calls: of each backend.
     """
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     result: dict[str, Any] = {"machine": machine(), "calls": calls, "networks": {}}
     picture: dict[str, dict[str, Timing]] = {}
     for network in NETWORKS:
@@ -174,11 +175,9 @@ def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]
 
 def machine() -> dict[str, Any]:
     """What it was measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
+        "processor": processor(),
+        "cores": available_cores(),
         "system": platform.platform(),
         "versions": versions("torch", "onnxruntime", "numpy", "tensorrt-rtx", "tensorrt"),
     }

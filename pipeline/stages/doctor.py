@@ -82,7 +82,7 @@ def examine(params: Params) -> Iterator[Line]:
     yield dataset(params)
     yield recordings(params)
     yield ownership(Path())
-    yield remote(Path())
+    yield remotes.examine(Path())
     yield disk(Path())
     yield memory()
     for port, use in PORTS.items():
@@ -223,16 +223,6 @@ def ownership(root: Path) -> Line:
         remedy = f"sudo chown -R $(id -u):$(id -g) {' '.join(locked)}"
         return Line("permissions", "problem", f"cannot write to {', '.join(locked)}", remedy)
     return Line("permissions", "ok", "everything here can be written")
-
-
-def remote(root: Path) -> Line:
-    """DVC's default remote, reached for.
-
-    Args:
-        root: the repository.
-    """
-    found = remotes.examine(root)
-    return Line("remote", found.status, found.found, found.remedy)
 
 
 def disk(root: Path) -> Line:

@@ -17,6 +17,7 @@ from rich.table import Table
 from pipeline.delivery import ExportParams
 from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
+from pipeline.machine import processor
 from pipeline.params import Params
 from pipeline.policy.backends import OnnxRuntimePolicy
 from pipeline.policy.bundle import load_bundle
@@ -96,7 +97,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
                 "tensorrt-rtx": _of(engines, "tensorrt-rtx"),
                 "tensorrt": _of(engines, "tensorrt"),
             },
-            "machine": {"processor": _processor(), "threads": 1, "system": platform.platform()},
+            "machine": {"processor": processor(), "threads": 1, "system": platform.platform()},
             "versions": versions(*PACKAGES),
         }
         write_json(folder / "export.json", content)
@@ -192,16 +193,6 @@ def _describe(graph: Path) -> dict[str, Any]:
 
 def _of(engines: list[EngineReport], backend: str) -> list[dict[str, Any]]:
     return [report.to_dict() for report in engines if report.backend == backend]
-
-
-def _processor() -> str:
-    """The processor's name as Linux gives it, else what Python knows."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _show(

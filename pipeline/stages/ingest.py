@@ -30,10 +30,11 @@ from pipeline.data.tally import Tally
 from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
 from pipeline.kinematics import ForwardKinematics
+from pipeline.machine import available_cores
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
-from pipeline.robot.workers import available_cores, in_processes
+from pipeline.robot.workers import in_processes
 from pipeline.run import console, output_folder, state_root, track, versions, write_json
 
 # Recordings with a row of their own in the terminal; report.json has them all.

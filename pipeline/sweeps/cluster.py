@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline.checkout import DVC, last_lines
 from pipeline.errors import PipelineError
 from pipeline.run import console, write_json
-from pipeline.sweeps.loop import Outcome
-from pipeline.sweeps.repository import DVC, Repository, Run, last_lines
+from pipeline.sweeps.loop import Outcome, left_over
+from pipeline.sweeps.repository import Repository, Run
 from pipeline.sweeps.workspace import own_workspace
 
 POLL_S = 2.0
@@ -44,8 +45,7 @@ class ClusterOptions:
 class ExperimentJob:
     """One run as a job: it can be pickled, and requeued after a time limit or a preemption."""
 
-    name: str
-    settings: tuple[str, ...]
+    run: Run
     origin: Path
     """The repository to clone, on a file system that nodes share."""
     commit: str
@@ -72,20 +72,19 @@ class ExperimentJob:
         clone.dvc("cache", "dir", "--local", str(self.cache))
         for key in ("user.name", "user.email"):
             clone.git("config", key, Repository(self.origin).git("config", key).strip())
-        settings = [part for setting in self.settings for part in ("-S", setting)]
         done = subprocess.run(
-            [*DVC, "exp", "run", "--name", self.name, *settings],
+            [*DVC, "exp", "run", *self.run.command],
             cwd=self.clone, env=clone.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         said = done.stdout.decode(errors="replace")
         print(said, flush=True)
-        if done.returncode or self.name not in clone.names():
+        if done.returncode or self.run.name not in clone.names():
             raise ClusterError(last_lines(said, 2) or f"exit status {done.returncode}")
         # The results are in the shared cache; the experiment is a Git reference.
-        clone.dvc("exp", "push", "--no-cache", "origin", self.name)
+        clone.dvc("exp", "push", "--no-cache", "origin", self.run.name)
         shutil.rmtree(self.clone)
-        return self.name
+        return self.run.name
 
     def checkpoint(self) -> Any:
         """What submitit submits anew when Slurm ends the job early: the same."""
@@ -113,9 +112,7 @@ def run_cluster(
     with own_workspace(repository):  # a killed sweep's changes are taken back
         _require_clean(repository)
         runs = repository.runs(settings)
-    there = repository.names()
-    outcomes = [Outcome(run, "was there") for run in runs if run.name in there]
-    wanted = [run for run in runs if run.name not in there]
+    outcomes, wanted = left_over(repository, runs)
     if not wanted:
         return outcomes
     executor = _executor(repository, jobs, options)
@@ -188,7 +185,7 @@ def _submit(
     new = [run for run in runs if run.name not in waiting]
     tasks = [
         ExperimentJob(
-            run.name, tuple(run.point.settings), origin, commit, origin / cache,
+            run, origin, commit, origin / cache,
             origin / ".state" / "sweep" / "clones" / run.name,
         )
         for run in new
@@ -217,5 +214,5 @@ def _wait(repository: Repository, waiting: dict[str, tuple[Run, Any]]) -> list[O
                 outcome = Outcome(run, "failed", reason)
             outcomes.append(outcome)
             del left[name]
-            console.print(f"{name} {run.point.label}: {outcome.state} {outcome.reason}".rstrip())
+            console.print(str(outcome))
     return outcomes

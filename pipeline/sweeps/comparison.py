@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from pipeline.errors import PipelineError
 from pipeline.metrics import wilson_interval
+from pipeline.sweeps.grid import as_text
 from pipeline.sweeps.repository import Experiment
 
 STRICT = "evaluate.closed_loop.success_strict"
@@ -173,12 +173,3 @@ def interval(experiment: Experiment) -> tuple[float, float] | None:
     if share is None or not trials:
         return None
     return wilson_interval(round(share * trials), int(trials))
-
-
-def as_text(value: Any) -> str:
-    """A parameter's value for people: strings as they are, the rest as JSON.
-
-    Args:
-        value: of a parameter.
-    """
-    return value if isinstance(value, str) else json.dumps(value)

@@ -39,7 +39,7 @@ class Point:
     @property
     def label(self) -> str:
         """For people."""
-        return " ".join(f"{key}={_as_text(value)}" for key, value in self.values.items())
+        return " ".join(f"{key}={as_text(value)}" for key, value in self.values.items())
 
 
 def grid(settings: Sequence[str], params: Params) -> list[Point]:
@@ -118,7 +118,7 @@ def with_values(params: Params, values: Mapping[str, Any]) -> Params:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])
         given = next((key for key in values if where.startswith(key)), where)
-        wrong = f"{given}={_as_text(values[given])}" if given in values else Point(values).label
+        wrong = f"{given}={as_text(values[given])}" if given in values else Point(values).label
         raise SettingError(f"-S {wrong}: {problem['msg']}") from error
 
 
@@ -136,6 +136,15 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def as_text(value: Any) -> str:
+    """A parameter's value for people: strings as they are, the rest as JSON.
+
+    Args:
+        value: of a parameter.
+    """
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _axis(setting: str) -> tuple[str, list[Any]]:
@@ -170,7 +179,3 @@ def _axis(setting: str) -> tuple[str, list[Any]]:
             "`python -m pipeline search` draws from ranges"
         )
     return key, [parse(f"{key}={value}").value() for value in found.sweep_string_iterator()]
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)

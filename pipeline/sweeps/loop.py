@@ -16,8 +16,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal
 
+from pipeline.checkout import DVC, last_lines
 from pipeline.run import console
-from pipeline.sweeps.repository import DVC, Repository, Run, last_lines
+from pipeline.sweeps.repository import Repository, Run
 from pipeline.sweeps.workspace import Workspace, own_workspace
 
 State = Literal["done", "was there", "failed", "unfinished"]
@@ -31,6 +32,10 @@ class Outcome:
     state: State
     reason: str = ""
     """Why it failed."""
+
+    def __str__(self) -> str:
+        """For people."""
+        return f"{self.run.name} {self.run.point.label}: {self.state} {self.reason}".rstrip()
 
 
 def run_grid(repository: Repository, settings: Sequence[str]) -> list[Outcome]:
@@ -59,6 +64,18 @@ def run_grid(repository: Repository, settings: Sequence[str]) -> list[Outcome]:
     return outcomes
 
 
+def left_over(repository: Repository, runs: Sequence[Run]) -> tuple[list[Outcome], list[Run]]:
+    """Runs that are experiments already, and those that are to be made.
+
+    Args:
+        repository: that they are of.
+        runs: what is asked for.
+    """
+    there = repository.names()
+    outcomes = [Outcome(run, "was there") for run in runs if run.name in there]
+    return outcomes, [run for run in runs if run.name not in there]
+
+
 def run_here(workspace: Workspace, run: Run) -> Outcome:
     """One `dvc exp run` in the workspace, its output in a file.
 
@@ -70,11 +87,10 @@ def run_here(workspace: Workspace, run: Run) -> Outcome:
     workspace.begin(run.point)
     log = log_path(repository, run)
     log.parent.mkdir(parents=True, exist_ok=True)
-    settings = [part for setting in run.point.settings for part in ("-S", setting)]
     started = time.monotonic()
     with log.open("wb") as file:
         child = subprocess.Popen(
-            [*DVC, "exp", "run", "--name", run.name, *settings],
+            [*DVC, "exp", "run", *run.command],
             cwd=repository.root, env=repository.environment, stdin=subprocess.DEVNULL,
             stdout=file, stderr=subprocess.STDOUT, pass_fds=(workspace.lock,),
             start_new_session=True,

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.path import Path as Outline
 from numpy.typing import NDArray
 
-from pipeline.sweeps.comparison import COLUMNS, Comparison, as_text
+from pipeline.sweeps.comparison import COLUMNS, Comparison
+from pipeline.sweeps.grid import as_text
 
 Array = NDArray[np.float64]
 LOGARITHMIC_FROM = 10.0

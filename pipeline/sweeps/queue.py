@@ -12,10 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.checkout import DVC, RepositoryError, last_lines
 from pipeline.run import console
 from pipeline.sweeps.gpus import SHARED
-from pipeline.sweeps.loop import Outcome
-from pipeline.sweeps.repository import DVC, PREFIX, Repository, RepositoryError, Run, last_lines
+from pipeline.sweeps.loop import Outcome, left_over
+from pipeline.sweeps.repository import PREFIX, Repository, Run
 from pipeline.sweeps.workspace import own_workspace
 
 POLL_S = 3.0
@@ -41,9 +42,7 @@ def run_queue(
     """
     with own_workspace(repository):
         runs = repository.runs(settings)
-        there = repository.names()
-        wanted = [run for run in runs if run.name not in there]
-        outcomes = [Outcome(run, "was there") for run in runs if run.name in there]
+        outcomes, wanted = left_over(repository, runs)
         if outcomes:
             console.print(f"{len(outcomes)} of {len(runs)} runs are there already")
         if not wanted:
@@ -100,8 +99,7 @@ def _enqueue(repository: Repository, runs: Sequence[Run]) -> None:
             continue
         if status is not None:
             repository.dvc("queue", "remove", run.name)
-        settings = [part for setting in run.point.settings for part in ("-S", setting)]
-        repository.dvc("exp", "run", "--queue", "--name", run.name, *settings)
+        repository.dvc("exp", "run", "--queue", *run.command)
         console.print(f"{where}: queued")
 
 
@@ -140,7 +138,7 @@ def _wait(repository: Repository, runs: Sequence[Run], jobs: int, gpus: list[str
                 continue
             outcomes.append(outcome)
             del waiting[name]
-            console.print(f"{name} {run.point.label}: {outcome.state} {outcome.reason}".rstrip())
+            console.print(str(outcome))
         if alone >= LOST_POLLS and waiting:
             _start_workers(repository, min(jobs, len(waiting)), gpus)
             alone = 0

@@ -7,24 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import PipelineError
+from pipeline.checkout import Checkout
 from pipeline.params import Params, load_params
 from pipeline.sweeps.grid import FILE, Point, flatten, grid, with_values
 
 PREFIX = "sweep-"
 LOCK_FILE = "dvc.lock"
-
-
-class RepositoryError(PipelineError):
-    """Git or DVC cannot do what a sweep needs of them."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +26,12 @@ class Run:
 
     name: str
     point: Point
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What `dvc exp run` takes to make it."""
+        settings = (part for setting in self.point.settings for part in ("-S", setting))
+        return ("--name", self.name, *settings)
 
 
 @dataclass(frozen=True)
@@ -47,21 +46,13 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Repository:
+class Repository(Checkout):
     """A Git repository with a DVC pipeline."""
-
-    root: Path
 
     @property
     def state(self) -> Path:
         """Where sweeps keep logs and what they must remember; ignored by Git."""
         return self.root / ".state" / "sweep"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Of every command: stages run the `python` that runs this."""
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-        return {**os.environ, "PATH": path}
 
     def params(self) -> Params:
         """What stands in params.yaml now."""
@@ -76,7 +67,7 @@ class Repository:
         Raises:
             RepositoryError: it fails.
         """
-        return self._output(["git", *arguments])
+        return self.output("git", *arguments)
 
     def dvc(self, *arguments: str) -> str:
         """Output of a DVC command.
@@ -87,27 +78,7 @@ class Repository:
         Raises:
             RepositoryError: it fails.
         """
-        return self._output([*DVC, *arguments])
-
-    def _output(self, command: Sequence[str]) -> str:
-        done = subprocess.run(
-            command, cwd=self.root, env=self.environment, capture_output=True, check=False
-        )
-        if done.returncode:
-            said = (
-                last_lines(done.stderr.decode(errors="replace"), 3) or f"status {done.returncode}"
-            )
-            spoken = " ".join(("dvc" if command[0] == sys.executable else "git", *command[1:]))
-            raise RepositoryError(f"{self.root}: {spoken.replace('dvc -m dvc', 'dvc')}: {said}")
-        return done.stdout.decode(errors="replace")
-
-    def head(self) -> str:
-        """The commit that experiments start from.
-
-        Raises:
-            RepositoryError: no repository, or one without a commit.
-        """
-        return self.git("rev-parse", "HEAD").strip()
+        return self.output("dvc", *arguments)
 
     def names(self) -> set[str]:
         """Names of the finished experiments on this commit, without starting DVC."""
@@ -161,21 +132,6 @@ class Repository:
                         found += [_experiment(revision) for revision in item["revs"][:1]]
                 return [experiment for experiment in found if experiment is not None]
         return []
-
-
-DVC = (sys.executable, "-m", "dvc")
-"""DVC of this environment, whatever stands on the PATH."""
-
-
-def last_lines(text: str, number: int) -> str:
-    """The end of what a command said, on one line.
-
-    Args:
-        text: its output.
-        number: of lines that are not empty.
-    """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " / ".join(lines[-number:])
 
 
 def _experiment(entry: Mapping[str, Any]) -> Experiment | None:

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.checkout import RepositoryError
 from pipeline.errors import PipelineError
+from pipeline.params import load_params
 from pipeline.run import console, write_json
 from pipeline.sweeps.grid import FILE, Point, with_values
-from pipeline.sweeps.repository import LOCK_FILE, Repository, RepositoryError
+from pipeline.sweeps.repository import LOCK_FILE, Repository
 
 JOURNAL = "before.json"
 """What params.yaml and dvc.lock were, for as long as a sweep may have changed them."""
@@ -119,8 +121,6 @@ def _is_of_run(repository: Repository, before: str, values: dict[str, object]) -
     copy = repository.state / f"{JOURNAL}.yaml"
     copy.write_text(before)
     try:
-        from pipeline.params import load_params
-
         return with_values(load_params(copy), values) == repository.params()
     except PipelineError:
         return False

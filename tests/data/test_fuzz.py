@@ -7,6 +7,7 @@ import json
 import pickle
 import shutil
 import signal
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +169,7 @@ def assault(kind, tmp_path, params, arm, rounds, salvage=False):
         victim.write_bytes(damage(victim.read_bytes(), rng))
         with Alarm(), np.errstate(all="ignore"):
             source = describe_source(path, salvage=salvage)
-            for verdict in harvest(source, arm, fixed):
+            for verdict in chain.from_iterable(harvest(source, arm, fixed)):
                 for code in {finding.code for finding in verdict.findings} or {"good"}:
                     seen[code] = seen.get(code, 0) + 1
         shutil.rmtree(folder)

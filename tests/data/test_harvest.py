@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -33,20 +34,20 @@ def bag(tmp_path):
 
 def test_good_bad_and_unreadable_messages_each_have_a_verdict(bag, arm, params):
     source = describe_source(bag)
-    verdicts = list(harvest(source, arm, params))
+    verdicts = list(chain(*harvest(source, arm, params)))
     assert [verdict.episode is not None for verdict in verdicts] == [True, False, False]
     # The broken message is told at once, a plan only when all that belongs to it was read.
     assert [verdict.findings[0].code for verdict in verdicts[1:]] == [
         "DECODE_ERROR", "TIME_ALL_ZERO",
     ]  # fmt: skip
-    again = list(harvest(source, arm, params))
+    again = list(chain(*harvest(source, arm, params)))
     assert again[0].episode.content_hash == verdicts[0].episode.content_hash
     assert again[1:] == verdicts[1:]
 
 
 def test_a_recording_that_cannot_be_read_has_one_verdict(tmp_path, arm, params):
     (tmp_path / "traj_1.npz").write_bytes(b"no")
-    (verdict,) = harvest(describe_source(tmp_path / "traj_1.npz"), arm, params)
+    (verdict,) = chain(*harvest(describe_source(tmp_path / "traj_1.npz"), arm, params))
     assert verdict.findings[0].code == "NPZ_UNREADABLE"
     assert verdict.findings[0].message is None
 
@@ -56,7 +57,7 @@ def test_a_recording_without_a_word_says_so(tmp_path, arm, params):
         writer._write("/episode_mark", "std_msgs/msg/Bool", 0, b"\x00\x01\x00\x00\x00")
         for time in (1, 2):
             writer.joint_state(time, JOINTS, np.zeros(6), np.zeros(6))
-    (verdict,) = harvest(describe_source(tmp_path / "bag"), arm, params)
+    (verdict,) = chain(*harvest(describe_source(tmp_path / "bag"), arm, params))
     assert verdict.findings[0].code == "BAG_EMPTY"
 
 
@@ -66,11 +67,11 @@ def test_a_real_ros_1_recording_of_six_joints_becomes_an_episode(arm, params):
     names = [f"joint_{index}" for index in range(6)]
     pose = (0.4, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0)
     fitting = params.override("robot", joints=names).override("ingest", object_pose=pose)
-    (verdict,) = harvest(source, replace(arm, joints=tuple(names)), fitting)
+    (verdict,) = chain(*harvest(source, replace(arm, joints=tuple(names)), fitting))
     assert [finding.code for finding in verdict.findings] == ["COMMAND_DERIVED"]
     assert len(verdict.episode.t) == 2725
     assert verdict.episode.duration_s == pytest.approx(2.72, abs=0.01)
-    (verdict,) = harvest(source, arm, params)
+    (verdict,) = chain(*harvest(source, arm, params))
     assert "without joint_6" in verdict.findings[0].value
 
 
@@ -117,7 +118,7 @@ def test_a_controller_s_state_and_frames_become_an_episode(write_bag, arm, param
            tracking(store, index, t, position)) for index, at in enumerate(t)],
     ]  # fmt: skip
     chosen = params.override("ingest", object_frame="pen", state=state)
-    (verdict,) = harvest(describe_source(write_bag(rows, store)), arm, chosen)
+    (verdict,) = chain(*harvest(describe_source(write_bag(rows, store)), arm, chosen))
     episode = verdict.episode
     assert [finding.code for finding in verdict.findings] == ["VEL_DERIVED"]
     np.testing.assert_allclose(episode.object_pos, [0.4, 0.0, 0.0])

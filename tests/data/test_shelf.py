@@ -48,7 +48,7 @@ def hashes(batches):
 
 
 def no_reading(monkeypatch):
-    monkeypatch.setattr(shelf_module, "harvest_batches", None)
+    monkeypatch.setattr(shelf_module, "harvest", None)
 
 
 @pytest.mark.parametrize("way", ["alone", "worker"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,6 +23,8 @@ from pipeline.policy.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError, 
 from pipeline.policy.wire import decode, encode
 from pipeline.robot.model import RobotModel
 
+from .serving import served
+
 TOKEN = "a secret of the tests"
 OBSERVATION = {
     "joint_pos": np.array([0.0, -0.3, 0.8, 0.0, 1.57, 0.0]),
@@ -42,22 +43,8 @@ def policy(params: Params, exported: tuple[Bundle, Path]) -> RobotPolicy:
 @pytest.fixture(scope="module")
 def url(policy: RobotPolicy) -> Iterator[str]:
     """A server of its own thread; every test leaves it in a state that the next can use."""
-    loop, ready, port = asyncio.new_event_loop(), threading.Event(), []
-
-    async def live() -> None:
-        async with await PolicyServer(policy).start("127.0.0.1", 0) as server:
-            port.append(next(iter(server.sockets)).getsockname()[1])
-            ready.set()
-            await stop.wait()
-
-    stop = asyncio.Event()
-    thread = threading.Thread(target=loop.run_until_complete, args=(live(),))
-    thread.start()
-    assert ready.wait(10)
-    yield f"ws://127.0.0.1:{port[0]}"
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-    loop.close()
+    with served(policy) as address:
+        yield address
 
 
 def test_a_client_gets_what_a_direct_call_gives(url: str, policy: RobotPolicy) -> None:

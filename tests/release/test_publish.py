@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.checkout import RepositoryError
 from pipeline.release import publish
-from pipeline.release.repository import Artifact, Repository, RepositoryError
+from pipeline.release.repository import Artifact, Repository
 from tests.remotes.project import Project
 
 ARTIFACTS = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.release.repository import Artifact, Repository, RepositoryError
+from pipeline.checkout import RepositoryError
+from pipeline.release.repository import Artifact, Repository
 from tests.remotes.project import Project
 
 MODEL = Artifact("pen-grasp-policy", "artifacts/export/policy.onnx", "model")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.sweeps.repository import Repository, RepositoryError, last_lines
+from pipeline.checkout import RepositoryError, last_lines
+from pipeline.sweeps.repository import Repository
 
 
 def _name(tiny: Repository, *settings: str) -> str:
