@@ -14,20 +14,20 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from pipeline.delivery import ExportParams
 from pipeline.errors import PipelineError
+from pipeline.export.engines import Check, EngineReport, build_engines
+from pipeline.export.graph import export_onnx
 from pipeline.hashing import sha256_file
 from pipeline.machine import processor
 from pipeline.params import Params
-from pipeline.policy.backends import OnnxRuntimePolicy
-from pipeline.policy.bundle import load_bundle
-from pipeline.policy.engine import Check, EngineReport, build_engines
-from pipeline.policy.engine_store import BuildOptions
-from pipeline.policy.onnx import export_onnx
-from pipeline.policy.policy import DiffusionPolicy
-from pipeline.policy.runtime import Deployment
+from pipeline.params.delivery import ExportParams
+from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.diffusion_policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
+from pipeline.runtime.backends.engine_store import BuildOptions
+from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
+from pipeline.runtime.session import Deployment
 
 PARITY_BATCHES = (1, 3, 64)
 PACKAGES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt")

@@ -14,7 +14,7 @@ import torch
 import zarr
 
 import pipeline
-from tests.policy.serving import served
+from tests.fixtures.serving import served
 
 from .blocks import Block, blocks, documents
 
@@ -33,7 +33,7 @@ SEEN: dict[str, Any] = {
     "pipeline": pipeline,
 }
 SEEN["observation"] = {"joint_pos": SEEN["q"], "pen_pos": SEEN["p"], "pen_axis": SEEN["a"]}
-# Blocks that another test shows: the fetching of a release is tests/policy/test_released.py.
+# Blocks that another test shows: the fetching of a release is tests/runtime/test_released.py.
 SHOWN = ("REPOSITORY@v1.0.0",)
 
 
@@ -58,7 +58,7 @@ def test_the_block_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if any(words in block.text for words in SHOWN):
-        pytest.skip("shown by tests/policy/test_released.py")
+        pytest.skip("shown by tests/runtime/test_released.py")
     place = make_place()
     shutil.copytree(place / "artifacts/train", place / "checkpoints/diffusion_policy")
     for name in ("artifacts/export", "checkpoints/export"):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkout import RepositoryError
 from pipeline.release import publish
-from pipeline.release.repository import Artifact, Repository
+from pipeline.release.status import Artifact, Repository
+from pipeline.repository import RepositoryError
 from tests.remotes.project import Project
 
 ARTIFACTS = [

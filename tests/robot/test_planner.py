@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.params import Params, load_params
+from pipeline.processes import in_processes
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.planner import Planner, sample_object, seed_planning
-from pipeline.robot.workers import in_processes
 
 Array = NDArray[np.float64]
 UP = np.array([0.0, 0.0, 1.0])

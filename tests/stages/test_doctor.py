@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.doctor import remotes
 from pipeline.params import Params
-from pipeline.policy.child import Gpu
-from pipeline.release import remotes
+from pipeline.runtime.backends.driver_process import Gpu
 from pipeline.stages import doctor
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.checkout import RepositoryError
 from pipeline.params import Params
 from pipeline.release.gate import GateError
+from pipeline.repository import RepositoryError
 from pipeline.stages import release
 from tests.release.conftest import _released, project
 from tests.remotes.project import Project
