@@ -179,7 +179,8 @@ class Unreadable:
     """What was found."""
 
 
-Event = Plan | JointSample | TrackingSample | Mark | Transforms | ObjectPose | Unreadable
+Message = Plan | JointSample | TrackingSample | Mark | Transforms | ObjectPose | Unreadable
+Event = Message
 
 
 @dataclass(frozen=True)

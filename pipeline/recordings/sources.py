@@ -6,6 +6,7 @@ Knows which files make a recording; judges none of its trajectories.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.recordings.formats.json_yaml import SUFFIXES, looks_like_dump, rea
 from pipeline.recordings.formats.lerobot import is_lerobot, read_lerobot
 from pipeline.recordings.formats.npz import read_npz
 from pipeline.recordings.frames import resolve_frames
+from pipeline.recordings.joint_topics import read_topics
 from pipeline.recordings.recording import Candidate, ObjectPose, RecordingError, Source, Unreadable
 from pipeline.recordings.rosbag.protocol import Bag
 from pipeline.recordings.rosbag.reader import (
@@ -33,10 +35,12 @@ from pipeline.recordings.rosbag.reader import (
     storage_of,
     summarize,
 )
-from pipeline.recordings.rosbag.stream import read_events
-from pipeline.recordings.segment import cut
+from pipeline.recordings.rosbag.stream import read_messages
+from pipeline.recordings.segment import SegmentRules, segment_motions
 from pipeline.recordings.synchronize import collate
-from pipeline.recordings.topics import TYPES, choose_topics
+from pipeline.recordings.topics import TYPES
+
+logger = logging.getLogger(__name__)
 
 EXPECTED = (
     "a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, traj_*.npz, a .json or .yaml dump of a "
@@ -211,12 +215,15 @@ def _read(path: Path, params: Params, *, salvage: bool) -> Iterator[Candidate | 
 
 def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unreadable]:
     rules, joints = params.ingest, params.robot.joints
-    reading = choose_topics(summarize(bag), rules, params.task.object)
-    events = resolve_frames(
-        read_events(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame
+    reading = read_topics(bag, params)
+    for use in reading.uses:
+        if use.repeats is not None:
+            logger.warning("%s: %s is %s", path, use.topic, use.note)
+    messages = resolve_frames(
+        read_messages(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame
     )
     if reading.mode is None:
-        yield from (event for event in events if isinstance(event, Unreadable))
+        yield from (message for message in messages if isinstance(message, Unreadable))
         held = ", ".join(f"{topic.topic} ({topic.msgtype})" for topic in bag.topics)
         raise BagError(
             f"{path}: holds no plans, controller states or joint states that ingest could read "
@@ -225,6 +232,11 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
             "BAG_EMPTY",
         )
     if reading.mode == "plans":
-        yield from collate(events, joints, rules.settle_s, rules.joint_prefix)
+        yield from collate(messages, joints, rules.settle_s, rules.joint_prefix)
     else:
-        yield from cut(events, joints, rules.joint_prefix, rules.gap_s)
+        messages_of = {topic.key: topic.messages for topic in bag.topics}
+        marked = any(
+            use.role == "marks" and messages_of[use.topic, use.msgtype] for use in reading.uses
+        )
+        segment_rules = SegmentRules(rules.gap_s, rules.min_motion_rad, marked)
+        yield from segment_motions(messages, joints, rules.joint_prefix, segment_rules)

@@ -71,6 +71,8 @@ class TopicUse:
     """Why, in words."""
     misfit: bool = False
     """Whether the topic has the name of a role and a type that the role cannot have."""
+    repeats: str | None = None
+    """The topic that is read instead because it names the same joints."""
 
 
 @dataclass(frozen=True)

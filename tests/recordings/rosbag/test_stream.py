@@ -7,7 +7,7 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from pipeline.recordings.recording import JointSample, Unreadable
 from pipeline.recordings.rosbag.messages import JOINT_STATE, POSE_STAMPED, JointStateSerializer
 from pipeline.recordings.rosbag.protocol import RawTopic
-from pipeline.recordings.rosbag.stream import read_events
+from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.topics import Reading, TopicUse
 
 
@@ -40,7 +40,7 @@ READING = Reading(
 
 
 def test_a_misfit_is_named_and_the_rest_is_read():
-    first, *samples = read_events(Recording(), READING)
+    first, *samples = read_messages(Recording(), READING)
     assert isinstance(first, Unreadable)
     assert (first.code, first.topic, first.message) == ("TYPE_UNKNOWN", "/pen_pose", None)
     assert [sample.log_time_ns for sample in samples] == [1, 2]
@@ -49,6 +49,6 @@ def test_a_misfit_is_named_and_the_rest_is_read():
 
 @pytest.mark.parametrize("encoding", ["json", "", "wrong_rmw"])
 def test_a_topic_serialised_in_another_way_is_refused(encoding):
-    events = list(read_events(Recording(encoding), READING))
+    events = list(read_messages(Recording(encoding), READING))
     assert [event.code for event in events] == ["TYPE_UNKNOWN"] * 2
     assert f"is serialised as {encoding!r}, expected cdr" in events[0].value
