@@ -72,10 +72,8 @@ def _leave_out(use: TopicUse, chosen: TopicUse, repeats: bool) -> TopicUse:
 
 def _names_arm(bag: Bag, reading: Reading, use: TopicUse, params: Params) -> bool:
     """Whether a message at the start of a topic names all of the arm's joints."""
-    others = tuple(replace(other, misfit=False, role=None) for other in reading.uses if other != use)
-    alone = replace(reading, uses=(use, *others))
     joints, prefix = params.robot.joints, params.ingest.joint_prefix
-    messages = read_messages(bag, alone, params.ingest.msg_path)
+    messages = read_messages(bag, reading.alone(use), params.ingest.msg_path)
     with closing(messages), suppress(BagError):
         for message in islice(messages, _MESSAGES):
             if isinstance(message, JointSample | TrackingSample):

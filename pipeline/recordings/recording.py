@@ -140,6 +140,8 @@ class Transform:
     """m. Shape (3,)."""
     rotation: Array
     """Quaternion xyzw. Shape (4,)."""
+    stamp_ns: int = 0
+    """Time of the transform; 0 if the publisher gives none."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ class ObjectPose:
     """Quaternion xyzw, shape (4,), whose z is the object's axis; or that axis, shape (3,)."""
     ageless: bool = False
     """Whether it holds for all times: a static transform, or a pose of params.yaml."""
+    stamp_ns: int = 0
+    """Time at which the object was seen; 0 if the publisher gives none."""
 
 
 @dataclass(frozen=True)

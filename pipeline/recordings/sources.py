@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,15 @@ from pipeline.recordings.formats.lerobot import is_lerobot, read_lerobot
 from pipeline.recordings.formats.npz import read_npz
 from pipeline.recordings.frames import resolve_frames
 from pipeline.recordings.joint_topics import read_topics
-from pipeline.recordings.recording import Candidate, ObjectPose, RecordingError, Source, Unreadable
+from pipeline.recordings.recording import (
+    Candidate,
+    ObjectPose,
+    RecordingError,
+    Source,
+    Transforms,
+    Unreadable,
+)
+from pipeline.recordings.rosbag.decode import is_static
 from pipeline.recordings.rosbag.protocol import Bag
 from pipeline.recordings.rosbag.reader import (
     METADATA,
@@ -38,7 +47,7 @@ from pipeline.recordings.rosbag.reader import (
 from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.segment import SegmentRules, segment_motions
 from pipeline.recordings.synchronize import collate
-from pipeline.recordings.topics import TYPES
+from pipeline.recordings.topics import TYPES, Reading
 
 logger = logging.getLogger(__name__)
 
@@ -220,8 +229,9 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
         if use.repeats is not None:
             logger.warning("%s: %s is %s", path, use.topic, use.note)
     messages = resolve_frames(
-        read_messages(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame
-    )
+        read_messages(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame,
+        _static_transforms(bag, reading),
+    )  # fmt: skip
     if reading.mode is None:
         yield from (message for message in messages if isinstance(message, Unreadable))
         held = ", ".join(f"{topic.topic} ({topic.msgtype})" for topic in bag.topics)
@@ -240,3 +250,14 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
         )
         segment_rules = SegmentRules(rules.gap_s, rules.min_motion_rad, marked)
         yield from segment_motions(messages, joints, rules.joint_prefix, segment_rules)
+
+
+def _static_transforms(bag: Bag, reading: Reading) -> list[Transforms]:
+    """Those of the whole recording: they hold for all times, whenever they were recorded."""
+    found: list[Transforms] = []
+    with suppress(BagError):  # the recording's fault is reported where it is read in order
+        for use in reading.uses:
+            if use.role == "transforms" and is_static(use.topic):
+                messages = read_messages(bag, reading.alone(use))
+                found += [each for each in messages if isinstance(each, Transforms)]
+    return found

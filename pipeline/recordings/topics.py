@@ -7,7 +7,7 @@ only one meaning. The same answer serves reading and the table of `info`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.params import IngestParams
@@ -82,6 +82,15 @@ class Reading:
     mode: Mode | None
     """What becomes an episode; None where nothing can."""
     uses: tuple[TopicUse, ...]
+
+    def alone(self, use: TopicUse) -> Reading:
+        """The reading of one topic and no other.
+
+        Args:
+            use: one of `uses`.
+        """
+        others = (replace(each, role=None, misfit=False) for each in self.uses if each != use)
+        return Reading(self.mode, (use, *others))
 
 
 def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name: str) -> Reading:

@@ -183,6 +183,16 @@ def align(at: int) -> int:
     return at + (4 - at) % 8
 
 
+def read_stamp(raw: bytes) -> int:
+    """The stamp of a message that begins with a header, ns.
+
+    Args:
+        raw: the message in CDR, little endian, with at least its header.
+    """
+    seconds, nanoseconds = STAMP.unpack_from(raw, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
 def read_pose(raw: bytes) -> tuple[str, Array, Array] | None:
     """Frame, position (3,) and quaternion xyzw (4,) of a PoseStamped; None for another form.
 

@@ -5,7 +5,6 @@ What cannot be decoded goes on as Unreadable. Knows message types; knows no file
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +36,7 @@ from pipeline.recordings.recording import (
     Transforms,
     Unreadable,
 )
-from pipeline.recordings.rosbag.cdr import JointStateReader, knows, read_pose
+from pipeline.recordings.rosbag.cdr import JointStateReader, knows, read_pose, read_stamp
 from pipeline.recordings.rosbag.cdr_trajectory import PlanReader
 from pipeline.recordings.rosbag.definitions import bundled_stores, own_store
 from pipeline.recordings.rosbag.messages import (
@@ -54,7 +53,6 @@ from pipeline.recordings.rosbag.messages import (
 
 Array = NDArray[np.float64]
 
-_STAMP = struct.Struct("<iI")
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Words of a String mark; any other begins the next episode.
 _WORDS: Mapping[str, str] = {
@@ -137,12 +135,10 @@ class Decoder:
             joints = self._read_joint_state(raw)
             if joints is None:
                 return None
-            seconds, nanoseconds = _STAMP.unpack_from(raw, 4)
-            stamp = seconds * 10**9 + nanoseconds
-            return JointSample(time_ns, *joints, stamp, self._topic, index)
+            return JointSample(time_ns, *joints, read_stamp(raw), self._topic, index)
         if self._msgtype == POSE_STAMPED:
             pose = read_pose(raw)
-            return None if pose is None else ObjectPose(time_ns, *pose)
+            return None if pose is None else ObjectPose(time_ns, *pose, stamp_ns=read_stamp(raw))
         segments = self._read_plan(raw)
         return None if segments is None else Plan(self._topic, index, time_ns, segments)
 
@@ -246,8 +242,9 @@ def _tracking(topic: str, index: int, time_ns: int, message: Any) -> Event:
 def _object(topic: str, index: int, time_ns: int, message: Any) -> Event:
     pose = message.pose
     return ObjectPose(
-        time_ns, message.header.frame_id, _vector(pose.position), _quaternion(pose.orientation)
-    )
+        time_ns, message.header.frame_id, _vector(pose.position), _quaternion(pose.orientation),
+        stamp_ns=_stamp(message),
+    )  # fmt: skip
 
 
 def _transforms(topic: str, index: int, time_ns: int, message: Any) -> Event:
@@ -257,10 +254,20 @@ def _transforms(topic: str, index: int, time_ns: int, message: Any) -> Event:
             entry.child_frame_id,
             _vector(entry.transform.translation),
             _quaternion(entry.transform.rotation),
+            _stamp(entry),
         )
         for entry in message.transforms
     )
-    return Transforms(time_ns, topic.rstrip("/").endswith("_static"), transforms)
+    return Transforms(time_ns, is_static(topic), transforms)
+
+
+def is_static(topic: str) -> bool:
+    """Whether the transforms of a topic hold for all times.
+
+    Args:
+        topic: for instance "/tf_static", in any namespace.
+    """
+    return topic.rstrip("/").endswith("_static")
 
 
 def _mark(topic: str, index: int, time_ns: int, message: Any) -> Event:
