@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,23 @@ def test_a_folder_is_searched_for_every_form(tmp_path):
     assert find_recordings(expected[0]) == [expected[0]]
     assert find_recordings(tmp_path / "other.npz") == [tmp_path / "other.npz"]
     assert [count_plans(path) for path in expected] == [2, 2, 2, 1]
+
+
+def test_a_split_recording_is_one_however_its_folder_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "long"
+    folder.mkdir()
+    for name in ("long_0", "long_1"):
+        bag(tmp_path / name)
+        (tmp_path / name / f"{name}.mcap").rename(folder / f"{name}.mcap")
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "latest").symlink_to(folder)
+    assert find_recordings(tmp_path / "latest") == [tmp_path / "latest"]
+    monkeypatch.chdir(folder)
+    assert find_recordings(Path()) == [Path()]
+    assert find_recordings(Path("../long")) == [Path("../long")]
+    (folder / "inner").mkdir()
+    monkeypatch.chdir(folder / "inner")
+    assert find_recordings(Path("..")) == [Path("..")]
 
 
 def test_where_there_is_no_recording_the_error_says_what_was_expected(tmp_path):

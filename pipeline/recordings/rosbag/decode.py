@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from backports import zstd
 from numpy.typing import NDArray
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 from rosbags.serde import SerdeError
@@ -38,6 +37,11 @@ from pipeline.recordings.recording import (
 )
 from pipeline.recordings.rosbag.cdr import JointStateReader, knows, read_pose, read_stamp
 from pipeline.recordings.rosbag.cdr_trajectory import PlanReader
+from pipeline.recordings.rosbag.compression import (
+    ZSTD_MAGIC,
+    CompressionError,
+    unpack_message,
+)
 from pipeline.recordings.rosbag.definitions import bundled_stores, own_store
 from pipeline.recordings.rosbag.messages import (
     CONTROLLER_STATE,
@@ -53,14 +57,13 @@ from pipeline.recordings.rosbag.messages import (
 
 Array = NDArray[np.float64]
 
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 # Words of a String mark; any other begins the next episode.
 _WORDS: Mapping[str, str] = {
     "start": "start", "begin": "start", "stop": "end", "end": "end", "finish": "end",
 }  # fmt: skip
 _FAULTS = (
     SerdeError, TypesysError, ValueError, KeyError, AttributeError, IndexError, TypeError,
-    OverflowError, MemoryError, RecursionError, AssertionError, zstd.ZstdError,
+    OverflowError, MemoryError, RecursionError, AssertionError,
 )  # fmt: skip
 
 
@@ -108,10 +111,10 @@ class Decoder:
         """
         index, self._count = self._count, self._count + 1
         reasons = []
-        if raw[:4] == _ZSTD_MAGIC:
+        if raw[:4] == ZSTD_MAGIC:
             try:
-                raw = zstd.decompress(raw)
-            except _FAULTS as error:
+                raw = unpack_message(raw)
+            except CompressionError as error:
                 return Unreadable(self._topic, index, "DECODE_ERROR", f"compressed: {error}")
         quick = self._shortcut(index, time_ns, raw) if self._quick else None
         if quick is not None:

@@ -23,6 +23,7 @@ from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader
 
 from pipeline.recordings.recording import RecordingError
+from pipeline.recordings.rosbag.compression import unpack_file
 from pipeline.recordings.rosbag.protocol import Bag, Key, RawTopic
 from pipeline.recordings.rosbag.recovery import SalvagedMcap
 from pipeline.recordings.topics import TopicCount
@@ -84,7 +85,9 @@ def is_split(folder: Path) -> bool:
     stems = [file.name.partition(".")[0] for file in folder.iterdir() if is_storage(file)]
     parts = [_SPLIT.fullmatch(stem) for stem in stems]
     names = {part["name"] for part in parts if part is not None}
-    return len(stems) > 1 and names == {folder.name} and None not in parts
+    # The folder may be given as "." or by a link of another name.
+    known = {folder.name, folder.absolute().name, folder.resolve().name}
+    return len(stems) > 1 and len(names) == 1 and names <= known and None not in parts
 
 
 def storage_files(path: Path, *, salvage: bool = False) -> list[Path]:
@@ -208,8 +211,7 @@ def _unpacked(file: Path, stack: ExitStack) -> Path:
                 connection.close()
             return copy
         copy = folder / file.stem
-        with zstd.open(file, "rb") as packed, copy.open("wb") as plain:
-            shutil.copyfileobj(packed, plain)
+        unpack_file(file, copy)
     except (OSError, EOFError, ValueError, zstd.ZstdError) as error:
         raise _fault(file, error) from error
     return copy

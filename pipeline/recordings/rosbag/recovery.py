@@ -18,6 +18,7 @@ from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import MAGIC_SIZE, StreamReader, breakup_chunk
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
+from pipeline.recordings.rosbag.compression import MAX_BYTES
 from pipeline.recordings.rosbag.protocol import Key, RawTopic
 
 # Recorders write nearly in order of time; this many messages are held back to mend the rest.
@@ -128,9 +129,9 @@ def _torn_chunk(data: bytes) -> Iterator[McapRecord]:
     name, packed = data[names_at + 4 :][:length], data[names_at + 4 + length + 8 :]
     try:
         if name == b"zstd":
-            packed = zstd.ZstdDecompressor().decompress(packed)
+            packed = zstd.ZstdDecompressor().decompress(packed, max_length=MAX_BYTES)
         elif name == b"lz4":
-            packed = lz4.frame.LZ4FrameDecompressor().decompress(packed)
+            packed = lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=MAX_BYTES)
         records = StreamReader(
             BytesIO(packed), skip_magic=True, record_size_limit=len(packed)
         ).records

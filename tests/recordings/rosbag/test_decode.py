@@ -1,6 +1,7 @@
 """Every message that can hold a motion becomes the same event, whichever distribution wrote it."""
 
 import sqlite3
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from pipeline.recordings.recording import (
     Unreadable,
 )
 from pipeline.recordings.rosbag import messages as m
+from pipeline.recordings.rosbag.compression import MAX_BYTES
 from pipeline.recordings.rosbag.decode import Decoder, embedded_store
 from pipeline.recordings.rosbag.definitions import bundled_stores
 
@@ -187,6 +189,7 @@ def test_transforms_know_whether_they_hold_for_ever(name):
     assert event.static == name.endswith("_static")
     assert (event.transforms[0].parent, event.transforms[0].child) == ("base_link", "pen")
     np.testing.assert_array_equal(event.transforms[0].translation, [1.0, 2.0, 3.0])
+    assert event.transforms[0].stamp_ns == 10**9 + 5
 
 
 @pytest.mark.parametrize(
@@ -233,6 +236,22 @@ def test_a_message_compressed_by_itself_is_unpacked():
     assert broken.value.startswith("compressed: ")
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_a_message_that_unpacks_to_more_than_any_plan_is_refused(frames):
+    """Zeros: 9 kB would cost 300 MB."""
+    tracemalloc.start()
+    packed = zstd.compress(bytes(MAX_BYTES), 19) * frames + zstd.compress(bytes(MAX_BYTES * 4), 19)
+    tracemalloc.reset_peak()
+    event = Decoder("/topic", m.JOINT_TRAJECTORY, None)(9, packed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(packed) < 40_000
+    assert event.value == (
+        "compressed: unpacks to more than 67108864 bytes, expected a smaller message"
+    )
+    assert peak < 3 * MAX_BYTES
+
+
 @pytest.mark.parametrize("length", [0, 1, 4, 30])
 def test_bytes_that_nothing_decodes_say_why(length):
     event = Decoder("/topic", m.DISPLAY_TRAJECTORY, None)(9, b"\x00\x01\x00\x00" + b"\xff" * length)
@@ -271,8 +290,13 @@ def test_a_humble_bag_without_definitions_is_decoded(write_bag, read_all):
     assert [type(event) for event in events] == [TrackingSample] * 3
 
 
-def test_an_object_s_pose_keeps_its_frame():
-    raw = m.serialize_pose(1, "camera", np.ones(3), np.array([0.0, 0.0, 0.0, 1.0]))
-    event = Decoder("/pen_pose", m.POSE_STAMPED, None)(9, raw)
-    assert isinstance(event, ObjectPose)
-    assert event.frame_id == "camera"
+def test_an_object_s_pose_keeps_its_frame_and_its_stamp_by_either_decoder():
+    time_ns = 7 * 10**9 + 5
+    quick = m.serialize_pose(time_ns, "camera", np.ones(3), np.array([0.0, 0.0, 0.0, 1.0]))
+    store = m.typestore()
+    message = store.deserialize_cdr(quick, m.POSE_STAMPED)
+    general = bytes(store.serialize_cdr(message, m.POSE_STAMPED, little_endian=False))
+    for raw in (quick, general):
+        event = Decoder("/pen_pose", m.POSE_STAMPED, None)(9, raw)
+        assert isinstance(event, ObjectPose)
+        assert (event.frame_id, event.stamp_ns, event.log_time_ns) == ("camera", time_ns, 9)

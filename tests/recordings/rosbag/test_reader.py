@@ -184,6 +184,16 @@ def test_a_file_compressed_as_a_whole_is_unpacked(read_all, tmp_path, storage):
         read_all(folder)
 
 
+def test_a_compressed_file_that_holds_no_recording_is_refused_before_it_fills_the_disk(tmp_path):
+    packed = tmp_path / "bag.mcap.zstd"
+    packed.write_bytes(zstd.compress(bytes(2**28), 19))
+    with (
+        pytest.raises(BagError, match=r"bag\.mcap\.zstd: .*unpacks to more than 67108864 bytes"),
+        open_bag(packed),
+    ):
+        pass
+
+
 @pytest.mark.parametrize(
     ("storage", "mode"),
     [
