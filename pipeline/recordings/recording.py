@@ -211,3 +211,6 @@ class Candidate:
     execution: Execution | None
     derived: tuple[str, ...] = ()
     """What a reader had to compute instead of reading it, for instance times from a frame rate."""
+    keeps_states: bool = False
+    """Whether the execution is the episode whatever `ingest.state` says: training data hold the
+    measured states, and the plan is only their command."""

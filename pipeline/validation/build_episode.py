@@ -84,7 +84,7 @@ def assemble(
     """Judge one plan, or one motion that was measured.
 
     The plan becomes the episode (`state: planned`), or the joints measured while it was executed
-    do, with the plan as their command (`state: measured`). A plan that was never executed is still
+    do, with the plan as their command (`state: measured`, and training data). A plan that was never executed is still
     a demonstration where the plan itself is asked for; one whose execution ended elsewhere is not.
 
     Args:
@@ -145,7 +145,7 @@ def _judge(
     if execution is not None:
         execution = _turned(execution, actual, arm)
         check_execution(actual, execution, rules)
-    if rules.state == "measured" and not plan.measured:
+    if (rules.state == "measured" or candidate.keeps_states) and not plan.measured:
         actual, command, finding = _measured(actual, execution, rules)
     if finding is not None:
         findings = [*findings, finding]

@@ -132,7 +132,8 @@ def steps_candidate(
         return Candidate(plan, pose, None, derived)
     plan = Plan("", index, 0, (Segment(joint_names, t, command, None),), sampled=True)
     speed = np.full_like(joint_pos, np.nan) if joint_vel is None else joint_vel
-    return Candidate(plan, pose, Execution(t, joint_pos, speed, joint_pos[-1]), derived)
+    execution = Execution(t, joint_pos, speed, joint_pos[-1])
+    return Candidate(plan, pose, execution, derived, keeps_states=True)
 
 
 def unpack_part(layout: Layout, state: Array, kind: str) -> Array:

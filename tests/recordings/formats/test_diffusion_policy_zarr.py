@@ -1,5 +1,7 @@
 """Training data of others become demonstrations again; times are never invented."""
 
+from itertools import chain
+
 import numpy as np
 import pytest
 import zarr
@@ -7,6 +9,8 @@ import zarr
 from pipeline.layout import Layout
 from pipeline.recordings.formats.diffusion_policy_zarr import ReplayError, is_zarr, read_replay
 from pipeline.recordings.recording import Candidate
+from pipeline.recordings.sources import describe_source
+from pipeline.validation.validate import harvest
 
 
 def write(path, layout, shift=1, lag=0.0, episodes=2, steps=5, **attributes):
@@ -62,6 +66,21 @@ def test_states_that_lag_behind_are_the_execution_of_the_commands(tmp_path, layo
     np.testing.assert_allclose(commands[1:], np.arange(1, 5) / 9, atol=1e-6)
     np.testing.assert_allclose(first.execution.joint_pos[:, 0], np.arange(5) / 9 - 0.01, atol=1e-6)
     np.testing.assert_allclose(first.execution.t[1], 1 / 30)
+
+
+def test_states_that_lag_behind_stay_the_episode_s_states(tmp_path, layout, params, arm):
+    """With `ingest.state: planned`, which says what to take from a recording of plans."""
+    path = write(tmp_path / "a.zarr", layout, lag=0.01, rate_hz=30.0)
+    assert params.ingest.state == "planned"
+    source = describe_source(path)
+    verdicts = list(chain.from_iterable(harvest(source, arm, params)))
+    assert [[finding.code for finding in verdict.findings] for verdict in verdicts] == [
+        ["TIME_DERIVED"], ["TIME_DERIVED"],
+    ]  # fmt: skip
+    episode = verdicts[0].episode
+    np.testing.assert_allclose(episode.joint_pos[:, 0], np.arange(5) / 9 - 0.01, atol=1e-6)
+    np.testing.assert_allclose(episode.joint_command[1:, 0], np.arange(1, 5) / 9, atol=1e-6)
+    np.testing.assert_allclose(episode.joint_vel, 0.5)
 
 
 def test_a_zarr_without_a_rate_is_refused_until_one_is_given(tmp_path, layout):
