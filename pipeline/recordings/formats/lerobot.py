@@ -1,8 +1,8 @@
 """Reads LeRobot data sets of format v3: meta/info.json and data/**/*.parquet.
 
 observation.state is the joints' positions, or the layout of params.yaml; action the commanded ones;
-the object lies where observation.environment_state says: position and axis, or a pose. Reading
-parquet needs pyarrow, which is no part of the environment.
+observation.environment_state the object's position and axis, or its pose. Reading parquet needs
+pyarrow, which the package installs as its extra `lerobot`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,9 @@ import json
 import sys
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from pipeline.layout import Layout
 from pipeline.recordings.formats.lerobot import LerobotError, is_lerobot, read_lerobot
@@ -27,9 +29,6 @@ def info(path, version="v3.0", names=None):
 
 def write(path, names=None, order=range(6), split=7, extra=0):
     """Two episodes of five steps, the second cut in two by the end of a file."""
-    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is no part of the environment")
-    from pyarrow import parquet
-
     info(path, names=names)
     folder = path / "data" / "chunk-000"
     folder.mkdir(parents=True)
