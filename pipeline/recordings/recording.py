@@ -184,7 +184,6 @@ class Unreadable:
 
 
 Message = Plan | JointSample | TrackingSample | Mark | Transforms | ObjectPose | Unreadable
-Event = Message
 
 
 @dataclass(frozen=True)

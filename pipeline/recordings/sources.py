@@ -18,8 +18,8 @@ from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.recordings.formats.diffusion_policy_zarr import is_zarr, read_replay
-from pipeline.recordings.formats.json_yaml import SUFFIXES, looks_like_dump, read_dump
+from pipeline.recordings.formats.diffusion_policy_zarr import is_zarr, read_zarr
+from pipeline.recordings.formats.json_yaml import SUFFIXES, may_hold_trajectory, read_json_yaml
 from pipeline.recordings.formats.lerobot import is_lerobot, read_lerobot
 from pipeline.recordings.formats.npz import read_npz
 from pipeline.recordings.frames import resolve_frames
@@ -116,7 +116,7 @@ def _search(folder: Path, seen: set[Path]) -> list[Path]:
         if entry.is_dir():
             found += _search(entry, seen)
         elif entry.is_file() and (
-            is_storage(entry) or entry.match("traj_*.npz") or looks_like_dump(entry)
+            is_storage(entry) or entry.match("traj_*.npz") or may_hold_trajectory(entry)
         ):
             found.append(entry)
     return found
@@ -211,10 +211,10 @@ def _read(path: Path, params: Params, *, salvage: bool) -> Iterator[Candidate | 
         case "npz":
             yield read_npz(path, params.robot.joints, name, frame)
         case "dump":
-            yield from read_dump(path, name, frame)
+            yield from read_json_yaml(path, name, frame)
         case "zarr":
             layout = Layout.from_params(params)
-            yield from read_replay(path, layout, params.ingest.frame_rate_hz, frame)
+            yield from read_zarr(path, layout, params.ingest.frame_rate_hz, frame)
         case "lerobot":
             yield from read_lerobot(path, Layout.from_params(params), frame)
         case _:

@@ -69,7 +69,7 @@ class TopicUse:
     """None where the topic is not read."""
     note: str
     """Why, in words."""
-    misfit: bool = False
+    has_wrong_type: bool = False
     """Whether the topic has the name of a role and a type that the role cannot have."""
     repeats: str | None = None
     """The topic that is read instead because it names the same joints."""
@@ -89,7 +89,9 @@ class Reading:
         Args:
             use: one of `uses`.
         """
-        others = (replace(each, role=None, misfit=False) for each in self.uses if each != use)
+        others = (
+            replace(each, role=None, has_wrong_type=False) for each in self.uses if each != use
+        )
         return Reading(self.mode, (use, *others))
 
 
@@ -103,7 +105,7 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
     """
     roles: dict[tuple[str, str], Role] = {}
     notes: dict[tuple[str, str], str] = {}
-    misfits: set[tuple[str, str]] = set()
+    wrong_types: set[tuple[str, str]] = set()
     names: dict[Role, str | None] = {
         "plan": rules.plan_topic,
         "joints": rules.joint_topic,
@@ -120,7 +122,7 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
                 roles[key] = role
                 notes[key] = f"{role}, by {_NAMED[role]}"
             else:
-                misfits.add(key)
+                wrong_types.add(key)
                 expected = " or ".join(TYPES[role])
                 notes[key] = f"carries {topic.msgtype}, expected {expected} ({_NAMED[role]})"
     for topic in topics:
@@ -152,7 +154,7 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
             note, role_found = f"not read: episodes are cut from {mode or 'nothing here'}", None
         elif role_found == "tracking" and topic.msgtype != preferred:
             note, role_found = f"not read: {preferred} says more", None
-        uses.append(TopicUse(topic.topic, topic.msgtype, role_found, note, key in misfits))
+        uses.append(TopicUse(topic.topic, topic.msgtype, role_found, note, key in wrong_types))
     return Reading(mode, tuple(uses))
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.recordings.formats.diffusion_policy_zarr import ReplayError
-from pipeline.recordings.formats.json_yaml import DumpError
+from pipeline.recordings.formats.diffusion_policy_zarr import ZarrRecordingError
+from pipeline.recordings.formats.json_yaml import JsonYamlError
 from pipeline.recordings.formats.lerobot import LerobotError
 from pipeline.recordings.formats.npz import NpzError
 from pipeline.recordings.recording import RecordingError, Source
 from pipeline.recordings.rosbag.reader import BagError
 from pipeline.validation.findings import BAD_FILES
 
-ERRORS = [RecordingError, BagError, DumpError, LerobotError, NpzError, ReplayError]
+ERRORS = [RecordingError, BagError, JsonYamlError, LerobotError, NpzError, ZarrRecordingError]
 
 
 def test_every_error_of_a_reader_is_listed_here():

@@ -58,7 +58,7 @@ def test_a_pose_is_the_object_s_only_by_its_name(choose):
 
 def test_a_name_with_another_type_is_a_misfit(choose):
     _, uses = choose(PLAN, ("/pen_pose", "std_msgs/msg/String"))
-    assert uses["/pen_pose"].misfit
+    assert uses["/pen_pose"].has_wrong_type
     assert "expected geometry_msgs/msg/PoseStamped (ingest.object_topic)" in uses["/pen_pose"].note
 
 

@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 _SAME_RAD = 1e-5
 
 
-class ReplayError(RecordingError):
+class ZarrRecordingError(RecordingError):
     """A zarr cannot be read as demonstrations."""
 
 
@@ -40,7 +40,7 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
-def read_replay(
+def read_zarr(
     path: Path, layout: Layout, frame_rate_hz: float | None, frame_id: str
 ) -> Iterator[Candidate]:
     """Episodes of a zarr as plans with their executions, in order.
@@ -55,7 +55,7 @@ def read_replay(
         frame_id: frame in which the object's pose is meant.
 
     Raises:
-        ReplayError: the zarr is damaged, has other shapes than the layout, or no rate is known.
+        ZarrRecordingError: the zarr is damaged, has other shapes than the layout, or no rate is known.
     """
     try:
         group = open_group(path)
@@ -70,18 +70,18 @@ def read_replay(
     except RecordingError:
         raise
     except (PipelineError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ReplayError(f"{path}: not readable as demonstrations ({error})") from error
+        raise ZarrRecordingError(f"{path}: not readable as demonstrations ({error})") from error
     rows = int(ends[-1]) if len(ends) else 0
     for name, array, width in (
         ("data/state", state, layout.state_dim), ("data/action", action, layout.action_dim),
     ):  # fmt: skip
         if array.shape != (rows, width):
-            raise ReplayError(
+            raise ZarrRecordingError(
                 f"{path}: {name} has shape {array.shape}, expected ({rows}, {width}): "
                 f"{layout.describe()}; correct task.state_fields in params.yaml"
             )
     if not isinstance(rate, int | float) or not 0 < rate < np.inf:
-        raise ReplayError(
+        raise ZarrRecordingError(
             f"{path}: says no rate ({rate!r}), and times are not invented; set "
             "ingest.frame_rate_hz to the steps in a second"
         )
@@ -93,15 +93,15 @@ def read_replay(
 def _candidate(
     index: int, state: Array, action: Array, layout: Layout, rate: float, frame_id: str
 ) -> Candidate:
-    velocity = unpack_part(layout, state, "joint_vel") if layout.has("joint_vel") else None
-    pose = object_of(layout, state, frame_id)
+    velocity = unpack_field(layout, state, "joint_vel") if layout.has("joint_vel") else None
+    pose = object_pose_of(layout, state, frame_id)
     t = np.arange(len(state)) / rate
     derived = ("times from the frame rate",)
-    position = unpack_part(layout, state, "joint_pos")
-    return steps_candidate(index, layout.joints, t, position, velocity, action, pose, derived)
+    position = unpack_field(layout, state, "joint_pos")
+    return candidate_from_steps(index, layout.joints, t, position, velocity, action, pose, derived)
 
 
-def steps_candidate(
+def candidate_from_steps(
     index: int,
     joint_names: tuple[str, ...],
     t: Array,
@@ -136,7 +136,7 @@ def steps_candidate(
     return Candidate(plan, pose, execution, derived, keeps_states=True)
 
 
-def unpack_part(layout: Layout, state: Array, kind: str) -> Array:
+def unpack_field(layout: Layout, state: Array, kind: str) -> Array:
     """One field of states, in double precision.
 
     Args:
@@ -147,7 +147,7 @@ def unpack_part(layout: Layout, state: Array, kind: str) -> Array:
     return np.asarray(layout.unpack(state, kind), np.float64)
 
 
-def object_of(layout: Layout, state: Array, frame_id: str) -> ObjectPose | None:
+def object_pose_of(layout: Layout, state: Array, frame_id: str) -> ObjectPose | None:
     """The object's pose at the first of some states, None where states do not tell.
 
     Args:
@@ -157,5 +157,7 @@ def object_of(layout: Layout, state: Array, frame_id: str) -> ObjectPose | None:
     """
     if not len(state) or not (layout.has("object_pos") and layout.has("object_axis")):
         return None
-    position, axis = (unpack_part(layout, state[0], kind) for kind in ("object_pos", "object_axis"))
+    position, axis = (
+        unpack_field(layout, state[0], kind) for kind in ("object_pos", "object_axis")
+    )
     return ObjectPose(0, frame_id, position, axis)

@@ -33,11 +33,11 @@ _EXPECTED = "a JointTrajectory with joint_names and points, or a message that ho
 _HEAD_BYTES = 1 << 20
 
 
-class DumpError(RecordingError):
+class JsonYamlError(RecordingError):
     """A dump cannot be read."""
 
 
-def looks_like_dump(path: Path) -> bool:
+def may_hold_trajectory(path: Path) -> bool:
     """Whether a file may be a dump of a trajectory: its ending, and joint names inside.
 
     Args:
@@ -49,7 +49,7 @@ def looks_like_dump(path: Path) -> bool:
         return b"joint_names" in stream.read(_HEAD_BYTES)
 
 
-def read_dump(path: Path, object_name: str, frame_id: str) -> Iterator[Candidate | Unreadable]:
+def read_json_yaml(path: Path, object_name: str, frame_id: str) -> Iterator[Candidate | Unreadable]:
     """Trajectories of a dump, in order.
 
     Args:
@@ -58,11 +58,11 @@ def read_dump(path: Path, object_name: str, frame_id: str) -> Iterator[Candidate
         frame_id: frame in which the object's pose is meant.
 
     Raises:
-        DumpError: the file is no JSON or YAML, or holds no trajectory.
+        JsonYamlError: the file is no JSON or YAML, or holds no trajectory.
     """
     messages = [each for document in _documents(path) for each in _messages(document)]
     if not messages:
-        raise DumpError(f"{path}: holds no trajectory; expected {_EXPECTED}")
+        raise JsonYamlError(f"{path}: holds no trajectory; expected {_EXPECTED}")
     for index, message in enumerate(messages):
         try:
             parts = _trajectories(message)
@@ -80,14 +80,14 @@ def _documents(path: Path) -> list[Any]:
             return [json.loads(text)]
         # A short file of aliases can unfold to any size.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
-            raise DumpError("YAML with aliases is not read; expected plain data")
+            raise JsonYamlError("YAML with aliases is not read; expected plain data")
         # `ros2 topic echo` ends with a separator and nothing behind it.
         return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each is not None]
-    except DumpError as error:
-        raise DumpError(f"{path}: {error}") from error
+    except JsonYamlError as error:
+        raise JsonYamlError(f"{path}: {error}") from error
     except (OSError, ValueError, yaml.YAMLError, RecursionError, TypeError, KeyError) as error:
         lines = " ".join(str(error).split())
-        raise DumpError(f"{path}: not readable as {path.suffix[1:]} ({lines})") from error
+        raise JsonYamlError(f"{path}: not readable as {path.suffix[1:]} ({lines})") from error
 
 
 def _messages(document: Any) -> list[Mapping[str, Any]]:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from pipeline.layout import Layout
 from pipeline.recordings.formats.diffusion_policy_zarr import (
-    object_of,
-    steps_candidate,
-    unpack_part,
+    candidate_from_steps,
+    object_pose_of,
+    unpack_field,
 )
 from pipeline.recordings.joint_names import find_joints
 from pipeline.recordings.recording import Candidate, ObjectPose, RecordingError
@@ -133,17 +133,17 @@ def _candidate(
         state = state[:, places]
         action = action[:, places] if action.shape[1] == len(names) else action
     elif state.shape[1] == layout.state_dim:
-        pose = pose or object_of(layout, state, frame_id)
+        pose = pose or object_pose_of(layout, state, frame_id)
         if layout.has("joint_vel"):
-            velocity = unpack_part(layout, state, "joint_vel")
-        state = unpack_part(layout, state, "joint_pos")
+            velocity = unpack_field(layout, state, "joint_vel")
+        state = unpack_field(layout, state, "joint_pos")
     if state.shape[1] != size or action.shape[1] != size:
         raise LerobotError(
             f"{path}: {_STATE} has {part[_STATE].shape[1]} numbers a step ({', '.join(names)}), "
             f"expected {size} joints ({', '.join(layout.joints)}) or {layout.describe()}"
         )
     episode = int(part["episode_index"][0])
-    return steps_candidate(
+    return candidate_from_steps(
         episode, joints, part["timestamp"].ravel(), state, velocity, action, pose, ()
     )
 

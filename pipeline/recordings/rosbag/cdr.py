@@ -53,7 +53,7 @@ _KNOWN = {
 }
 
 
-def knows(store: Typestore, msgtype: str) -> bool:
+def has_known_definition(store: Typestore, msgtype: str) -> bool:
     """Whether a recording's definition of a type is the one that these readers know.
 
     Args:
@@ -115,7 +115,7 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Template:
     """Where the numbers of a joint state stand, and the bytes by which it is known again."""
 
     names: tuple[str, ...]
@@ -126,35 +126,39 @@ class _Form:
 
 
 class JointStateReader:
-    """Reads joint states of one topic; remembers the form of the one before."""
+    """Reads joint states of one topic; remembers the template of the one before."""
 
     def __init__(self) -> None:
-        self._form: _Form | None = None
+        self._template: _Template | None = None
 
     def __call__(self, raw: bytes) -> tuple[tuple[str, ...], Array, Array | None] | None:
-        """Names, positions (J,) and velocities (J,) or None; None where the form is another."""
-        form = self._form
-        if form is None or not _fits(form, raw):
-            form = self._form = _joint_state_form(raw)
-            if form is None or not _fits(form, raw):
+        """Names, positions (J,) and velocities (J,) or None; None where the template is another."""
+        template = self._template
+        if template is None or not _matches(template, raw):
+            template = self._template = _joint_state_template(raw)
+            if template is None or not _matches(template, raw):
                 return None
-        size = len(form.names)
-        position = np.frombuffer(raw, "<f8", size, form.position_at)
-        if form.velocity_at is None:
-            return form.names, position, None
-        return form.names, position, np.frombuffer(raw, "<f8", size, form.velocity_at)
+        size = len(template.names)
+        position = np.frombuffer(raw, "<f8", size, template.position_at)
+        if template.velocity_at is None:
+            return template.names, position, None
+        return template.names, position, np.frombuffer(raw, "<f8", size, template.velocity_at)
 
 
-def _fits(form: _Form, raw: bytes) -> bool:
-    size = len(form.names)
-    if len(raw) < form.length or not raw.startswith(form.head, 12) or raw[:2] != LITTLE_ENDIAN:
+def _matches(template: _Template, raw: bytes) -> bool:
+    size = len(template.names)
+    if (
+        len(raw) < template.length
+        or not raw.startswith(template.head, 12)
+        or raw[:2] != LITTLE_ENDIAN
+    ):
         return False
-    count_at = form.position_at + 8 * size  # of the velocities, right after the positions
-    count = size if form.velocity_at is not None else 0
+    count_at = template.position_at + 8 * size  # of the velocities, right after the positions
+    count = size if template.velocity_at is not None else 0
     return bool(UINT32.unpack_from(raw, count_at)[0] == count)
 
 
-def _joint_state_form(raw: bytes) -> _Form | None:
+def _joint_state_template(raw: bytes) -> _Template | None:
     cursor = Cursor(raw)
     try:
         cursor.header()
@@ -170,8 +174,8 @@ def _joint_state_form(raw: bytes) -> _Form | None:
     except (struct.error, ValueError):
         return None
     if velocities == size:
-        return _Form(names, head, velocity_at + 8 * size, position_at, velocity_at)
-    return _Form(names, head, cursor.at, position_at, None) if velocities == 0 else None
+        return _Template(names, head, velocity_at + 8 * size, position_at, velocity_at)
+    return _Template(names, head, cursor.at, position_at, None) if velocities == 0 else None
 
 
 def align(at: int) -> int:
@@ -194,7 +198,7 @@ def read_stamp(raw: bytes) -> int:
 
 
 def read_pose(raw: bytes) -> tuple[str, Array, Array] | None:
-    """Frame, position (3,) and quaternion xyzw (4,) of a PoseStamped; None for another form.
+    """Frame, position (3,) and quaternion xyzw (4,) of a PoseStamped; None for another template.
 
     Args:
         raw: the message in CDR.

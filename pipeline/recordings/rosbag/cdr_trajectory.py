@@ -1,6 +1,6 @@
 """Reads trajectories straight from CDR, whole columns of numbers at once (format: see cdr.py).
 
-A recording's plans have one form: the same joints, the same fields filled. The first is walked
+A recording's plans have one template: the same joints, the same fields filled. The first is walked
 through field by field; where the next has the same bytes between its numbers, the numbers stand at
 known distances.
 """
@@ -24,7 +24,7 @@ _TWO = struct.Struct("<II")
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Template:
     """Where the numbers of a message of one segment stand, and the bytes by which it is known.
 
     A row begins at a point's positions: those of all points stand at one distance, although the
@@ -53,61 +53,69 @@ class _Form:
 
 
 class PlanReader:
-    """Reads the plans of one topic; remembers the form of the one before."""
+    """Reads the plans of one topic; remembers the template of the one before."""
 
     def __init__(self, msgtype: str) -> None:
-        """Start without a form.
+        """Start without a template.
 
         Args:
             msgtype: DisplayTrajectory, RobotTrajectory or JointTrajectory.
         """
         self._msgtype = msgtype
-        self._form: _Form | None = None
+        self._template: _Template | None = None
 
     def __call__(self, raw: bytes) -> tuple[Segment, ...] | None:
-        """The segments of a message, None where its form is not known.
+        """The segments of a message, None where its template is not known.
 
         Args:
             raw: the message in CDR.
         """
-        if self._form is not None:
-            segment = _fill(self._form, raw)
+        if self._template is not None:
+            segment = _read_by_template(self._template, raw)
             if segment is not None:
                 return (segment,)
         segments = read_plan(raw, self._msgtype)
-        self._form = _learn(raw, self._msgtype) if segments and len(segments) == 1 else None
+        self._template = (
+            _template_of(raw, self._msgtype) if segments and len(segments) == 1 else None
+        )
         return segments
 
 
-def _fill(form: _Form, raw: bytes) -> Segment | None:
-    """The segment of a message that has the form, else None."""
-    stamp_end = len(form.before) + STAMP.size
-    count_at = stamp_end + len(form.between)
-    known = raw.startswith(form.before) and raw.startswith(form.between, stamp_end)
-    if not known or len(raw) < form.start:
+def _read_by_template(template: _Template, raw: bytes) -> Segment | None:
+    """The segment of a message that has the template, else None."""
+    stamp_end = len(template.before) + STAMP.size
+    count_at = stamp_end + len(template.between)
+    known = raw.startswith(template.before) and raw.startswith(template.between, stamp_end)
+    if not known or len(raw) < template.start:
         return None
-    size = len(form.names)
+    size = len(template.names)
     number, first = _TWO.unpack_from(raw, count_at)
-    end = form.start + (number - 1) * form.stride + form.span
+    end = template.start + (number - 1) * template.stride + template.span
     if not number or first != size or end > len(raw):
         return None
-    if form.after and not raw.startswith(form.after, end + STAMP.size):
+    if template.after and not raw.startswith(template.after, end + STAMP.size):
         return None
-    words = np.ndarray((number, form.span // 4), "<u4", raw, form.start, (form.stride, 4))
-    following = np.ndarray((number - 1,), "<u4", raw, form.start + form.span, (form.stride,))
-    if (words[:, form.words] != form.lengths).any() or (following != size).any():
+    words = np.ndarray(
+        (number, template.span // 4), "<u4", raw, template.start, (template.stride, 4)
+    )
+    following = np.ndarray(
+        (number - 1,), "<u4", raw, template.start + template.span, (template.stride,)
+    )
+    if (words[:, template.words] != template.lengths).any() or (following != size).any():
         return None
-    place = (form.stride, 8)
-    position = np.ndarray((number, size), "<f8", raw, form.start, place)
+    place = (template.stride, 8)
+    position = np.ndarray((number, size), "<f8", raw, template.start, place)
     velocity = None
-    if form.velocity_at is not None:
-        velocity = np.ndarray((number, size), "<f8", raw, form.start + form.velocity_at, place)
+    if template.velocity_at is not None:
+        velocity = np.ndarray(
+            (number, size), "<f8", raw, template.start + template.velocity_at, place
+        )
     seconds = words[:, -2].view("<i4")
-    return Segment(form.names, seconds + words[:, -1] * 1e-9, position, velocity)
+    return Segment(template.names, seconds + words[:, -1] * 1e-9, position, velocity)
 
 
-def _learn(raw: bytes, msgtype: str) -> _Form | None:
-    """The form of a message that `read_plan` has read; None for fewer than two points."""
+def _template_of(raw: bytes, msgtype: str) -> _Template | None:
+    """The template of a message that `read_plan` has read; None for fewer than two points."""
     cursor = Cursor(raw)
     if msgtype == DISPLAY_TRAJECTORY:
         cursor.string()
@@ -138,7 +146,7 @@ def _learn(raw: bytes, msgtype: str) -> _Form | None:
         cursor.strings()
         cursor.uint32()
         after = raw[end + STAMP.size : cursor.at]
-    return _Form(
+    return _Template(
         names=names,
         before=raw[:stamp_at],
         between=raw[stamp_at + STAMP.size : count_at],
@@ -153,7 +161,7 @@ def _learn(raw: bytes, msgtype: str) -> _Form | None:
 
 
 def read_plan(raw: bytes, msgtype: str = DISPLAY_TRAJECTORY) -> tuple[Segment, ...] | None:
-    """The segments of a message field by field, None where its form is another.
+    """The segments of a message field by field, None where its template is another.
 
     Taken: points that all carry positions, and velocities and accelerations either all or none,
     and no multi-DOF trajectory. The state before the plan is not looked at.

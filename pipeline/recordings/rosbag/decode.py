@@ -1,6 +1,6 @@
 """Turns the bytes of one topic's messages into events, by whichever definition fits.
 
-What cannot be decoded goes on as Unreadable. Knows message types; knows no files.
+What cannot be decoded goes on as Unreadable. Knows message types; has_known_definition no files.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from rosbags.typesys import (
 from rosbags.typesys.store import Typestore
 
 from pipeline.recordings.recording import (
-    Event,
     JointSample,
     Mark,
+    Message,
     ObjectPose,
     Plan,
     Segment,
@@ -35,7 +35,12 @@ from pipeline.recordings.recording import (
     Transforms,
     Unreadable,
 )
-from pipeline.recordings.rosbag.cdr import JointStateReader, knows, read_pose, read_stamp
+from pipeline.recordings.rosbag.cdr import (
+    JointStateReader,
+    has_known_definition,
+    read_pose,
+    read_stamp,
+)
 from pipeline.recordings.rosbag.cdr_trajectory import PlanReader
 from pipeline.recordings.rosbag.compression import (
     ZSTD_MAGIC,
@@ -61,7 +66,7 @@ Array = NDArray[np.float64]
 _WORDS: Mapping[str, str] = {
     "start": "start", "begin": "start", "stop": "end", "end": "end", "finish": "end",
 }  # fmt: skip
-_FAULTS = (
+_DECODE_ERRORS = (
     SerdeError, TypesysError, ValueError, KeyError, AttributeError, IndexError, TypeError,
     OverflowError, MemoryError, RecursionError, AssertionError,
 )  # fmt: skip
@@ -97,12 +102,14 @@ class Decoder:
         embedded = None if definition is None else embedded_store(definition, msgtype)
         bundled = () if ros1 else bundled_stores(msgtype)
         self._stores = [store for store in (embedded, own, *bundled) if store is not None]
-        self._quick = not ros1 and bool(self._stores) and knows(self._stores[0], msgtype)
+        self._direct = (
+            not ros1 and bool(self._stores) and has_known_definition(self._stores[0], msgtype)
+        )
         self._read_joint_state = JointStateReader()
         self._read_plan = PlanReader(msgtype)
-        self._make = _MAKERS[msgtype]
+        self._parse = _PARSERS[msgtype]
 
-    def __call__(self, time_ns: int, raw: bytes) -> Event:
+    def __call__(self, time_ns: int, raw: bytes) -> Message:
         """The event that a message stands for; Unreadable where nothing decodes it.
 
         Args:
@@ -116,14 +123,14 @@ class Decoder:
                 raw = unpack_message(raw)
             except CompressionError as error:
                 return Unreadable(self._topic, index, "DECODE_ERROR", f"compressed: {error}")
-        quick = self._shortcut(index, time_ns, raw) if self._quick else None
-        if quick is not None:
-            return quick
+        decoded = self._decode_directly(index, time_ns, raw) if self._direct else None
+        if decoded is not None:
+            return decoded
         for store in list(self._stores):
             try:
                 read = store.deserialize_ros1 if self._ros1 else store.deserialize_cdr
-                event = self._make(self._topic, index, time_ns, read(raw, self._msgtype))
-            except _FAULTS as error:
+                event = self._parse(self._topic, index, time_ns, read(raw, self._msgtype))
+            except _DECODE_ERRORS as error:
                 reasons.append(str(error) or type(error).__name__)
                 continue
             # All messages of a topic have one form: the one that fitted is tried first from now on.
@@ -133,7 +140,7 @@ class Decoder:
         why = "; ".join(dict.fromkeys(reasons)) or "no definition of its type: see ingest.msg_path"
         return Unreadable(self._topic, index, "DECODE_ERROR", why)
 
-    def _shortcut(self, index: int, time_ns: int, raw: bytes) -> Event | None:
+    def _decode_directly(self, index: int, time_ns: int, raw: bytes) -> Message | None:
         if self._msgtype == JOINT_STATE:
             joints = self._read_joint_state(raw)
             if joints is None:
@@ -165,12 +172,12 @@ def embedded_store(definition: MessageDefinition, msgtype: str) -> Typestore | N
             if msgtype not in types:  # an action's message, named …/action/…
                 types = {**types, msgtype: next(iter(types.values()))}
         store.register(dict(types))
-    except (*_FAULTS, SyntaxError):
+    except (*_DECODE_ERRORS, SyntaxError):
         return None
     return store if msgtype in store.fielddefs else None
 
 
-def _plan(topic: str, index: int, time_ns: int, message: Any) -> Event:
+def _plan(topic: str, index: int, time_ns: int, message: Any) -> Message:
     if hasattr(message, "trajectory"):
         segments = tuple(_robot_segment(part) for part in message.trajectory)
     elif hasattr(message, "joint_trajectory"):
@@ -211,14 +218,14 @@ def _require_length(values: Any, names: tuple[str, ...], what: str) -> None:
         raise ValueError(f"{what.format(len(values))} for {len(names)} joints")
 
 
-def _joints(topic: str, index: int, time_ns: int, message: Any) -> Event:
+def _joints(topic: str, index: int, time_ns: int, message: Any) -> Message:
     names = tuple(message.name)
     _require_length(message.position, names, "{} positions")
     velocity = message.velocity if len(message.velocity) == len(names) else None
     return JointSample(time_ns, names, message.position, velocity, _stamp(message), topic, index)
 
 
-def _tracking(topic: str, index: int, time_ns: int, message: Any) -> Event:
+def _tracking(topic: str, index: int, time_ns: int, message: Any) -> Message:
     goal = ""
     if hasattr(message, "goal_id"):
         goal, message = bytes(message.goal_id.uuid).hex(), message.feedback
@@ -242,7 +249,7 @@ def _tracking(topic: str, index: int, time_ns: int, message: Any) -> Event:
     )  # fmt: skip
 
 
-def _object(topic: str, index: int, time_ns: int, message: Any) -> Event:
+def _object(topic: str, index: int, time_ns: int, message: Any) -> Message:
     pose = message.pose
     return ObjectPose(
         time_ns, message.header.frame_id, _vector(pose.position), _quaternion(pose.orientation),
@@ -250,7 +257,7 @@ def _object(topic: str, index: int, time_ns: int, message: Any) -> Event:
     )  # fmt: skip
 
 
-def _transforms(topic: str, index: int, time_ns: int, message: Any) -> Event:
+def _transforms(topic: str, index: int, time_ns: int, message: Any) -> Message:
     transforms = tuple(
         Transform(
             entry.header.frame_id,
@@ -273,7 +280,7 @@ def is_static(topic: str) -> bool:
     return topic.rstrip("/").endswith("_static")
 
 
-def _mark(topic: str, index: int, time_ns: int, message: Any) -> Event:
+def _mark(topic: str, index: int, time_ns: int, message: Any) -> Message:
     data = getattr(message, "data", None)
     if isinstance(data, bool | np.bool_):
         return Mark(time_ns, "start" if data else "end")
@@ -294,7 +301,7 @@ def _quaternion(message: Any) -> Array:
     return np.array([message.x, message.y, message.z, message.w], np.float64)
 
 
-_MAKERS: Mapping[str, Callable[[str, int, int, Any], Event]] = {
+_PARSERS: Mapping[str, Callable[[str, int, int, Any], Message]] = {
     DISPLAY_TRAJECTORY: _plan,
     ROBOT_TRAJECTORY: _plan,
     JOINT_TRAJECTORY: _plan,

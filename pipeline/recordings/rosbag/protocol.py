@@ -13,7 +13,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class RawTopic:
+class BagTopic:
     """One topic as a recording describes it."""
 
     topic: str
@@ -35,7 +35,7 @@ class Bag(Protocol):
     storage: str
     """mcap, sqlite3 or ros1."""
     duration_s: float
-    topics: tuple[RawTopic, ...]
+    topics: tuple[BagTopic, ...]
 
     def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
         """Messages of some topics in order of log time: topic and type, ns, bytes.

@@ -24,8 +24,8 @@ from rosbags.rosbag2 import Reader
 
 from pipeline.recordings.recording import RecordingError
 from pipeline.recordings.rosbag.compression import unpack_file
-from pipeline.recordings.rosbag.protocol import Bag, Key, RawTopic
-from pipeline.recordings.rosbag.recovery import SalvagedMcap
+from pipeline.recordings.rosbag.protocol import Bag, BagTopic, Key
+from pipeline.recordings.rosbag.recovery import RecoveredMcap
 from pipeline.recordings.topics import TopicCount
 
 STORAGES = {".mcap": "mcap", ".db3": "sqlite3", ".bag": "ros1"}
@@ -102,7 +102,7 @@ def storage_files(path: Path, *, salvage: bool = False) -> list[Path]:
     """
     if not path.is_dir():
         return [path]
-    held = sorted((file for file in path.iterdir() if is_storage(file)), key=_natural)
+    held = sorted((file for file in path.iterdir() if is_storage(file)), key=_split_order)
     named = _named_files(path / METADATA)
     missing = [name for name in named if not (path / name).is_file()]
     if missing and len(held) < len(named) and not salvage:
@@ -120,7 +120,7 @@ def storage_files(path: Path, *, salvage: bool = False) -> list[Path]:
     return sorted(held, key=lambda file: order.get(file.name, len(order)))
 
 
-def _natural(file: Path) -> tuple[str, int]:
+def _split_order(file: Path) -> tuple[str, int]:
     part = _SPLIT.fullmatch(file.name.partition(".")[0])
     return (file.name, 0) if part is None else (part["name"], int(part["number"]))
 
@@ -156,14 +156,14 @@ def open_bag(path: Path, *, salvage: bool = False) -> Iterator[Bag]:
         for file in storage_files(path, salvage=salvage):
             plain = _unpacked(file, stack)
             if salvage and plain.suffix == ".mcap":
-                parts.append(SalvagedMcap(plain))
+                parts.append(RecoveredMcap(plain))
                 continue
             part = _RosbagsFile(path, plain)
             stack.callback(part.close)
             # Without an index the library gives up at the first message out of order.
-            walked = SalvagedMcap(plain) if part.unindexed else None
+            walked = RecoveredMcap(plain) if part.unindexed else None
             parts.append(part if walked is None or walked.fault else walked)
-        yield parts[0] if len(parts) == 1 else _Parts(parts)
+        yield parts[0] if len(parts) == 1 else _SplitBag(parts)
 
 
 def is_whole(path: Path) -> bool:
@@ -213,7 +213,7 @@ def _unpacked(file: Path, stack: ExitStack) -> Path:
         copy = folder / file.stem
         unpack_file(file, copy)
     except (OSError, EOFError, ValueError, zstd.ZstdError) as error:
-        raise _fault(file, error) from error
+        raise _bag_error(file, error) from error
     return copy
 
 
@@ -229,10 +229,10 @@ class _RosbagsFile:
             self._reader.open()
             connections: list[Connection] = list(self._reader.connections)
             self.duration_s = max(0, self._reader.duration) * 1e-9
-            self.topics = tuple(_raw_topic(each, self.storage) for each in connections)
+            self.topics = tuple(_bag_topic(each, self.storage) for each in connections)
             self.unindexed = self.storage == "mcap" and not self._reader.storage.chunks
         except Exception as error:  # rosbags lets faults of the storage through as they are
-            raise _fault(path, error) from error
+            raise _bag_error(path, error) from error
 
     def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
         wanted = [each for each in self._reader.connections if (each.topic, each.msgtype) in keys]
@@ -246,7 +246,7 @@ class _RosbagsFile:
             except StopIteration:
                 return
             except Exception as error:  # … and faults of decompression
-                raise _fault(self._path, error) from error
+                raise _bag_error(self._path, error) from error
             yield message
 
     def close(self) -> None:
@@ -254,27 +254,27 @@ class _RosbagsFile:
             self._reader.close()
 
 
-def _raw_topic(connection: Connection, storage: str) -> RawTopic:
+def _bag_topic(connection: Connection, storage: str) -> BagTopic:
     encoding = getattr(connection.ext, "serialization_format", storage)
-    return RawTopic(
+    return BagTopic(
         connection.topic, connection.msgtype, connection.msgcount, encoding, connection.msgdef
     )
 
 
-class _Parts:
+class _SplitBag:
     """A recording split over several files, read one after the other."""
 
     def __init__(self, parts: list[Bag]) -> None:
         self._parts = parts
         self.storage = parts[0].storage
         self.duration_s = sum(part.duration_s for part in parts)
-        topics: dict[Key, RawTopic] = {}
+        topics: dict[Key, BagTopic] = {}
         for topic in (topic for part in parts for topic in part.topics):
             key = topic.key
             before = topics.get(key)
             number = topic.messages + (0 if before is None else before.messages)
             definition = topic.definition if before is None else before.definition
-            topics[key] = RawTopic(*key, number, topic.encoding, definition)
+            topics[key] = BagTopic(*key, number, topic.encoding, definition)
         self.topics = tuple(topics.values())
 
     def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
@@ -282,7 +282,7 @@ class _Parts:
             yield from part.messages(keys)
 
 
-def _fault(path: Path, error: Exception) -> BagError:
+def _bag_error(path: Path, error: Exception) -> BagError:
     """The fault of a recording, with its name and kind."""
     signs = (
         "end magic", "truncated", "malformed", "not a database", "missing tables", "empty", "ord()",

@@ -19,14 +19,14 @@ from mcap.stream_reader import MAGIC_SIZE, StreamReader, breakup_chunk
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 from pipeline.recordings.rosbag.compression import MAX_BYTES
-from pipeline.recordings.rosbag.protocol import Key, RawTopic
+from pipeline.recordings.rosbag.protocol import BagTopic, Key
 
 # Recorders write nearly in order of time; this many messages are held back to mend the rest.
 _WINDOW = 1000
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
 
 
-class SalvagedMcap:
+class RecoveredMcap:
     """An MCAP file without its end, with the face of any open bag; it gives what it has."""
 
     storage = "mcap"
@@ -40,13 +40,13 @@ class SalvagedMcap:
         self._file = file
         self.fault = ""
         """What ended the walk; empty where the file is whole."""
-        keys: dict[int, RawTopic] = {}
+        keys: dict[int, BagTopic] = {}
         counts: Counter[Key] = Counter()
         first, last = 0, 0
         for channel, schema, message in self._records():
             topic = keys.get(channel.id)
             if topic is None:
-                topic = keys[channel.id] = _raw_topic(channel, schema)
+                topic = keys[channel.id] = _bag_topic(channel, schema)
             first = min(first, message.log_time) if counts else message.log_time
             last = max(last, message.log_time)
             counts[topic.key] += 1
@@ -54,7 +54,7 @@ class SalvagedMcap:
         self._keys = {identity: topic.key for identity, topic in keys.items()}
         unique = {topic.key: topic for topic in keys.values()}
         self.topics = tuple(
-            RawTopic(*key, counts[key], topic.encoding, topic.definition)
+            BagTopic(*key, counts[key], topic.encoding, topic.definition)
             for key, topic in unique.items()
         )
 
@@ -141,10 +141,10 @@ def _torn_chunk(data: bytes) -> Iterator[McapRecord]:
         return
 
 
-def _raw_topic(channel: Channel, schema: Schema | None) -> RawTopic:
+def _bag_topic(channel: Channel, schema: Schema | None) -> BagTopic:
     if schema is None:
-        return RawTopic(channel.topic, "", 0, channel.message_encoding, None)
+        return BagTopic(channel.topic, "", 0, channel.message_encoding, None)
     form = _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
     text = schema.data.decode(errors="replace")
     definition = MessageDefinition(form, text)
-    return RawTopic(channel.topic, schema.name, 0, channel.message_encoding, definition)
+    return BagTopic(channel.topic, schema.name, 0, channel.message_encoding, definition)

@@ -29,7 +29,7 @@ def read_messages(bag: Bag, reading: Reading, msg_path: Path | None = None) -> G
     decoders: dict[Key, Decoder] = {}
     for topic in bag.topics:
         use = uses[topic.key]
-        if use.misfit:
+        if use.has_wrong_type:
             yield Unreadable(topic.topic, None, "TYPE_UNKNOWN", f"{topic.topic} {use.note}")
         if use.role is None:
             continue

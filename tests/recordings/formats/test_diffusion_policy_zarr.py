@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 from pipeline.layout import Layout
-from pipeline.recordings.formats.diffusion_policy_zarr import ReplayError, is_zarr, read_replay
+from pipeline.recordings.formats.diffusion_policy_zarr import ZarrRecordingError, is_zarr, read_zarr
 from pipeline.recordings.recording import Candidate
 from pipeline.recordings.sources import describe_source
 from pipeline.validation.validate import harvest
@@ -45,7 +45,7 @@ def layout(params):
 
 
 def read(path, layout, rate=None):
-    return list(read_replay(path, layout, rate, "base_link"))
+    return list(read_zarr(path, layout, rate, "base_link"))
 
 
 @pytest.mark.parametrize("shift", [0, 1])
@@ -86,7 +86,9 @@ def test_states_that_lag_behind_stay_the_episode_s_states(tmp_path, layout, para
 def test_a_zarr_without_a_rate_is_refused_until_one_is_given(tmp_path, layout):
     path = write(tmp_path / "a.zarr", layout)
     assert is_zarr(path)
-    with pytest.raises(ReplayError, match=r"times are not invented; set ingest\.frame_rate_hz"):
+    with pytest.raises(
+        ZarrRecordingError, match=r"times are not invented; set ingest\.frame_rate_hz"
+    ):
         read(path, layout)
 
 
@@ -95,7 +97,9 @@ def test_another_layout_is_named(tmp_path, layout):
     group.require_group("data").create_array("state", data=np.zeros((4, 7), np.float32))
     group["data"].create_array("action", data=np.zeros((4, 6), np.float32))
     group.require_group("meta").create_array("episode_ends", data=np.array([4]))
-    with pytest.raises(ReplayError, match=r"data/state has shape \(4, 7\), expected \(4, 25\)"):
+    with pytest.raises(
+        ZarrRecordingError, match=r"data/state has shape \(4, 7\), expected \(4, 25\)"
+    ):
         read(tmp_path / "b.zarr", layout, 30.0)
 
 
@@ -105,11 +109,11 @@ def test_ends_that_make_no_sense_are_refused(tmp_path, layout, ends):
     group = zarr.open_group(path, mode="a")
     del group["meta/episode_ends"]
     group["meta"].create_array("episode_ends", data=np.array(ends, np.int64))
-    with pytest.raises(ReplayError):
+    with pytest.raises(ZarrRecordingError):
         read(path, layout, 30.0)
 
 
 def test_what_is_no_zarr_is_refused(tmp_path, layout):
     (tmp_path / ".zgroup").write_text("{")
-    with pytest.raises(ReplayError, match="not readable as demonstrations"):
+    with pytest.raises(ZarrRecordingError, match="not readable as demonstrations"):
         read(tmp_path, layout, 30.0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.recordings.formats.json_yaml import DumpError, looks_like_dump, read_dump
+from pipeline.recordings.formats.json_yaml import JsonYamlError, may_hold_trajectory, read_json_yaml
 from pipeline.recordings.recording import Unreadable
 
 NAMES = ["joint_1", "joint_2"]
@@ -39,7 +39,7 @@ FORMS = {
 
 
 def read(path):
-    return list(read_dump(path, "pen", "base_link"))
+    return list(read_json_yaml(path, "pen", "base_link"))
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml", "yml"])
@@ -48,7 +48,7 @@ def test_each_message_is_read_in_json_and_yaml(tmp_path, suffix, form):
     path = tmp_path / f"plan.{suffix}"
     write = json.dumps if suffix == "json" else yaml.safe_dump
     path.write_text(write(FORMS[form](trajectory())))
-    assert looks_like_dump(path)
+    assert may_hold_trajectory(path)
     (item,) = read(path)
     (segment,) = item.plan.segments
     assert segment.joint_names == ("joint_1", "joint_2")
@@ -127,7 +127,7 @@ def test_what_is_no_dump_is_refused_and_nothing_is_run(tmp_path, monkeypatch, na
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(DumpError, match=words):
+    with pytest.raises(JsonYamlError, match=words):
         read(path)
     assert not Path("owned").exists()
 
@@ -135,5 +135,5 @@ def test_what_is_no_dump_is_refused_and_nothing_is_run(tmp_path, monkeypatch, na
 def test_other_files_do_not_look_like_dumps(tmp_path):
     (tmp_path / "params.yaml").write_text("a: 1")
     (tmp_path / "joint_names.txt").write_text("joint_names")
-    assert not looks_like_dump(tmp_path / "params.yaml")
-    assert not looks_like_dump(tmp_path / "joint_names.txt")
+    assert not may_hold_trajectory(tmp_path / "params.yaml")
+    assert not may_hold_trajectory(tmp_path / "joint_names.txt")

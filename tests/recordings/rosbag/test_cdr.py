@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from pipeline.recordings.rosbag.cdr import JointStateReader, knows, read_pose
+from pipeline.recordings.rosbag.cdr import JointStateReader, has_known_definition, read_pose
 from pipeline.recordings.rosbag.messages import (
     DISPLAY_TRAJECTORY,
     JOINT_STATE,
@@ -97,9 +97,9 @@ def test_poses_are_read_as_the_library_reads_them(frame, numbers):
     "msgtype", [JOINT_STATE, DISPLAY_TRAJECTORY, ROBOT_TRAJECTORY, JOINT_TRAJECTORY, POSE_STAMPED]
 )
 def test_only_the_known_definitions_are_read(msgtype):
-    assert knows(new_typestore(), msgtype)
-    assert not knows(get_typestore(Stores.EMPTY), msgtype)
-    assert not knows(new_typestore(), "std_msgs/msg/String")
+    assert has_known_definition(new_typestore(), msgtype)
+    assert not has_known_definition(get_typestore(Stores.EMPTY), msgtype)
+    assert not has_known_definition(new_typestore(), "std_msgs/msg/String")
     other = get_typestore(Stores.EMPTY)
     other.register(get_types_from_msg("float32[] position\n", msgtype))
-    assert not knows(other, msgtype)
+    assert not has_known_definition(other, msgtype)

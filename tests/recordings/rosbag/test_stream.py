@@ -6,7 +6,7 @@ from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
 from pipeline.recordings.recording import JointSample, Unreadable
 from pipeline.recordings.rosbag.messages import JOINT_STATE, POSE_STAMPED, JointStateSerializer
-from pipeline.recordings.rosbag.protocol import RawTopic
+from pipeline.recordings.rosbag.protocol import BagTopic
 from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.topics import Reading, TopicUse
 
@@ -19,8 +19,8 @@ class Recording:
     def __init__(self, encoding="cdr"):
         none = MessageDefinition(MessageDefinitionFormat.NONE, "")
         self.topics = (
-            RawTopic("/joint_states", JOINT_STATE, 2, encoding, none),
-            RawTopic("/pen_pose", "std_msgs/msg/String", 1, "cdr", none),
+            BagTopic("/joint_states", JOINT_STATE, 2, encoding, none),
+            BagTopic("/pen_pose", "std_msgs/msg/String", 1, "cdr", none),
         )
 
     def messages(self, keys):
