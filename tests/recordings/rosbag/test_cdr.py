@@ -13,7 +13,6 @@ from pipeline.recordings.rosbag.messages import (
     JOINT_TRAJECTORY,
     POSE_STAMPED,
     ROBOT_TRAJECTORY,
-    new_typestore,
     serialize_pose,
     typestore,
 )
@@ -97,9 +96,9 @@ def test_poses_are_read_as_the_library_reads_them(frame, numbers):
     "msgtype", [JOINT_STATE, DISPLAY_TRAJECTORY, ROBOT_TRAJECTORY, JOINT_TRAJECTORY, POSE_STAMPED]
 )
 def test_only_the_known_definitions_are_read(msgtype):
-    assert has_known_definition(new_typestore(), msgtype)
+    assert has_known_definition(typestore(), msgtype)
     assert not has_known_definition(get_typestore(Stores.EMPTY), msgtype)
-    assert not has_known_definition(new_typestore(), "std_msgs/msg/String")
+    assert not has_known_definition(typestore(), "std_msgs/msg/String")
     other = get_typestore(Stores.EMPTY)
     other.register(get_types_from_msg("float32[] position\n", msgtype))
     assert not has_known_definition(other, msgtype)

@@ -10,7 +10,6 @@ from pipeline.recordings.rosbag.definitions import (
     FEEDBACKS,
     DefinitionError,
     bundled_stores,
-    moveit_store,
     own_store,
     own_types,
 )
@@ -19,6 +18,7 @@ from pipeline.recordings.rosbag.messages import (
     DISPLAY_TRAJECTORY,
     JOINT_TRAJECTORY,
     TRACKING_FEEDBACK,
+    typestore,
 )
 
 
@@ -100,5 +100,8 @@ def test_a_definition_that_names_a_type_nobody_has_is_refused(tmp_path):
         filled(store, "shape_msgs/msg/SolidPrimitive")
 
 
-def test_a_distribution_s_store_is_made_once():
-    assert moveit_store(Stores.ROS2_HUMBLE) is moveit_store(Stores.ROS2_HUMBLE)
+def test_a_plan_of_foxy_differs_from_one_of_humble():
+    fields = [dict(typestore(each).fielddefs["shape_msgs/msg/SolidPrimitive"][1])
+              for each in (Stores.ROS2_FOXY, Stores.ROS2_HUMBLE)]  # fmt: skip
+    assert ["polygon" in each for each in fields] == [False, True]
+    assert typestore() is typestore()
