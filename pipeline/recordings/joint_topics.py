@@ -13,8 +13,9 @@ from itertools import islice
 from pipeline.params import Params
 from pipeline.recordings.joint_names import find_joints
 from pipeline.recordings.recording import JointSample, TrackingSample
+from pipeline.recordings.rosbag.files import BagError
 from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import BagError, summarize
+from pipeline.recordings.rosbag.reader import summarize
 from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.topics import Reading, TopicUse, choose_topics
 

@@ -32,18 +32,16 @@ from pipeline.recordings.recording import (
     Transforms,
     Unreadable,
 )
-from pipeline.recordings.rosbag.decode import is_static
-from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import (
+from pipeline.recordings.rosbag.files import (
     METADATA,
     BagError,
     is_split,
     is_storage,
-    is_whole,
-    open_bag,
     storage_of,
-    summarize,
 )
+from pipeline.recordings.rosbag.parsers import is_static
+from pipeline.recordings.rosbag.protocol import Bag
+from pipeline.recordings.rosbag.reader import is_whole, open_bag, summarize
 from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.segment import SegmentRules, segment_motions
 from pipeline.recordings.synchronize import collate

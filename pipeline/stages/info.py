@@ -15,8 +15,9 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.recordings.formats.lerobot import is_lerobot
 from pipeline.recordings.joint_topics import read_topics
+from pipeline.recordings.rosbag.files import METADATA, is_split, is_storage
 from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import METADATA, is_split, is_storage, open_bag, summarize
+from pipeline.recordings.rosbag.reader import open_bag, summarize
 from pipeline.recordings.sources import SourceError, find_recordings
 from pipeline.run import console
 

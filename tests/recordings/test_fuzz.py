@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.recordings.rosbag.decode import _PARSERS, Decoder
+from pipeline.recordings.rosbag.decode import Decoder
+from pipeline.recordings.rosbag.parsers import PARSERS
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.recordings.sources import describe_source
 from pipeline.stages import ingest
@@ -210,7 +211,7 @@ def test_a_damaged_recording_leaves_no_partial_output(kind, tmp_path, params):
 
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
-@given(msgtype=st.sampled_from(sorted(_PARSERS)), raw=st.binary(max_size=400), head=st.booleans())
+@given(msgtype=st.sampled_from(sorted(PARSERS)), raw=st.binary(max_size=400), head=st.booleans())
 def test_any_bytes_are_an_event(msgtype, raw, head):
     event = Decoder("/topic", msgtype, None)(0, b"\x00\x01\x00\x00" + raw if head else raw)
     assert type(event).__module__ == "pipeline.recordings.recording"

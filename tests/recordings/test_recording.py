@@ -10,7 +10,7 @@ from pipeline.recordings.formats.json_yaml import JsonYamlError
 from pipeline.recordings.formats.lerobot import LerobotError
 from pipeline.recordings.formats.npz import NpzError
 from pipeline.recordings.recording import RecordingError, Source
-from pipeline.recordings.rosbag.reader import BagError
+from pipeline.recordings.rosbag.files import BagError
 from pipeline.validation.findings import BAD_FILES
 
 ERRORS = [RecordingError, BagError, JsonYamlError, LerobotError, NpzError, ZarrRecordingError]
