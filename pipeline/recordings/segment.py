@@ -1,6 +1,6 @@
 """Segments a stream of measured or tracked joints into motions. Pure.
 
-Where nobody recorded plans, a motion begins and ends at marks, at a new goal of the controller, or
+Where no plans were recorded, a motion begins and ends at marks, at a new goal of the controller, or
 where the stream pauses.
 """
 

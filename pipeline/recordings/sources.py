@@ -1,6 +1,6 @@
-"""Finds recordings on disk and reads each as candidates, whatever its form.
+"""Finds recordings on disk and reads each as candidates, whatever its format.
 
-Knows which files make a recording; judges none of its trajectories.
+Knows which files make a recording, and validates none of its trajectories.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ from pipeline.recordings.topics import TYPES, Reading
 logger = logging.getLogger(__name__)
 
 EXPECTED = (
-    "a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, traj_*.npz, a .json or .yaml dump of a "
-    "trajectory, a zarr, a LeRobot data set, or a folder of such"
+    "a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, traj_*.npz, a .json or .yaml file of a "
+    "trajectory, a zarr, a LeRobot data set, or a folder of these"
 )
 
 
 class SourceError(PipelineError):
-    """There is no recording where one was expected."""
+    """A path does not exist or holds no recording."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A recording that cannot be read, or not to its end."""
+    """The reason why a recording cannot be read, or not to its end."""
 
     code: str
     """BAG_EMPTY, BAG_TRUNCATED, BAG_UNREADABLE, NPZ_UNREADABLE or FILE_UNREADABLE."""
@@ -69,13 +69,13 @@ class Broken:
 
 
 def find_recordings(paths: Path | Iterable[Path]) -> list[Path]:
-    """Recordings under paths, each once: path by path, in the order of their names.
+    """Find the recordings under paths, each once: path by path, in the order of their names.
 
     Args:
         paths: files, folders that are a recording, or folders to search.
 
     Raises:
-        SourceError: a path is missing, or holds no recording.
+        SourceError: a path does not exist or holds no recording.
     """
     found: dict[Path, Path] = {}
     for path in [paths] if isinstance(paths, Path) else paths:
@@ -104,7 +104,7 @@ def _find(path: Path) -> list[Path]:
 
 def _search(folder: Path, seen: set[Path]) -> list[Path]:
     real = folder.resolve()
-    if real in seen:  # a link that leads back up
+    if real in seen:  # a link to a folder above
         return []
     seen.add(real)
     if (folder / METADATA).is_file() or is_zarr(folder) or is_lerobot(folder) or is_split(folder):
@@ -125,7 +125,7 @@ def describe_source(path: Path, *, salvage: bool = False) -> Source:
 
     Args:
         path: one of `find_recordings`.
-        salvage: whether a bag is read through to learn if it is whole.
+        salvage: whether to read a bag to its end to learn if it is damaged.
     """
     if path.is_file():
         digest = sha256_file(path)
@@ -141,7 +141,7 @@ def describe_source(path: Path, *, salvage: bool = False) -> Source:
 
 
 def kind_of(path: Path) -> str:
-    """What a recording is: npz, dump, zarr, lerobot or bag.
+    """The kind of a recording: npz, dump (JSON or YAML), zarr, lerobot or bag.
 
     Args:
         path: one of `find_recordings`.
@@ -156,7 +156,7 @@ def kind_of(path: Path) -> str:
 
 
 def count_plans(path: Path) -> int:
-    """About how many plans a recording holds, for a progress bar; 0 where it cannot be read.
+    """Roughly the number of plans in a recording, for a progress bar; 0 if it cannot be read.
 
     Args:
         path: one of `find_recordings`.
@@ -173,12 +173,12 @@ def count_plans(path: Path) -> int:
 def read_candidates(
     path: Path, params: Params, *, salvage: bool = False
 ) -> Iterator[Candidate | Unreadable | Broken]:
-    """What a recording says, motion by motion; a broken one gives what stands before the break.
+    """Read the motions of a recording; of a damaged one, those before the damage.
 
     Args:
         path: one of `find_recordings`.
         params: topics, joints, name of the object.
-        salvage: whether the recording is damaged and what is left of it is wanted.
+        salvage: whether to read what is left of a damaged recording.
 
     Raises:
         DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
@@ -251,9 +251,9 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
 
 
 def _static_transforms(bag: Bag, reading: Reading) -> list[Transforms]:
-    """Those of the whole recording: they hold for all times, whenever they were recorded."""
+    """The static transforms of the whole recording, which hold before they were recorded too."""
     found: list[Transforms] = []
-    with suppress(BagError):  # the recording's fault is reported where it is read in order
+    with suppress(BagError):  # reading the motions reports the error
         for use in reading.uses:
             if use.role == "transforms" and is_static(use.topic):
                 messages = read_messages(bag, reading.alone(use))

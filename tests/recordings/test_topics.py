@@ -70,7 +70,7 @@ def test_tracking_prefers_feedback_and_reads_every_controller(choose):
     assert [use.role for use in uses.values()] == ["tracking", "tracking", None]
     mode, uses = choose(feedback, *states)
     assert [use.role for use in uses.values()] == ["tracking", None, None]
-    assert "says more" in uses["/arm/controller_state"].note
+    assert "holds more" in uses["/arm/controller_state"].note
     _, uses = choose(*states, tracking_topic="gripper/controller_state")
     assert uses["/arm/controller_state"].role is None
 

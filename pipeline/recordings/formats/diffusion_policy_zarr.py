@@ -1,6 +1,6 @@
-"""Reads demonstrations that were made into training data before: zarr of Diffusion Policy.
+"""Reads the training data of Diffusion Policy (zarr) as demonstrations.
 
-data/state and data/action in the layout of params.yaml, meta/episode_ends. Judges nothing.
+The arrays are data/state and data/action in the layout of params.yaml, and meta/episode_ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipeline.recordings.recording import (
 
 Array = NDArray[np.float64]
 
-# float32 of a few radians is exact to this.
+# Rounding of a few radians to float32 is smaller than this.
 _SAME_RAD = 1e-5
 
 
@@ -43,19 +43,19 @@ def is_zarr(path: Path) -> bool:
 def read_zarr(
     path: Path, layout: Layout, frame_rate_hz: float | None, frame_id: str
 ) -> Iterator[Candidate]:
-    """Episodes of a zarr as plans with their executions, in order.
+    """Read the episodes of a zarr as plans with their executions, in order.
 
-    The zarr says no times: they come from its rate. An action is the command of the next step, or
-    of the same where it repeats the state.
+    Times come from the rate, because a zarr holds none. An action is the command of the next step,
+    or of the same step if all actions repeat their states.
 
     Args:
         path: the zarr folder.
-        layout: what its numbers mean where it does not say.
-        frame_rate_hz: steps in a second where it does not say, Hz.
-        frame_id: frame in which the object's pose is meant.
+        layout: what its numbers mean if it has no layout of its own.
+        frame_rate_hz: its rate if it has none of its own, Hz.
+        frame_id: frame of the object's pose.
 
     Raises:
-        ZarrRecordingError: the zarr is damaged, has other shapes than the layout, or no rate is known.
+        ZarrRecordingError: the zarr is damaged, does not fit the layout, or has no known rate.
     """
     try:
         group = open_group(path)
@@ -82,8 +82,8 @@ def read_zarr(
             )
     if not isinstance(rate, int | float) or not 0 < rate < np.inf:
         raise ZarrRecordingError(
-            f"{path}: says no rate ({rate!r}), and times are not invented; set "
-            "ingest.frame_rate_hz to the steps in a second"
+            f"{path}: has no rate ({rate!r}), so its times are unknown; set "
+            "ingest.frame_rate_hz to its steps per second"
         )
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         steps = slice(int(start), int(end))
@@ -111,7 +111,7 @@ def candidate_from_steps(
     pose: ObjectPose | None,
     derived: tuple[str, ...],
 ) -> Candidate:
-    """Steps of training data as a plan, and as its execution where the two differ.
+    """The steps of an episode as a plan and, if states and commands differ, as its execution.
 
     Args:
         index: number of the episode.
@@ -120,12 +120,12 @@ def candidate_from_steps(
         joint_pos: rad. Shape (T, J).
         joint_vel: rad/s, shape (T, J), or None.
         action: commanded positions, rad, of the next step, or of the same. Shape (T, J).
-        pose: of the object.
+        pose: pose of the object.
         derived: what was computed instead of read.
     """
     t = t - t[:1]
     same = bool(np.abs(action - joint_pos).max(initial=0.0) <= _SAME_RAD)
-    # The command of the first step is nowhere written: the arm rests there.
+    # The data hold no command for the first step; there the arm is taken to rest.
     command = joint_pos if same else np.concatenate([joint_pos[:1], action[:-1]])
     if np.abs(command - joint_pos).max(initial=0.0) <= _SAME_RAD:
         plan = Plan("", index, 0, (Segment(joint_names, t, joint_pos, joint_vel),), sampled=True)
@@ -137,7 +137,7 @@ def candidate_from_steps(
 
 
 def unpack_field(layout: Layout, state: Array, kind: str) -> Array:
-    """One field of states, in double precision.
+    """Unpack one field of states in double precision.
 
     Args:
         layout: what the numbers of a state mean.
@@ -148,12 +148,12 @@ def unpack_field(layout: Layout, state: Array, kind: str) -> Array:
 
 
 def object_pose_of(layout: Layout, state: Array, frame_id: str) -> ObjectPose | None:
-    """The object's pose at the first of some states, None where states do not tell.
+    """The object's pose in the first of some states; None if states do not hold it.
 
     Args:
         layout: what the numbers of a state mean.
         state: shape (T, state_dim).
-        frame_id: frame in which the pose is meant.
+        frame_id: frame of the pose.
     """
     if not len(state) or not (layout.has("object_pos") and layout.has("object_axis")):
         return None

@@ -1,8 +1,7 @@
-"""Reads trajectories straight from CDR, whole columns of numbers at once (format: see cdr.py).
+"""Reads trajectories directly from CDR, whole columns of numbers at once (format: see cdr.py).
 
-A recording's plans have one template: the same joints, the same fields filled. The first is walked
-through field by field; where the next has the same bytes between its numbers, the numbers stand at
-known distances.
+The plans of a recording usually have the same joints and the same fields. The first is read field
+by field. If the next has the same bytes between its numbers, its numbers stand at the same offsets.
 """
 
 from __future__ import annotations
@@ -25,35 +24,37 @@ _TWO = struct.Struct("<II")
 
 @dataclass(frozen=True)
 class _Template:
-    """Where the numbers of a message of one segment stand, and the bytes by which it is known.
+    """The offsets of the numbers in a message of one segment, and the bytes that all of them share.
 
-    A row begins at a point's positions: those of all points stand at one distance, although the
-    first point may be aligned otherwise.
+    A row begins at a point's positions. The distance between rows is constant, although the first
+    point may have another padding.
     """
 
     names: tuple[str, ...]
     before: bytes
-    """All before the stamp of the trajectory's header."""
+    """The bytes before the stamp of the trajectory's header."""
     between: bytes
-    """From behind the stamp to the number of points."""
+    """The bytes from the end of the stamp to the number of points."""
     after: bytes
-    """From behind the multi-DOF trajectory's stamp to its number of points, which is zero; empty
-    where the message has none."""
+    """The bytes from the end of the multi-DOF trajectory's stamp to its number of points, which is
+    zero; empty if the message has no such trajectory."""
     start: int
-    """First position of the first point."""
+    """Offset of the first position of the first point."""
     stride: int
+    """Bytes from row to row."""
     span: int
-    """From a point's positions to its end."""
+    """Bytes from a point's positions to its end."""
     words: NDArray[np.intp]
-    """Which four bytes of a row say how many velocities, accelerations and efforts there are."""
+    """Indices of the 4-byte words of a row that hold the numbers of velocities, accelerations and
+    efforts."""
     lengths: NDArray[np.uint32]
-    """And what they say."""
+    """The values of these words."""
     velocity_at: int | None
-    """From a point's positions to its velocities."""
+    """Bytes from a point's positions to its velocities; None if it has none."""
 
 
 class PlanReader:
-    """Reads the plans of one topic; remembers the template of the one before."""
+    """Reads the plans of one topic; keeps the template of the last message."""
 
     def __init__(self, msgtype: str) -> None:
         """Start without a template.
@@ -65,7 +66,7 @@ class PlanReader:
         self._template: _Template | None = None
 
     def __call__(self, raw: bytes) -> tuple[Segment, ...] | None:
-        """The segments of a message, None where its template is not known.
+        """The segments of a message; None for an unknown layout.
 
         Args:
             raw: the message in CDR.
@@ -82,7 +83,7 @@ class PlanReader:
 
 
 def _read_by_template(template: _Template, raw: bytes) -> Segment | None:
-    """The segment of a message that has the template, else None."""
+    """The segment of a message that matches the template, else None."""
     stamp_end = len(template.before) + STAMP.size
     count_at = stamp_end + len(template.between)
     known = raw.startswith(template.before) and raw.startswith(template.between, stamp_end)
@@ -115,7 +116,7 @@ def _read_by_template(template: _Template, raw: bytes) -> Segment | None:
 
 
 def _template_of(raw: bytes, msgtype: str) -> _Template | None:
-    """The template of a message that `read_plan` has read; None for fewer than two points."""
+    """The template of a message that `read_plan` can read; None for fewer than two points."""
     cursor = Cursor(raw)
     if msgtype == DISPLAY_TRAJECTORY:
         cursor.string()
@@ -161,10 +162,10 @@ def _template_of(raw: bytes, msgtype: str) -> _Template | None:
 
 
 def read_plan(raw: bytes, msgtype: str = DISPLAY_TRAJECTORY) -> tuple[Segment, ...] | None:
-    """The segments of a message field by field, None where its template is another.
+    """Read the segments of a message field by field; None for another layout.
 
-    Taken: points that all carry positions, and velocities and accelerations either all or none,
-    and no multi-DOF trajectory. The state before the plan is not looked at.
+    All points must have positions. Velocities and accelerations must stand in all points or in
+    none. There must be no multi-DOF trajectory. The state before the plan is ignored.
 
     Args:
         raw: the message in CDR.
@@ -197,16 +198,15 @@ def read_plan(raw: bytes, msgtype: str = DISPLAY_TRAJECTORY) -> tuple[Segment, .
 
 
 def _points(raw: bytes, cursor: Cursor, names: tuple[str, ...], number: int) -> Segment | None:
-    """All points of a trajectory; moves the cursor past them."""
+    """Read all points of a trajectory; the cursor then stands after them."""
     size = len(names)
-    if number * _DURATION_BYTES > len(raw):  # a wrong length would ask for any amount of memory
+    if number * _DURATION_BYTES > len(raw):  # a damaged number would allocate too much memory
         return None
     t = np.empty(number)
     position, velocity = np.empty((2, number, size))
     has_velocity = False
     first = 0
-    # A point starts on a multiple of 8 or between two; from the second on all start alike, so
-    # their numbers stand at a constant distance.
+    # The first point may need other padding than those after it, which have a constant distance.
     for count in (min(1, number), number - 1):
         if count <= 0:
             continue
@@ -236,7 +236,7 @@ def _points(raw: bytes, cursor: Cursor, names: tuple[str, ...], number: int) -> 
 
 
 def _point(cursor: Cursor, size: int) -> tuple[list[tuple[int, int]], dict[str, int], int] | None:
-    """Lengths of a point's sequences and where they stand, where their numbers start, its end."""
+    """Offsets and values of the lengths of a point's sequences, offsets of the numbers, its end."""
     lengths: list[tuple[int, int]] = []
     offsets: dict[str, int] = {}
     for name in ("positions", "velocities", "accelerations", "effort"):
@@ -253,7 +253,7 @@ def _point(cursor: Cursor, size: int) -> tuple[list[tuple[int, int]], dict[str, 
 def _column(
     raw: bytes, at: int, count: int, stride: int, dtype: str, width: int
 ) -> NDArray[np.float64]:
-    """Numbers that repeat at a distance, shape (count, width).
+    """Numbers at a constant distance. Shape (count, width).
 
     Raises:
         TypeError: they run past the end of the message.

@@ -1,6 +1,6 @@
-"""Turns the bytes of one topic's messages into events, by whichever definition fits.
+"""Decodes the messages of one topic by the definition that fits.
 
-What cannot be decoded goes on as Unreadable. Knows message types; has_known_definition no files.
+A message that cannot be decoded becomes Unreadable. Knows message types and no files.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class Decoder:
         *,
         ros1: bool = False,
     ) -> None:
-        """Gather the definitions to try: the recording's own, the user's, the bundled ones.
+        """Collect the definitions to try: the recording's own, the user's, the bundled ones.
 
         Args:
             topic: its name.
             msgtype: for instance "sensor_msgs/msg/JointState".
-            definition: as the recording carries it, or None.
+            definition: the one in the recording, or None.
             msg_path: folder of the user's own .msg files.
             ros1: whether the bytes are those of ROS 1.
 
@@ -92,11 +92,11 @@ class Decoder:
         self._parse = PARSERS[msgtype]
 
     def __call__(self, time_ns: int, raw: bytes) -> Message:
-        """The event that a message stands for; Unreadable where nothing decodes it.
+        """Decode a message; Unreadable if no definition fits.
 
         Args:
             time_ns: log time.
-            raw: the message as it was recorded; a message compressed by itself is unpacked.
+            raw: the message as it was recorded; it may be compressed.
         """
         index, self._count = self._count, self._count + 1
         reasons = []
@@ -111,14 +111,14 @@ class Decoder:
         for store in list(self._stores):
             try:
                 read = store.deserialize_ros1 if self._ros1 else store.deserialize_cdr
-                event = self._parse(self._topic, index, time_ns, read(raw, self._msgtype))
+                message = self._parse(self._topic, index, time_ns, read(raw, self._msgtype))
             except _DECODE_ERRORS as error:
                 reasons.append(str(error) or type(error).__name__)
                 continue
-            # All messages of a topic have one form: the one that fitted is tried first from now on.
+            # All messages of a topic have one definition, so this one is tried first next time.
             self._stores.remove(store)
             self._stores.insert(0, store)
-            return event
+            return message
         why = "; ".join(dict.fromkeys(reasons)) or "no definition of its type: see ingest.msg_path"
         return Unreadable(self._topic, index, "DECODE_ERROR", why)
 
@@ -137,7 +137,7 @@ class Decoder:
 
 @lru_cache(maxsize=64)
 def embedded_store(definition: MessageDefinition, msgtype: str) -> Typestore | None:
-    """Types as a recording defines them; None where it does not or nobody can parse them.
+    """Types by a recording's own definition; None if it has none or if it cannot be parsed.
 
     Args:
         definition: format and text.
@@ -151,7 +151,7 @@ def embedded_store(definition: MessageDefinition, msgtype: str) -> Typestore | N
             types: Mapping[str, Any] = get_types_from_idl(definition.data)
         else:
             types = get_types_from_msg(definition.data, msgtype)
-            if msgtype not in types:  # an action's message, named …/action/…
+            if msgtype not in types:  # an action's message: the parser names it …/msg/…
                 types = {**types, msgtype: next(iter(types.values()))}
         store.register(dict(types))
     except (*_DECODE_ERRORS, SyntaxError):

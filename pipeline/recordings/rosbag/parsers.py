@@ -1,4 +1,4 @@
-"""Turns decoded messages of ROS into the messages of a recording, type by type. Pure."""
+"""Turns decoded ROS messages of each type into the messages of a recording. Pure."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _tracking(topic: str, index: int, time_ns: int, message: Any) -> Message:
         goal, message = bytes(message.goal_id.uuid).hex(), message.feedback
     names = tuple(message.joint_names)
     if hasattr(message, "reference"):
-        # Some Humble controllers fill only the older pair.
+        # Some Humble controllers fill only the older pair of fields.
         desired, actual = message.reference, message.feedback
         if not len(desired.positions) and hasattr(message, "desired"):
             desired, actual = message.desired, message.actual

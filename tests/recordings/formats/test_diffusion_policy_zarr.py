@@ -87,7 +87,7 @@ def test_a_zarr_without_a_rate_is_refused_until_one_is_given(tmp_path, layout):
     path = write(tmp_path / "a.zarr", layout)
     assert is_zarr(path)
     with pytest.raises(
-        ZarrRecordingError, match=r"times are not invented; set ingest\.frame_rate_hz"
+        ZarrRecordingError, match=r"its times are unknown; set ingest\.frame_rate_hz"
     ):
         read(path, layout)
 
