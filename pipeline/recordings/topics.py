@@ -151,7 +151,7 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
         role_found = roles.get(key)
         note = notes.get(key, "not read: no trajectory, joints or pose")
         if role_found is not None and role_found not in read:
-            note, role_found = f"not read: episodes are cut from {mode or 'nothing here'}", None
+            note, role_found = f"not read: episodes come from {mode or 'nothing here'}", None
         elif role_found == "tracking" and topic.msgtype != preferred:
             note, role_found = f"not read: {preferred} holds more", None
         uses.append(TopicUse(topic.topic, topic.msgtype, role_found, note, key in wrong_types))

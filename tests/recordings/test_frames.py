@@ -1,4 +1,4 @@
-"""Chains of frames give the object's pose as one rigid motion would."""
+"""The object's poses are expressed in the base frame by the transforms of their time."""
 
 from dataclasses import replace
 
@@ -36,13 +36,13 @@ def test_the_object_s_own_frame_becomes_its_pose_each_time_it_moves():
     assert np.abs(first.position - second.position).max() > 0.1
 
 
-def test_a_static_frame_never_grows_old():
+def test_a_static_frame_holds_for_all_times():
     rng = np.random.default_rng(0)
     (pose,) = run([Transforms(1, True, (transform("base_link", "pen", rng),))], "pen")
     assert pose.ageless
 
 
-def test_a_pose_in_a_camera_s_frame_is_brought_to_the_base_where_the_tree_knows_it():
+def test_a_pose_in_a_camera_s_frame_is_transformed_if_the_tree_connects_it():
     rng = np.random.default_rng(0)
     camera = transform("base_link", "camera", rng)
     pose = ObjectPose(9, "/camera", np.ones(3), np.array([0.0, 0.0, 0.0, 1.0]))
@@ -58,7 +58,7 @@ def test_a_pose_in_a_camera_s_frame_is_brought_to_the_base_where_the_tree_knows_
 
 
 @pytest.mark.parametrize("scale", [0.5, np.nan])
-def test_a_quaternion_that_is_none_shows_in_the_axis(scale):
+def test_a_quaternion_without_unit_norm_gives_an_axis_without_unit_norm(scale):
     bad = Transform("base_link", "pen", np.zeros(3), np.array([0.0, 0.0, 0.0, scale]))
     (pose,) = run([Transforms(1, True, (bad,))], "pen")
     assert np.linalg.norm(pose.orientation) != pytest.approx(1)

@@ -1,4 +1,4 @@
-"""Damaged files of every kind end in verdicts: no crash, no hang, no partial output, no pickle.
+"""Damaged files of every kind end in verdicts, without a crash, a hang, partial output or pickle.
 
 The quick test damages each kind a few dozen times; `-m slow` a thousand times and more.
 """
@@ -49,7 +49,7 @@ def bag(path, joints, storage):
 
 
 def make(kind, folder, params):
-    """A sound recording of a kind: what to ingest, and the files of it that can be damaged."""
+    """Write an undamaged recording of a kind; returns what to ingest and the files to damage."""
     joints = params.robot.joints
     t, position, velocity = motion()
     if kind in {"mcap", "sqlite3"}:
@@ -105,7 +105,7 @@ def ros1(path, joints, position):
 
 
 def damage(data, rng):
-    """Bytes flipped, cut off, cut out, repeated or made extreme."""
+    """Flip, truncate, remove, repeat or overwrite some of the bytes."""
     data = bytearray(data)
     if not data:
         return b"\x00"
@@ -128,7 +128,7 @@ def damage(data, rng):
 
 
 class Alarm:
-    """Fails where a recording keeps its reader busy for ever."""
+    """Fails if reading a recording does not end."""
 
     def __enter__(self):
         def hang(*_):
@@ -144,7 +144,7 @@ class Alarm:
 
 @pytest.fixture
 def no_pickle(monkeypatch):
-    """Any unpickling fails the test, whoever asks for it."""
+    """Any unpickling fails the test, in any library."""
 
     def refuse(*_, **__):
         raise AssertionError("something was unpickled")
@@ -212,7 +212,7 @@ def test_a_damaged_recording_leaves_no_partial_output(kind, tmp_path, params):
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(msgtype=st.sampled_from(sorted(PARSERS)), raw=st.binary(max_size=400), head=st.booleans())
-def test_any_bytes_are_an_event(msgtype, raw, head):
+def test_any_bytes_are_a_message(msgtype, raw, head):
     event = Decoder("/topic", msgtype, None)(0, b"\x00\x01\x00\x00" + raw if head else raw)
     assert type(event).__module__ == "pipeline.recordings.recording"
 

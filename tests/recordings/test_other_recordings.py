@@ -117,7 +117,7 @@ def test_joints_of_another_arm_in_ros_1_are_reported_by_name(tmp_path, params):
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_joints_of_another_middleware_are_refused_by_its_name(tmp_path, params, storage):
+def test_joints_in_another_serialisation_are_refused(tmp_path, params, storage):
     path = ros2(tmp_path, storage, [joints], encoding="wrong_rmw")
     (item,) = read_candidates(path, params)
     assert item.code == "TYPE_UNKNOWN"

@@ -1,4 +1,4 @@
-"""Streams of joints become motions where they pause, at marks and at new goals."""
+"""Streams of joints are segmented at pauses, marks and new goals."""
 
 import numpy as np
 import pytest
@@ -61,12 +61,12 @@ def test_the_pose_is_the_latest_before_the_arm_moves():
     assert only.object_pose.log_time_ns == int(1.25 * S)
 
 
-def test_a_pose_that_comes_after_the_arm_moved_is_not_the_motion_s():
+def test_a_pose_after_the_arm_moved_does_not_belong_to_the_motion():
     (only,) = run(joints(1), joints(1.1, 0.02), pose(1.15), joints(1.2, 0.2))
     assert only.object_pose is None
 
 
-def test_joints_come_in_any_order_among_others_and_a_gripper_s_are_passed_over():
+def test_joints_are_found_in_any_order_and_a_gripper_s_are_skipped():
     (only,) = run(
         joints(1.0, names=("joint_2", "rail", "joint_1")),
         joints(1.1, names=("finger",)),
@@ -77,7 +77,7 @@ def test_joints_come_in_any_order_among_others_and_a_gripper_s_are_passed_over()
     np.testing.assert_array_equal(segment.joint_pos, [[2.0, 0.0], [0.0, 1.0]])
 
 
-def test_stamps_of_the_publisher_are_better_than_the_log():
+def test_stamps_are_preferred_to_the_times_of_the_log():
     (only,) = run(*[joints(1 + 0.1 * i, stamp=50 + 0.2 * i) for i in range(4)])
     np.testing.assert_allclose(only.plan.segments[0].t, [0.0, 0.2, 0.4, 0.6], atol=1e-9)
     assert only.derived == ("command from measured joints",)
@@ -104,15 +104,15 @@ def test_a_pause_of_the_stamps_ends_a_motion_though_the_log_shows_none():
     assert [len(each.plan.segments[0].t) for each in (first, second)] == [3, 3]
 
 
-def test_a_sample_that_came_twice_is_kept_once():
+def test_a_repeated_sample_is_kept_once():
     (only,) = run(joints(1), joints(1), joints(1.1))
     assert len(only.plan.segments[0].t) == 2
 
 
-def test_marks_of_start_and_end_leave_out_what_lies_between():
+def test_samples_between_an_end_and_the_next_start_are_left_out():
     start, end = Mark(0, "start"), Mark(0, "end")
-    events = [end, joints(1.0), start, joints(1.1), joints(1.2), end, joints(1.3), joints(1.4)]
-    (only,) = run(*events)
+    messages = [end, joints(1.0), start, joints(1.1), joints(1.2), end, joints(1.3), joints(1.4)]
+    (only,) = run(*messages)
     np.testing.assert_allclose(only.plan.segments[0].t, [0.0, 0.1])
     assert only.plan.log_time_ns == int(1.1 * S)
 
@@ -128,7 +128,7 @@ def test_nothing_before_a_first_mark_that_is_a_start_is_a_motion(pause_s):
 
 @pytest.mark.parametrize("pause_s", [0.1, 5.0])
 @pytest.mark.parametrize("kind", ["end", "next"])
-def test_what_stands_before_a_first_mark_of_another_kind_is_a_motion(kind, pause_s):
+def test_samples_before_a_first_mark_of_another_kind_are_a_motion(kind, pause_s):
     first, *_ = run(joints(1), joints(1.1), joints(1.2 + pause_s), joints(1.3 + pause_s),
                     Mark(8 * S, kind), joints(8.1), joints(8.2))  # fmt: skip
     assert first.plan.log_time_ns == S
@@ -149,9 +149,9 @@ def test_a_new_goal_is_a_new_motion_with_its_execution():
 
 
 def test_two_topics_with_the_same_joints_are_two_motions():
-    events = [joints(1 + 0.1 * i, topic=f"/{side}/joint_states") for i in range(5)
+    messages = [joints(1 + 0.1 * i, topic=f"/{side}/joint_states") for i in range(5)
               for side in ("left", "right")]  # fmt: skip
-    found = run(*events)
+    found = run(*messages)
     assert [(each.plan.topic, len(each.plan.segments[0].t)) for each in found] == [
         ("/left/joint_states", 5), ("/right/joint_states", 5),
     ]  # fmt: skip
@@ -165,12 +165,12 @@ def test_a_prefix_chooses_the_arm():
     np.testing.assert_array_equal(only.plan.segments[0].joint_pos[0], [2.0, 3.0])
 
 
-def test_what_cannot_be_read_goes_on():
+def test_unreadable_messages_are_passed_on():
     broken = Unreadable("/joint_states", 3, "DECODE_ERROR", "why")
     assert run(joints(1), broken, joints(1.1))[0] is broken
 
 
-def test_joints_of_another_arm_are_named_and_not_lost_in_silence():
+def test_joints_of_another_arm_are_reported():
     (only,) = run(joints(1, names=("axis_1", "axis_2")), joints(1.1, names=("axis_1", "axis_2")))
     assert (only.code, only.message) == ("JOINT_MISSING", None)
     assert only.value == "/joint_states names axis_1, axis_2: without joint_1, joint_2"

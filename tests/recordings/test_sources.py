@@ -1,4 +1,4 @@
-"""Recordings are found in any folder, and a broken one says so without losing what it holds."""
+"""Recordings are found in any folder, and a damaged one gives its motions before the damage."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def trajectory(path):
     return path
 
 
-def test_a_folder_is_searched_for_every_form(tmp_path):
+def test_a_folder_is_searched_for_every_kind(tmp_path):
     expected = [bag(tmp_path / "a" / "day_1"), bag(tmp_path / "a" / "day_2", "sqlite3")]
     bare = bag(tmp_path / "b" / "day_3")
     (bare / "metadata.yaml").unlink()
@@ -109,7 +109,7 @@ def test_a_trajectory_file_gives_one(tmp_path, params):
     assert item.object_pose.frame_id == params.ingest.object_frames[0]
 
 
-def test_broken_recordings_say_so(tmp_path, params):
+def test_damaged_recordings_are_reported(tmp_path, params):
     cut = bag(tmp_path / "bag") / "bag.mcap"
     cut.write_bytes(cut.read_bytes()[:-100])
     (tmp_path / "traj_1.npz").write_bytes(b"PK\x03\x04 no")
@@ -128,7 +128,7 @@ def test_a_list_of_sources_is_read_in_its_order_and_each_once(tmp_path):
         find_recordings([])
 
 
-def test_a_folder_is_searched_for_what_other_tools_left(tmp_path, params):
+def test_a_folder_is_searched_for_recordings_of_other_tools(tmp_path, params):
     (tmp_path / "plan.json").write_text('{"joint_names": []}')
     (tmp_path / "settings.json").write_text("{}")
     (tmp_path / "old.zarr").mkdir()
@@ -151,12 +151,12 @@ def test_a_folder_is_searched_for_what_other_tools_left(tmp_path, params):
     assert [kind_of(tmp_path / name) for name in names] == [
         "lerobot", "bag", "bag", "bag", "zarr", "dump", "bag",
     ]  # fmt: skip
-    assert [event.plan.message for event in read_candidates(tmp_path / "long", params)] == [
+    assert [message.plan.message for message in read_candidates(tmp_path / "long", params)] == [
         0, 1, 2, 3, 4, 5,
     ]  # fmt: skip
 
 
-def test_a_fixed_pose_stands_in_where_nothing_says_where_the_object_lies(tmp_path, params):
+def test_a_fixed_pose_is_used_where_no_pose_was_recorded(tmp_path, params):
     path = tmp_path / "plan.json"
     points = [{"positions": [0.1 * i] * 6, "time_from_start": i} for i in range(4)]
     path.write_text(json.dumps({"joint_names": JOINTS, "points": points}))
@@ -169,7 +169,7 @@ def test_a_fixed_pose_stands_in_where_nothing_says_where_the_object_lies(tmp_pat
     assert item.derived == ("object pose from ingest.object_pose",)
 
 
-def test_a_damaged_bag_is_described_as_such_only_when_it_is_to_be_salvaged(tmp_path):
+def test_a_damaged_bag_is_marked_only_if_it_is_salvaged(tmp_path):
     file = bag(tmp_path / "bag") / "bag.mcap"
     file.write_bytes(file.read_bytes()[:-100])
     assert not describe_source(file).salvaged
@@ -177,7 +177,7 @@ def test_a_damaged_bag_is_described_as_such_only_when_it_is_to_be_salvaged(tmp_p
     assert not describe_source(bag(tmp_path / "other"), salvage=True).salvaged
 
 
-def test_joint_states_alone_are_cut_into_motions(tmp_path, params):
+def test_joint_states_alone_are_segmented_into_motions(tmp_path, params):
     with BagWriter(tmp_path / "bag", "mcap") as writer:
         for index in range(20):
             time = (100 * (index >= 10) + index) * 10**8

@@ -1,8 +1,8 @@
 """Reads LeRobot data sets of format v3: meta/info.json and data/**/*.parquet.
 
-observation.state holds joint positions or the layout of params.yaml, action commanded positions, and
-observation.environment_state the object's position and axis or its pose. Reading parquet needs
-pyarrow, the package's extra `lerobot`.
+observation.state holds joint positions or the layout of params.yaml, action commanded positions,
+and observation.environment_state the position and axis of the object or its pose. Reading parquet
+needs pyarrow, the extra `lerobot` of the package.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Training data of others become demonstrations again; times are never invented."""
+"""Training data become demonstrations again, with times from a known rate only."""
 
 from itertools import chain
 
@@ -60,7 +60,7 @@ def test_actions_of_the_next_and_of_the_same_step_give_the_same_plan(tmp_path, l
     assert second.derived == ("times from the frame rate",)
 
 
-def test_states_that_lag_behind_are_the_execution_of_the_commands(tmp_path, layout):
+def test_states_that_lag_their_commands_are_the_execution(tmp_path, layout):
     first, _ = read(write(tmp_path / "a.zarr", layout, lag=0.01, rate_hz=30.0), layout)
     commands = first.plan.segments[0].joint_pos[:, 0]
     np.testing.assert_allclose(commands[1:], np.arange(1, 5) / 9, atol=1e-6)
@@ -68,7 +68,7 @@ def test_states_that_lag_behind_are_the_execution_of_the_commands(tmp_path, layo
     np.testing.assert_allclose(first.execution.t[1], 1 / 30)
 
 
-def test_states_that_lag_behind_stay_the_episode_s_states(tmp_path, layout, params, arm):
+def test_states_that_lag_their_commands_become_the_episode(tmp_path, layout, params, arm):
     """With `ingest.state: planned`, which says what to take from a recording of plans."""
     path = write(tmp_path / "a.zarr", layout, lag=0.01, rate_hz=30.0)
     assert params.ingest.state == "planned"
@@ -104,7 +104,7 @@ def test_another_layout_is_named(tmp_path, layout):
 
 
 @pytest.mark.parametrize("ends", [[3, 2], [], [99]])
-def test_ends_that_make_no_sense_are_refused(tmp_path, layout, ends):
+def test_impossible_ends_of_episodes_are_refused(tmp_path, layout, ends):
     path = write(tmp_path / "a.zarr", layout)
     group = zarr.open_group(path, mode="a")
     del group["meta/episode_ends"]
@@ -113,7 +113,7 @@ def test_ends_that_make_no_sense_are_refused(tmp_path, layout, ends):
         read(path, layout, 30.0)
 
 
-def test_what_is_no_zarr_is_refused(tmp_path, layout):
+def test_a_folder_that_is_not_a_zarr_is_refused(tmp_path, layout):
     (tmp_path / ".zgroup").write_text("{")
     with pytest.raises(ZarrRecordingError, match="not readable as demonstrations"):
         read(tmp_path, layout, 30.0)

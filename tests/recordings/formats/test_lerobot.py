@@ -1,4 +1,4 @@
-"""LeRobot v3 data sets become demonstrations; other versions and a missing reader are named."""
+"""LeRobot v3 data sets become demonstrations; other versions are refused."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ def info(path, version="v3.0", names=None):
 
 
 def write(path, names=None, order=range(6), split=7, extra=0):
-    """Two episodes of five steps, the second cut in two by the end of a file."""
+    """Two episodes of five steps, the second of them split over two files."""
     info(path, names=names)
     folder = path / "data" / "chunk-000"
     folder.mkdir(parents=True)
@@ -50,7 +50,7 @@ def write(path, names=None, order=range(6), split=7, extra=0):
     return path
 
 
-def test_episodes_run_on_over_files(tmp_path, layout):
+def test_episodes_may_span_two_files(tmp_path, layout):
     path = write(tmp_path / "set")
     assert is_lerobot(path)
     first, second = read_lerobot(path, layout, "base_link")
@@ -71,7 +71,7 @@ def test_joints_are_found_by_the_names_of_the_features(tmp_path, layout):
     np.testing.assert_allclose(segment.joint_pos[0], np.arange(6) * 0.1)
 
 
-def test_another_number_of_joints_is_named(tmp_path, layout):
+def test_another_number_of_joints_is_refused(tmp_path, layout):
     path = write(tmp_path / "set", extra=2)
     with pytest.raises(LerobotError, match=r"has 8 numbers a step .*expected 6 joints"):
         list(read_lerobot(path, layout, "base_link"))
@@ -85,7 +85,7 @@ def test_a_damaged_file_is_refused(tmp_path, layout):
         list(read_lerobot(path, layout, "base_link"))
 
 
-def test_another_version_says_how_to_convert(tmp_path, layout):
+def test_for_another_version_the_error_says_how_to_convert(tmp_path, layout):
     path = info(tmp_path / "set", "v2.1")
     with pytest.raises(LerobotError, match=r"format v2\.1, expected v3: convert it"):
         list(read_lerobot(path, layout, "base_link"))

@@ -1,4 +1,4 @@
-"""Compressed data are unpacked up to a bound, and a few bytes cannot ask for any amount."""
+"""Compressed data are unpacked up to a limit, so a few bytes cannot fill the memory."""
 
 import pytest
 from backports import zstd

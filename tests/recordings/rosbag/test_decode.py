@@ -1,4 +1,4 @@
-"""Every message that can hold a motion becomes the same event, whichever distribution wrote it."""
+"""Messages are decoded directly or by the library, with the definition that fits."""
 
 import sqlite3
 import tracemalloc
@@ -26,7 +26,7 @@ from pipeline.recordings.rosbag.definitions import bundled_stores
 from .ros_messages import NAMES, POSITION, Make, decode
 
 
-def test_an_attached_object_is_read_in_the_form_before_humble_and_since():
+def test_an_attached_object_of_foxy_and_of_humble_is_read():
     for store in bundled_stores(m.DISPLAY_TRAJECTORY):
         make = Make(store)
         plan = display(make)
@@ -70,11 +70,11 @@ def test_a_joint_state_keeps_its_stamp_by_either_decoder():
     )
     raw = bytearray(make.store.serialize_cdr(message, m.JOINT_STATE, little_endian=False))
     general = Decoder("/topic", m.JOINT_STATE, definition)(9, bytes(raw))
-    for event in (quick, general):
-        assert isinstance(event, JointSample)
-        assert (event.stamp_ns, event.message) == (7 * 10**9 + 5, 0)
-        assert event.joint_vel is None
-        np.testing.assert_array_equal(event.joint_pos, POSITION[1])
+    for message in (quick, general):
+        assert isinstance(message, JointSample)
+        assert (message.stamp_ns, message.message) == (7 * 10**9 + 5, 0)
+        assert message.joint_vel is None
+        np.testing.assert_array_equal(message.joint_pos, POSITION[1])
 
 
 def test_a_message_compressed_by_itself_is_unpacked():
@@ -94,24 +94,26 @@ def test_a_message_that_unpacks_to_more_than_any_plan_is_refused(frames):
     tracemalloc.start()
     packed = zstd.compress(bytes(MAX_BYTES), 19) * frames + zstd.compress(bytes(MAX_BYTES * 4), 19)
     tracemalloc.reset_peak()
-    event = Decoder("/topic", m.JOINT_TRAJECTORY, None)(9, packed)
+    message = Decoder("/topic", m.JOINT_TRAJECTORY, None)(9, packed)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(packed) < 40_000
-    assert event.value == (
+    assert message.value == (
         "compressed: unpacks to more than 67108864 bytes, expected a smaller message"
     )
     assert peak < 3 * MAX_BYTES
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 30])
-def test_bytes_that_nothing_decodes_say_why(length):
-    event = Decoder("/topic", m.DISPLAY_TRAJECTORY, None)(9, b"\x00\x01\x00\x00" + b"\xff" * length)
-    assert (event.code, event.message) == ("DECODE_ERROR", 0)
-    assert event.value
+def test_bytes_that_no_definition_decodes_give_a_reason(length):
+    message = Decoder("/topic", m.DISPLAY_TRAJECTORY, None)(
+        9, b"\x00\x01\x00\x00" + b"\xff" * length
+    )
+    assert (message.code, message.message) == ("DECODE_ERROR", 0)
+    assert message.value
 
 
-def test_a_definition_nobody_can_parse_gives_no_store():
+def test_a_definition_that_cannot_be_parsed_gives_no_store():
     for text in ("][ what", "", "unknown/Type field"):
         definition = MessageDefinition(MessageDefinitionFormat.MSG, text)
         assert embedded_store(definition, "a/msg/B") is None or text.startswith("unknown")
@@ -123,9 +125,9 @@ def test_ros_1_bytes_are_read_by_their_own_definition():
     raw = bytes(make.store.serialize_ros1(message, m.JOINT_TRAJECTORY))
     text = make.store.generate_msgdef(m.JOINT_TRAJECTORY, ros_version=1)[0]
     definition = MessageDefinition(MessageDefinitionFormat.MSG, text)
-    event = Decoder("/plan", m.JOINT_TRAJECTORY, definition, ros1=True)(9, raw)
-    assert isinstance(event, Plan)
-    np.testing.assert_array_equal(event.segments[0].joint_pos, POSITION)
+    message = Decoder("/plan", m.JOINT_TRAJECTORY, definition, ros1=True)(9, raw)
+    assert isinstance(message, Plan)
+    np.testing.assert_array_equal(message.segments[0].joint_pos, POSITION)
 
 
 def test_a_humble_bag_without_definitions_is_decoded(write_bag, read_all):
@@ -138,8 +140,8 @@ def test_a_humble_bag_without_definitions_is_decoded(write_bag, read_all):
     with closing(sqlite3.connect(folder / "bag.db3")) as database, database:
         database.execute("DELETE FROM message_definitions")
         database.execute("UPDATE schema SET schema_version = 3")
-    events = read_all(folder)
-    assert [type(event) for event in events] == [TrackingSample] * 3
+    messages = read_all(folder)
+    assert [type(message) for message in messages] == [TrackingSample] * 3
 
 
 def test_an_object_s_pose_keeps_its_frame_and_its_stamp_by_either_decoder():
@@ -149,6 +151,6 @@ def test_an_object_s_pose_keeps_its_frame_and_its_stamp_by_either_decoder():
     message = store.deserialize_cdr(quick, m.POSE_STAMPED)
     general = bytes(store.serialize_cdr(message, m.POSE_STAMPED, little_endian=False))
     for raw in (quick, general):
-        event = Decoder("/pen_pose", m.POSE_STAMPED, None)(9, raw)
-        assert isinstance(event, ObjectPose)
-        assert (event.frame_id, event.stamp_ns, event.log_time_ns) == ("camera", time_ns, 9)
+        message = Decoder("/pen_pose", m.POSE_STAMPED, None)(9, raw)
+        assert isinstance(message, ObjectPose)
+        assert (message.frame_id, message.stamp_ns, message.log_time_ns) == ("camera", time_ns, 9)

@@ -32,14 +32,14 @@ def metadata(folder, change):
         lambda text: text.replace("message_count: 3", "message_count: 0"),
     ],
 )
-def test_metadata_that_is_old_stale_or_nonsense_costs_nothing(read_all, tmp_path, change):
+def test_metadata_that_is_old_stale_or_damaged_loses_nothing(read_all, tmp_path, change):
     folder = record(tmp_path / "bag", "mcap")
     metadata(folder, change)
     assert len(read_all(folder)) == 18
 
 
 def split(tmp_path, storage, parts=11):
-    """A recording in as many files as plans; the object's pose of each stands in the one before."""
+    """A recording of 33 joint states in 11 files."""
     folder = tmp_path / "long"
     folder.mkdir()
     suffix = ".mcap" if storage == "mcap" else ".db3"
@@ -55,8 +55,8 @@ def split(tmp_path, storage, parts=11):
 @pytest.mark.parametrize("storage", STORAGES)
 def test_a_split_recording_is_read_in_order_with_or_without_metadata(read_all, tmp_path, storage):
     folder = split(tmp_path, storage)
-    events = read_all(folder)
-    assert [event.joint_pos[0] for event in events] == list(range(33))
+    messages = read_all(folder)
+    assert [message.joint_pos[0] for message in messages] == list(range(33))
     suffix = ".mcap" if storage == "mcap" else ".db3"
     names = "".join(f"  - long/long_{index}{suffix}\n" for index in range(11))
     text = f"rosbag2_bagfile_information:\n  relative_file_paths:\n{names}"

@@ -26,7 +26,7 @@ from pipeline.recordings.rosbag.messages import (
     time_ns=st.integers(0, 2**31 * 10**9 - 1),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_quick_joint_states_equal_the_library_byte_for_byte(names, time_ns, seed):
+def test_joint_states_equal_those_of_the_library_byte_for_byte(names, time_ns, seed):
     rng = np.random.default_rng(seed)
     position, velocity = rng.normal(size=(2, len(names)))
     types = typestore().types
@@ -45,7 +45,7 @@ def test_quick_joint_states_equal_the_library_byte_for_byte(names, time_ns, seed
     assert JointStateSerializer(names)(time_ns, position, velocity) == expected
 
 
-def test_joint_states_of_another_length_are_refused():
+def test_joint_states_with_a_wrong_number_of_joints_are_refused():
     with pytest.raises(ValueError, match="2 joints, but positions"):
         JointStateSerializer(["a", "b"])(0, np.zeros(3), np.zeros(2))
 

@@ -16,9 +16,9 @@ def test_trajectories_by_themselves_are_plans_of_one_segment(msgtype):
     make = Make(m.typestore())
     message = getattr(make, "joint_trajectory" if msgtype == m.JOINT_TRAJECTORY
                       else "robot_trajectory")()  # fmt: skip
-    event = decode(make.store, msgtype, message)
-    assert isinstance(event, Plan)
-    (segment,) = event.segments
+    message = decode(make.store, msgtype, message)
+    assert isinstance(message, Plan)
+    (segment,) = message.segments
     assert segment.joint_names == tuple(NAMES)
     np.testing.assert_array_equal(segment.t, [0.0, 1.0])
     np.testing.assert_array_equal(segment.joint_pos, POSITION)
@@ -26,19 +26,19 @@ def test_trajectories_by_themselves_are_plans_of_one_segment(msgtype):
 
 
 @pytest.mark.parametrize("form", range(4))
-def test_a_controller_s_state_is_read_in_the_form_of_every_distribution(form):
+def test_a_controller_s_state_of_every_distribution_is_read(form):
     make = Make(bundled_stores(m.CONTROLLER_STATE)[form])
     known = dict(make.store.fielddefs[m.CONTROLLER_STATE][1])
     pair = ("reference", "feedback") if "reference" in known else ("desired", "actual")
     message = make.tracked(
         m.CONTROLLER_STATE, **{pair[0]: make.point(POSITION[0]), pair[1]: make.point(POSITION[1])}
     )
-    event = decode(make.store, m.CONTROLLER_STATE, message)
-    assert isinstance(event, TrackingSample)
-    np.testing.assert_array_equal(event.desired_pos, POSITION[0])
-    np.testing.assert_array_equal(event.actual_pos, POSITION[1])
-    np.testing.assert_array_equal(event.actual_vel, POSITION[1] * 2)
-    assert (event.stamp_ns, event.goal) == (7 * 10**9 + 5, "")
+    message = decode(make.store, m.CONTROLLER_STATE, message)
+    assert isinstance(message, TrackingSample)
+    np.testing.assert_array_equal(message.desired_pos, POSITION[0])
+    np.testing.assert_array_equal(message.actual_pos, POSITION[1])
+    np.testing.assert_array_equal(message.actual_vel, POSITION[1] * 2)
+    assert (message.stamp_ns, message.goal) == (7 * 10**9 + 5, "")
 
 
 def test_a_humble_controller_that_fills_the_older_fields_only_is_read():
@@ -46,8 +46,8 @@ def test_a_humble_controller_that_fills_the_older_fields_only_is_read():
     message = make.tracked(
         m.CONTROLLER_STATE, desired=make.point(POSITION[0]), actual=make.point(POSITION[1])
     )
-    event = decode(make.store, m.CONTROLLER_STATE, message)
-    np.testing.assert_array_equal(event.actual_pos, POSITION[1])
+    message = decode(make.store, m.CONTROLLER_STATE, message)
+    np.testing.assert_array_equal(message.actual_pos, POSITION[1])
 
 
 @pytest.mark.parametrize("form", range(3))
@@ -59,14 +59,14 @@ def test_an_action_s_feedback_carries_its_goal(form):
     )  # fmt: skip
     goal = make("unique_identifier_msgs/msg/UUID", uuid=np.full(16, 0xAB, np.uint8))
     message = make(m.TRACKING_FEEDBACK, goal_id=goal, feedback=feedback)
-    event = decode(make.store, m.TRACKING_FEEDBACK, message)
-    assert isinstance(event, TrackingSample)
-    assert event.goal == "ab" * 16
-    np.testing.assert_array_equal(event.desired_pos, POSITION[0])
+    message = decode(make.store, m.TRACKING_FEEDBACK, message)
+    assert isinstance(message, TrackingSample)
+    assert message.goal == "ab" * 16
+    np.testing.assert_array_equal(message.desired_pos, POSITION[0])
 
 
 @pytest.mark.parametrize("name", ["/tf", "/tf_static", "/robot/tf_static"])
-def test_transforms_know_whether_they_hold_for_ever(name):
+def test_static_transforms_are_known_by_their_topic(name):
     make = Make(m.typestore())
     vector = make("geometry_msgs/msg/Vector3", x=1.0, y=2.0, z=3.0)
     rotation = make("geometry_msgs/msg/Quaternion", x=0.0, y=0.0, z=0.0, w=1.0)
@@ -76,12 +76,12 @@ def test_transforms_know_whether_they_hold_for_ever(name):
     raw = make.store.serialize_cdr(
         make("tf2_msgs/msg/TFMessage", transforms=[stamped]), "tf2_msgs/msg/TFMessage"
     )
-    event = Decoder(name, "tf2_msgs/msg/TFMessage", None)(9, bytes(raw))
-    assert isinstance(event, Transforms)
-    assert event.static == name.endswith("_static")
-    assert (event.transforms[0].parent, event.transforms[0].child) == ("base_link", "pen")
-    np.testing.assert_array_equal(event.transforms[0].translation, [1.0, 2.0, 3.0])
-    assert event.transforms[0].stamp_ns == 10**9 + 5
+    message = Decoder(name, "tf2_msgs/msg/TFMessage", None)(9, bytes(raw))
+    assert isinstance(message, Transforms)
+    assert message.static == name.endswith("_static")
+    assert (message.transforms[0].parent, message.transforms[0].child) == ("base_link", "pen")
+    np.testing.assert_array_equal(message.transforms[0].translation, [1.0, 2.0, 3.0])
+    assert message.transforms[0].stamp_ns == 10**9 + 5
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,6 @@ def test_transforms_know_whether_they_hold_for_ever(name):
         ("std_msgs/msg/Empty", {"structure_needs_at_least_one_member": 0}, "next"),
     ],
 )
-def test_marks_say_start_end_or_next(msgtype, data, kind):
+def test_marks_are_start_end_or_next(msgtype, data, kind):
     make = Make(m.typestore())
     assert decode(make.store, msgtype, make(msgtype, **data)) == Mark(9, kind)

@@ -1,4 +1,4 @@
-"""Bags of both storages are read alike, and what cannot be read is said, not lost."""
+"""Bags of every storage and compression are read alike, and damage is reported."""
 
 import os
 import shutil
@@ -26,11 +26,11 @@ SHARED = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[4] / "shared"
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("prefix", ["", "/robot/left"])
-def test_events_come_in_order_with_all_their_numbers(read_all, tmp_path, storage, prefix):
-    events = read_all(record(tmp_path / "bag", storage, prefix=prefix))
+def test_messages_come_in_order_with_all_their_numbers(read_all, tmp_path, storage, prefix):
+    messages = read_all(record(tmp_path / "bag", storage, prefix=prefix))
     kinds = [ObjectPose, Plan, *([JointSample] * 4)] * 3
-    assert [type(event) for event in events] == kinds
-    pose, plan, joints = events[6:9]
+    assert [type(message) for message in messages] == kinds
+    pose, plan, joints = messages[6:9]
     assert (pose.frame_id, pose.position.tolist()) == ("base_link", [0.4, 1.0, 0.2])
     assert (plan.message, plan.log_time_ns, plan.topic) == (
         1, 2 * 10**9 + 1, f"{prefix}/display_planned_path",
@@ -47,8 +47,8 @@ def test_events_come_in_order_with_all_their_numbers(read_all, tmp_path, storage
 def test_a_bare_file_reads_as_its_folder(read_all, tmp_path, storage):
     folder = record(tmp_path / "bag", storage)
     (file,) = (path for path in folder.iterdir() if path.suffix in {".mcap", ".db3"})
-    times = [event.log_time_ns for event in read_all(folder)]
-    assert [event.log_time_ns for event in read_all(file)] == times
+    times = [message.log_time_ns for message in read_all(folder)]
+    assert [message.log_time_ns for message in read_all(file)] == times
     assert storage_of(file) == storage_of(folder) == storage
 
 
@@ -56,17 +56,17 @@ def test_a_bag_without_definitions_is_read_by_the_bundled_ones(read_all, tmp_pat
     folder = record(tmp_path / "bag", "sqlite3")
     with closing(sqlite3.connect(folder / "bag.db3")) as database, database:
         database.execute("DELETE FROM message_definitions")
-    assert sum(isinstance(event, Plan) for event in read_all(folder)) == 3
+    assert sum(isinstance(message, Plan) for message in read_all(folder)) == 3
 
 
-def test_a_definition_that_nobody_can_parse_does_not_lose_the_bag(read_all, tmp_path):
+def test_a_definition_that_cannot_be_parsed_is_replaced_by_a_bundled_one(read_all, tmp_path):
     folder = record(tmp_path / "bag", "sqlite3")
     with closing(sqlite3.connect(folder / "bag.db3")) as database, database:
         database.execute("UPDATE message_definitions SET encoded_message_definition = '][ what'")
-    assert sum(isinstance(event, Plan) for event in read_all(folder)) == 3
+    assert sum(isinstance(message, Plan) for message in read_all(folder)) == 3
 
 
-def test_a_message_that_cannot_be_decoded_goes_on_as_unreadable(read_all, tmp_path):
+def test_a_message_that_cannot_be_decoded_is_unreadable(read_all, tmp_path):
     folder = record(tmp_path / "bag", "sqlite3")
     with closing(sqlite3.connect(folder / "bag.db3")) as database, database:
         database.execute(
@@ -74,10 +74,10 @@ def test_a_message_that_cannot_be_decoded_goes_on_as_unreadable(read_all, tmp_pa
             "(SELECT min(m.id) FROM messages m JOIN topics t ON m.topic_id = t.id "
             "WHERE t.name = '/display_planned_path')"
         )
-    events = read_all(folder)
-    (bad,) = (event for event in events if isinstance(event, Unreadable))
+    messages = read_all(folder)
+    (bad,) = (message for message in messages if isinstance(message, Unreadable))
     assert (bad.code, bad.message, bad.topic) == ("DECODE_ERROR", 0, "/display_planned_path")
-    assert [event.message for event in events if isinstance(event, Plan)] == [1, 2]
+    assert [message.message for message in messages if isinstance(message, Plan)] == [1, 2]
 
 
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.97])
@@ -148,8 +148,8 @@ def test_every_compression_is_read_with_or_without_metadata(
             writer.write(connections[connection.id], time_ns, raw)
     if not keep_metadata:
         (tmp_path / "bag" / "metadata.yaml").unlink()
-    assert [type(event) for event in read_all(tmp_path / "bag")] == [
-        type(event) for event in read_all(plain)
+    assert [type(message) for message in read_all(tmp_path / "bag")] == [
+        type(message) for message in read_all(plain)
     ]
 
 
@@ -231,4 +231,4 @@ def test_an_mcap_without_chunks_or_index_is_read_in_order(read_all, tmp_path, op
             raw = serialize(time, np.zeros(1), np.zeros(1))
             writer.add_message(channel, time, raw, time)
         writer.finish()
-    assert [event.log_time_ns for event in read_all(tmp_path / "bag.mcap")] == [0, 1, 2, 3]
+    assert [message.log_time_ns for message in read_all(tmp_path / "bag.mcap")] == [0, 1, 2, 3]

@@ -1,4 +1,4 @@
-"""What stands before the cut is read; nothing behind it is guessed."""
+"""Of a truncated MCAP file, the messages before its end are read."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_a_file_cut_off_gives_its_messages_up_to_the_cut(tmp_path, keep, compres
     assert topic.definition.data
 
 
-def test_messages_a_little_out_of_order_are_put_in_order(tmp_path):
+def test_messages_slightly_out_of_order_are_sorted(tmp_path):
     bag = RecoveredMcap(record(tmp_path / "bag", 3000, swap=True))
     assert times(bag) == [index * 1000 for index in range(3000)]
     assert bag.fault == ""
@@ -63,7 +63,7 @@ def test_a_whole_file_reads_as_the_library_reads_it(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89MCAP0\r\n", b"no mcap at all", b"\x00" * 500])
-def test_a_file_of_which_nothing_is_left_is_empty(tmp_path, content):
+def test_a_file_without_readable_records_is_empty(tmp_path, content):
     file = tmp_path / "bag.mcap"
     file.write_bytes(content)
     bag = RecoveredMcap(file)
@@ -72,7 +72,7 @@ def test_a_file_of_which_nothing_is_left_is_empty(tmp_path, content):
     assert bag.fault
 
 
-def test_a_length_that_is_damaged_asks_for_no_memory(tmp_path):
+def test_a_damaged_length_allocates_no_memory(tmp_path):
     file = record(tmp_path / "bag", 500)
     data = bytearray(file.read_bytes())
     data[9:17] = b"\xff" * 7 + b"\x7f"
@@ -80,7 +80,7 @@ def test_a_length_that_is_damaged_asks_for_no_memory(tmp_path):
     assert RecoveredMcap(file).topics == ()
 
 
-def test_a_chunk_whose_bytes_were_changed_is_not_believed(tmp_path):
+def test_a_chunk_with_changed_bytes_is_not_read(tmp_path):
     file = record(tmp_path / "bag", compressed=True)
     data = bytearray(file.read_bytes())
     data[5000:7000] = bytes(2000)
