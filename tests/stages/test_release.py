@@ -11,7 +11,7 @@ from pipeline.params import Params
 from pipeline.release.gate import GateError
 from pipeline.repository import RepositoryError
 from pipeline.stages import release
-from tests.release.conftest import _released, project
+from tests.release.conftest import project, released
 from tests.remotes.project import Project
 
 __all__ = ["_released", "project"]
