@@ -19,7 +19,7 @@ from pipeline.policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
 from pipeline.robot.render import render
-from pipeline.robot.sim import Simulator
+from pipeline.robot.simulator import Simulator
 
 PANELS, TURNS = 3, 2
 """Rollouts side by side, and how many times that many follow each other."""

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.params import Params
 from pipeline.release.gate import GateError
-from pipeline.release.repository import RepositoryError
+from pipeline.repository import RepositoryError
 from pipeline.stages import release
 from tests.release.conftest import _released, project
 from tests.remotes.project import Project
