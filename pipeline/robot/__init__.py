@@ -1,1 +1,1 @@
-"""The arm: model, kinematics, planning and simulation. Knows nothing of policies."""
+"""The arm: model, kinematics, planning and simulation."""

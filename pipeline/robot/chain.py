@@ -1,4 +1,4 @@
-"""From the robot's model to plain numbers that a policy can carry. Knows no policy."""
+"""Reads the kinematic chain of a robot's model as plain numbers, which a policy can carry."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
 NUM_PROBES = 5
-"""Poses in which a joint must leave the TCP and its axis alone to count as idle."""
+"""Random poses in which a joint is tested; it is idle if it moves the TCP in none of them."""
 IDLE_M = 1e-9
-"""Largest change of TCP (m/rad) and of its axis (rad/rad) that is rounding."""
+"""Changes of the TCP (m/rad) and of its axis (rad/rad) below this are rounding errors."""
 
 
 def kinematic_chain(robot: RobotModel) -> KinematicChain:
-    """The arm's joints from base to TCP.
+    """Read the arm's joints from base to TCP.
 
     Args:
         robot: the arm. Joints that do not carry the TCP are left out.
@@ -49,17 +49,17 @@ def kinematic_chain(robot: RobotModel) -> KinematicChain:
 
 
 def policy_geometry(robot: RobotModel, task: TaskParams) -> Geometry:
-    """What a policy must know of arm and object.
+    """Collect what a policy must know about arm and object.
 
     Args:
         robot: the arm.
-        task: the object's length; it is grasped at its end.
+        task: length of the object, which is grasped at its end.
     """
     return Geometry(kinematic_chain(robot), task.object_length_m / 2)
 
 
 def _motion(model: pin.Model, data: pin.Data, index: int) -> tuple[Motion, Array]:
-    """Kind and axis of a joint, read off what it does: pinocchio has a type for each axis."""
+    """Find the kind and axis of a joint by moving it: pinocchio has one type for each axis."""
     joint = model.joints[index]
     pin.forwardKinematics(
         model, data, pin.integrate(model, pin.neutral(model), _unit(model, joint))
@@ -78,7 +78,7 @@ def _unit(model: pin.Model, joint: pin.JointModel) -> Array:
 
 
 def _idle(robot: RobotModel) -> NDArray[np.bool_]:
-    """Which joints move neither the TCP nor its z axis, in any pose. Shape (J,)."""
+    """Find the joints that move neither the TCP nor its z axis, in any pose. Shape (J,)."""
     rng = np.random.default_rng(0)
     lower = np.where(np.isfinite(robot.lower), robot.lower, -np.pi)
     upper = np.where(np.isfinite(robot.upper), robot.upper, np.pi)
@@ -91,6 +91,6 @@ def _idle(robot: RobotModel) -> NDArray[np.bool_]:
             robot.tcp_frame,
             pin.ReferenceFrame.LOCAL,
         )[:, robot.velocity_index]
-        # In the TCP's own frame, turning about z is the third angular row: it is left out.
+        # Rotation about the TCP's own z axis is the last row, which does not count.
         effect = np.maximum(effect, np.abs(jacobian[[0, 1, 2, 3, 4]]).max(axis=0))
     return np.asarray(effect < IDLE_M)

@@ -1,7 +1,4 @@
-"""Expert demonstrations: draw an object, plan the grasp, execute the plan on the simulated servo.
-
-Knows nothing of recordings or of how shards of work are spread over processes.
-"""
+"""Expert demonstrations: draw an object, plan the grasp, execute it on the simulated servo."""
 
 from __future__ import annotations
 
@@ -18,12 +15,12 @@ from pipeline.robot.simulator import Simulator
 Array = NDArray[np.float64]
 
 SHARD_TRIES = 40
-"""Objects of one shard; part of what a seed means, like the order of random draws."""
+"""Objects in one shard. Another number gives other demonstrations for the same seed."""
 
 
 @dataclass(frozen=True)
 class Demonstration:
-    """A plan and how the servo executed it; K joint states of J joints."""
+    """A plan and its execution by the servo: K joint states of J joints."""
 
     plan: Plan
     t: Array
@@ -35,12 +32,12 @@ class Demonstration:
     end_error_m: float
     """Distance of the grasp centre from the object's cap in the last joint state."""
     end_error_deg: float
-    """Angle between the grasp centre's z axis and the object's axis there."""
+    """Angle between the grasp centre's z axis and the object's axis in the last joint state."""
 
 
 @dataclass(frozen=True)
 class Try:
-    """One object and what came of it: a demonstration, or why there is none."""
+    """One object with its demonstration, or with the reason why there is none."""
 
     object_pos: Array
     """Centre of the object, m, base frame. (3,)."""
@@ -58,19 +55,21 @@ class Try:
 def demonstrate(
     robot: RobotParams, task: TaskParams, collect: CollectParams, shard: int
 ) -> list[Try]:
-    """Try one shard of objects. To be called once in a process of its own (see `seed_planning`).
+    """Plan and execute grasps of one shard of objects.
+
+    Call it once in a process of its own, because OMPL can be seeded only once (`seed_planning`).
 
     Args:
         robot: the arm.
         task: object and table.
         collect: how to plan, execute and sample.
-        shard: number of the shard; with `collect.seed` it fixes everything that is drawn.
+        shard: number of the shard; it and `collect.seed` determine all random draws.
 
     Returns:
         `SHARD_TRIES` tries, in the order of drawing.
 
     Raises:
-        ModelError: the robot's description does not fit.
+        ModelError: the robot's description does not match params.yaml.
     """
     seeds = np.random.SeedSequence(collect.seed, spawn_key=(shard,))
     seed_planning(int(seeds.generate_state(1)[0]))
@@ -78,7 +77,7 @@ def demonstrate(
     planner = Planner(robot, task, collect)
     objects, plans, reasons = [], [], []
     for _ in range(SHARD_TRIES):
-        # Each object has a generator of its own: how one is solved does not move the next.
+        # Each object has its own generator, so that solving one does not affect the next.
         own = rng.spawn(1)[0]
         objects.append(sample_object(task, own))
         plans.append(planner.plan(*objects[-1], own))
@@ -106,7 +105,7 @@ def _execute(
     times = np.arange(max(counts) + 1) / rate_hz
     commands = np.stack([plan.sample(times[1:]) for _, plan in found])
     home = np.tile(planner.model.home, (len(found), 1))
-    # One thread: the shards themselves share the cores.
+    # One thread, because the shards already run in parallel.
     simulator = Simulator(robot, rate_hz, collect.physics_steps, threads=1)
     simulator.reset(home)
     joint_pos, joint_vel = simulator.run(commands)

@@ -1,45 +1,48 @@
-"""The text of a URDF, every mesh named by its full path.
+"""The text of a URDF in which every mesh is named by its full path.
 
-pinocchio and MuJoCo look for meshes each in its own way; both take full paths. Knows no robot.
+pinocchio and MuJoCo search for meshes in different ways; both accept full paths.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
-_MESH = re.compile(r"""(<mesh\b[^>]*?\bfilename\s*=\s*)(["'])(.*?)\2""")
 _SCHEMES = ("package://", "model://")
 
 
 def urdf_text(path: Path) -> str:
-    """Read a URDF and put the full path in place of each mesh's name that leads to a file.
+    """Read a URDF and replace the name of each mesh by the full path of its file.
 
-    `package://NAME/…` is looked for in folders NAME beside and above the URDF, then among the
-    packages of a sourced ROS 2 (AMENT_PREFIX_PATH); other names are relative to the URDF. A name
-    that leads nowhere stays: what needs the mesh says that it is missing, a `<visual>` may go
-    without.
+    `package://NAME/…` is searched in folders NAME beside and above the URDF, then among the
+    packages of a sourced ROS 2 (AMENT_PREFIX_PATH); other names are relative to the URDF. The name
+    of a mesh that is not found stays: whoever needs the mesh reports that it is missing, and a
+    `<visual>` can do without. Comments are dropped.
 
     Args:
-        path: the file.
+        path: the URDF.
 
     Raises:
         OSError: it cannot be read.
-        UnicodeDecodeError: it is no text.
+        ValueError: it is not well-formed XML.
     """
     folder = path.resolve().parent
+    try:
+        root = ElementTree.parse(path).getroot()
+    except ElementTree.ParseError as error:
+        raise ValueError(f"not well-formed XML: {error}") from error
+    for mesh in root.iter("mesh"):
+        candidates = _candidates(mesh.get("filename", ""), folder)
+        found = next((file for file in candidates if file.is_file()), None)
+        if found is not None:
+            mesh.set("filename", str(found))
+    return ElementTree.tostring(root, encoding="unicode")
 
-    def full(match: re.Match[str]) -> str:
-        place = next((place for place in _places(match[3], folder) if place.is_file()), None)
-        return match[0] if place is None else f"{match[1]}{match[2]}{place}{match[2]}"
 
-    return _MESH.sub(full, path.read_text(encoding="utf-8"))
-
-
-def _places(name: str, folder: Path) -> Iterator[Path]:
-    """Where a mesh may lie, the likeliest first."""
+def _candidates(name: str, folder: Path) -> Iterator[Path]:
+    """Yield the paths at which a mesh may lie, the likeliest first."""
     scheme = next((scheme for scheme in _SCHEMES if name.startswith(scheme)), None)
     if scheme is None:
         yield folder / name.removeprefix("file://")

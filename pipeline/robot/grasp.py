@@ -1,6 +1,6 @@
-"""The grasp itself, in MuJoCo with contacts: fingers close on the object, the arm lifts it.
+"""Grasps with contacts in MuJoCo: the fingers close on the object, then the arm lifts it.
 
-Knows the arm's last pose and where the object is; nothing of plans or policies.
+Only the arm's last pose and the pose of the object are needed, no plan and no policy.
 """
 
 from __future__ import annotations
@@ -26,44 +26,45 @@ COMMAND_STEPS = 5
 """Physics steps between two commands."""
 CLOSE_S = 0.6
 SETTLE_S = 0.3
-"""After closing, and again once the holder has let go."""
+"""Pause after closing, and again after the holder has released the object."""
 LIFT_S = 1.0
 LIFT_POINTS = 10
-"""Points of the lift whose joint positions are solved for; commands run straight between them."""
+"""Points of the lift that inverse kinematics solves; commands interpolate linearly between them."""
 LARGEST_JUMP_RAD = 0.3
-"""Between two of those points; more is a change of branch, not a lift."""
+"""Largest joint step between two of those points; more is a change of branch, not a lift."""
 FINGER_KP_N_M = 2e4
 FINGER_ARMATURE_KG = 0.5
-"""Motor and gears as felt at a finger (assumed); makes closing smooth, not the grasp firm."""
+"""Inertia of motor and gears at a finger (assumed). It smooths the closing and does not change how
+firm the grasp is."""
 FRICTION_TO_NORMAL = 10.0
-"""MuJoCo's impratio: a stiffer friction than its default, so that a held object does not creep."""
+"""MuJoCo's impratio. Friction is stiffer than by default, so that a held object does not creep."""
 CONTACT_SOLREF, CONTACT_SOLIMP = [2 * TIMESTEP_S, 1.0], [0.98, 0.999, 0.001, 0.5, 2.0]
-"""Stiff contacts: with MuJoCo's defaults the fingers sink millimetres into so light an object."""
+"""Stiff contacts: with MuJoCo's defaults the fingers sink millimetres into such a light object."""
 HOLDER_SOLREF, HOLDER_SOLIMP = [0.02, 1.0], [0.96, 0.96, 0.001, 0.5, 2.0]
-"""The holder gives by about 1 mm/N to a force on a pen of 15 g: fingers off centre push the object
-aside, as in a cup, instead of stalling and shooting it away when it is let go (assumed)."""
+"""The holder yields by about 1 mm/N for a pen of 15 g (assumed). Fingers off centre push the object
+aside, as in a cup; with a rigid holder they stall, and the object shoots away on release."""
 HOLDER, WELD = "holder", "held"
 
 
 @dataclass(frozen=True)
 class Lifts:
-    """What came of N grasps."""
+    """Results of N grasps."""
 
     reachable: NDArray[np.bool_]
-    """Whether the arm can go straight up from there. (N,)."""
+    """Whether the arm can move straight up from its pose. (N,)."""
     risen_m: Array
-    """Least height gained by the object's centre while held up; zero if not reachable. (N,)."""
+    """Smallest rise of the object's centre during the hold; zero where not reachable. (N,)."""
     slipped_m: Array
-    """Most that the object moved in the gripper since it was let go; zero likewise. (N,)."""
+    """Largest motion of the object in the gripper since release; zero where not reachable. (N,)."""
     lifted: NDArray[np.bool_]
-    """Success by the thresholds of params.yaml. (N,)."""
+    """Whether the grasp succeeded by the thresholds of params.yaml. (N,)."""
 
 
 class GraspSimulator:
-    """The arm with fingers that move, a table, obstacles, and an object in a holder.
+    """The arm with moving fingers, a table, obstacles, and an object in a holder.
 
-    The holder keeps the object in its pose until the fingers have closed, then lets go of it
-    altogether. What the fingers may touch is the object alone; the object touches everything.
+    The holder keeps the object in its pose until the fingers have closed, then releases it. The
+    object collides with everything; the links of the arm do not collide with each other.
     """
 
     def __init__(self, robot: RobotParams, task: TaskParams, evaluate: EvaluateParams):
@@ -80,8 +81,8 @@ class GraspSimulator:
         """
         if not robot.gripper.fingers:
             raise SimulationError(
-                "robot.gripper.fingers is empty: nothing can close on the object; name the "
-                "fingers' links, or leave grasps out with evaluate.grasp_pens: 0"
+                "robot.gripper.fingers is empty, expected the links of the fingers that close on "
+                "the object; name them, or skip grasps with evaluate.grasp_pens: 0"
             )
         self._arm = RobotModel.from_params(robot)
         for finger in robot.gripper.fingers:
@@ -96,15 +97,15 @@ class GraspSimulator:
         self._weld = self._model.equality(WELD).id
 
     def lift(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> Lifts:
-        """Close the fingers where the arm stands, lift, hold.
+        """Close the fingers in the arm's pose, lift and hold.
 
         Args:
-            joint_pos: where the arm stands, at rest, rad. (N, J).
+            joint_pos: poses of the arm at rest, rad. (N, J).
             object_pos: centres of the objects, m, base frame. (N, 3).
-            object_axis: their unit axes. (N, 3).
+            object_axis: their unit axes, base frame. (N, 3).
 
         Raises:
-            SimulationError: shapes do not fit.
+            SimulationError: shapes do not match.
         """
         number = len(joint_pos)
         expected = [(number, len(self._arm.joints)), (number, 3), (number, 3)]
@@ -114,16 +115,20 @@ class GraspSimulator:
         reachable = np.zeros(number, np.bool_)
         risen, slipped = np.zeros(number), np.zeros(number)
         for i in range(number):
-            path = self._way_up(joint_pos[i])
+            path = self._lift_path(joint_pos[i])
             if path is not None:
                 reachable[i] = True
-                risen[i], slipped[i] = self._try(path, object_pos[i], object_axis[i])
+                risen[i], slipped[i] = self._simulate(path, object_pos[i], object_axis[i])
         high = risen >= self._evaluate.grasp_rise_m
         lifted = reachable & high & (slipped <= self._evaluate.grasp_slip_m)
         return Lifts(reachable, risen, slipped, lifted)
 
-    def _way_up(self, joint_pos: Array) -> Array | None:
-        """Joint positions straight up, the gripper's z axis kept if it can be, (points, J)."""
+    def _lift_path(self, joint_pos: Array) -> Array | None:
+        """Compute joint positions straight up, keeping the gripper's z axis if possible.
+
+        Returns:
+            Joint positions, rad, shape (points, J), or None where the arm cannot move up.
+        """
         tcp = self._arm.tcp(joint_pos)
         path = [joint_pos]
         for height_m in np.linspace(0, self._evaluate.grasp_lift_m, LIFT_POINTS + 1)[1:]:
@@ -134,7 +139,8 @@ class GraspSimulator:
             path.append(solution)
         return np.stack(path)
 
-    def _try(self, path: Array, object_pos: Array, object_axis: Array) -> tuple[float, float]:
+    def _simulate(self, path: Array, object_pos: Array, object_axis: Array) -> tuple[float, float]:
+        """Grasp, lift and hold one object; return how far it rose and how far it slipped, m."""
         data = self._data
         self._place(path[0], object_pos, object_axis)
         self._run(CLOSE_S, lambda share: (path[0], share))
@@ -142,7 +148,7 @@ class GraspSimulator:
         data.eq_active[self._weld] = 0
         before, height = self._in_gripper(), float(data.xpos[self._object, 2])
         self._run(SETTLE_S, lambda _: (path[0], 1.0))
-        self._run(LIFT_S, lambda share: (_along(path, _smooth(share)), 1.0))
+        self._run(LIFT_S, lambda share: (_interpolate(path, _minimum_jerk(share)), 1.0))
         risen, slipped = np.inf, 0.0
 
         def hold(_: float) -> tuple[Array, float]:
@@ -168,7 +174,13 @@ class GraspSimulator:
         mujoco.mj_forward(model, data)
 
     def _run(self, seconds: float, command: Callable[[float], tuple[Array, float]]) -> None:
-        """Follow `command`, from the share of the time gone to joints (rad) and closing (0–1)."""
+        """Run the physics under `command`.
+
+        Args:
+            seconds: duration.
+            command: maps the share of the duration that has passed (0–1) to joint positions, rad,
+                and to how far the fingers are closed (0–1).
+        """
         count = max(round(seconds / (TIMESTEP_S * COMMAND_STEPS)), 1)
         for step in range(count):
             joint_pos, closing = command((step + 1) / count)
@@ -177,20 +189,21 @@ class GraspSimulator:
             mujoco.mj_step(self._model, self._data, COMMAND_STEPS)
 
     def _in_gripper(self) -> Array:
-        """Centre of the object in the frame of the grasp centre, m, (3,)."""
+        """Return the centre of the object in the frame of the grasp centre, m, shape (3,)."""
         tcp = self._arm.world_base * self._arm.tcp(self._data.qpos[self._positions])
         return np.asarray(tcp.inverse().act(self._data.xpos[self._object].copy()))
 
 
-def _along(path: Array, share: float) -> Array:
-    where = share * (len(path) - 1)
-    first = min(int(where), len(path) - 2)
+def _interpolate(path: Array, share: float) -> Array:
+    """Return the point at a share (0–1) of a path of evenly spaced points, shape (J,)."""
+    place = share * (len(path) - 1)
+    first = min(int(place), len(path) - 2)
     step: Array = path[first + 1] - path[first]
-    return np.asarray(path[first] + (where - first) * step)
+    return np.asarray(path[first] + (place - first) * step)
 
 
-def _smooth(share: float) -> float:
-    """Minimum-jerk time profile (Flash and Hogan 1985)."""
+def _minimum_jerk(share: float) -> float:
+    """Map a share of the time to a share of the path (Flash and Hogan 1985)."""
     return share**3 * (10 - 15 * share + 6 * share**2)
 
 
@@ -199,7 +212,7 @@ def _build(robot: RobotParams, task: TaskParams, arm: RobotModel) -> Any:
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = FRICTION_TO_NORMAL
     for geom in spec.geoms:
-        # Nothing of the arm meets the rest of the arm: the planner's own checks judge that.
+        # The arm does not collide with itself here: the planner checks that.
         geom.contype, geom.conaffinity = 0, min(geom.conaffinity, 1)
     _add_fingers(spec, robot)
     _add_scene(spec, task, arm)
@@ -214,23 +227,15 @@ def _add_fingers(spec: Any, robot: RobotParams) -> None:
     gripper = robot.gripper
     for finger, direction in zip(gripper.fingers, gripper.closing, strict=True):
         spec.body(finger).add_joint(
-            name=finger,
-            type=mujoco.mjtJoint.mjJNT_SLIDE,
-            axis=direction,
-            range=[0.0, gripper.stroke_m],
-            limited=True,
-            armature=FINGER_ARMATURE_KG,
-        )
+            name=finger, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction,
+            range=[0.0, gripper.stroke_m], limited=True, armature=FINGER_ARMATURE_KG,
+        )  # fmt: skip
         if finger != gripper.fingers[0]:
             spec.add_equality(
-                type=mujoco.mjtEq.mjEQ_JOINT,
-                objtype=mujoco.mjtObj.mjOBJ_JOINT,
-                name1=finger,
-                name2=gripper.fingers[0],
-                data=_equality(0.0, 1.0),
-                solref=CONTACT_SOLREF,
-                solimp=CONTACT_SOLIMP,
-            )
+                type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT,
+                name1=finger, name2=gripper.fingers[0], data=_equality(0.0, 1.0),
+                solref=CONTACT_SOLREF, solimp=CONTACT_SOLIMP,
+            )  # fmt: skip
     motor = spec.add_actuator(
         name="gripper", target=gripper.fingers[0], trntype=mujoco.mjtTrn.mjTRN_JOINT
     )
@@ -246,37 +251,28 @@ def _add_scene(spec: Any, task: TaskParams, arm: RobotModel) -> None:
     x, y, z, w = pin.SE3ToXYZQUAT(base)[3:]
     turn = [w, x, y, z]
     spec.worldbody.add_geom(
-        name="table",
-        type=mujoco.mjtGeom.mjGEOM_PLANE,
-        size=[0.0, 0.0, 1.0],
-        pos=base.act(np.array([0.0, 0.0, task.table_height_m])),
-        quat=turn,
-    )
+        name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0.0, 0.0, 1.0],
+        pos=base.act(np.array([0.0, 0.0, task.table_height_m])), quat=turn,
+    )  # fmt: skip
     for box in task.scenes[task.scene]:
         spec.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX,
-            size=np.array(box.size_m) / 2,
-            pos=base.act(np.array(box.centre_m)),
-            quat=turn,
-        )
+            type=mujoco.mjtGeom.mjGEOM_BOX, size=np.array(box.size_m) / 2,
+            pos=base.act(np.array(box.centre_m)), quat=turn,
+        )  # fmt: skip
 
 
 def _add_object(spec: Any, robot: RobotParams, task: TaskParams) -> None:
     held = spec.worldbody.add_body(name=task.object)
     held.add_freejoint()
-    friction = robot.gripper.friction
+    friction, radius = robot.gripper.friction, task.object_radius_m
     held.add_geom(
         type=mujoco.mjtGeom.mjGEOM_CAPSULE,
-        size=[
-            task.object_radius_m,
-            max(task.object_length_m / 2 - task.object_radius_m, 1e-4),
-            0.0,
-        ],
+        size=[radius, max(task.object_length_m / 2 - radius, 1e-4), 0.0],
         mass=task.object_mass_kg,
         # Torsional and rolling friction of a pad as wide as the object is thick.
         condim=6,
-        friction=[friction, friction * task.object_radius_m / 2, 1e-4],
-        # Its numbers count in every contact, not a mean with the other shape's.
+        friction=[friction, friction * radius / 2, 1e-4],
+        # Contacts take these values instead of a mean with those of the other shape.
         priority=1,
         solref=CONTACT_SOLREF,
         solimp=CONTACT_SOLIMP,
@@ -285,20 +281,15 @@ def _add_object(spec: Any, robot: RobotParams, task: TaskParams) -> None:
     )
     spec.worldbody.add_body(name=HOLDER, mocap=True)
     spec.add_equality(
-        name=WELD,
-        type=mujoco.mjtEq.mjEQ_WELD,
-        objtype=mujoco.mjtObj.mjOBJ_BODY,
-        name1=HOLDER,
-        name2=task.object,
-        solref=HOLDER_SOLREF,
-        solimp=HOLDER_SOLIMP,
-        # Anchor, relative position, relative rotation (none), weight of rotation.
+        name=WELD, type=mujoco.mjtEq.mjEQ_WELD, objtype=mujoco.mjtObj.mjOBJ_BODY,
+        name1=HOLDER, name2=task.object, solref=HOLDER_SOLREF, solimp=HOLDER_SOLIMP,
+        # Anchor, relative position, relative rotation (identity), weight of rotation.
         data=_equality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
-    )
+    )  # fmt: skip
 
 
 def _equality(*numbers: float) -> Array:
-    """Numbers of an equality constraint, filled up to the length that MuJoCo wants."""
+    """Pad the numbers of an equality constraint to the length that MuJoCo expects."""
     data = np.zeros(mujoco.mjNEQDATA)
     data[: len(numbers)] = numbers
     return data

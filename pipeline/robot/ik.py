@@ -1,7 +1,7 @@
 """Inverse kinematics of a grasp: grasp centre at a point, its z along a direction, yaw free.
 
-General damped least squares over whatever joints the model has; no formula of an arm. Knows
-nothing of collisions but a function that says whether a configuration is free.
+Solved by damped least squares, which works for any joints. Collisions are checked by a function
+that the caller passes.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ ANGLE_TOLERANCE_RAD = 1e-6
 MAX_ITERATIONS = 80
 MAX_STEP_RAD = 0.3
 PATIENCE = 12
-"""Iterations after which the error must have shrunk by a tenth, or the start is given up."""
+"""Iterations within which the error must shrink by a tenth; otherwise the descent is given up."""
 LEAN_DAMPING = 0.05
-"""Damping of the secondary task; keeps it quiet where the direction is out of reach, rad²."""
+"""Damping of the secondary task, rad². It limits the motion where the direction is unreachable."""
 BRANCH_SEED = 0
-"""Seed of the fixed starts of `nearest`: the solution must be a function of the goal alone."""
+"""Seed of the fixed starts of `nearest`, so that the solution depends only on the goal."""
 
 
 class InverseKinematics:
     """Solver for five-degree-of-freedom goals, from one start or from several."""
 
     def __init__(self, model: RobotModel, num_seeds: int):
-        """Prepare the starts.
+        """Draw the fixed starts.
 
         Args:
             model: the arm.
-            num_seeds: random starts that are tried, for `nearest` beside the home pose.
+            num_seeds: number of random starts; `nearest` tries them after the home pose.
         """
         self._model = model
         self._num_seeds = num_seeds
@@ -48,18 +48,18 @@ class InverseKinematics:
     def nearest(
         self, position: Array, direction: Array, is_free: Callable[[Array], bool]
     ) -> tuple[Array | None, Failure | None]:
-        """The solution nearest to home, a function of the goal alone.
+        """Find the solution nearest to home. It depends only on the goal.
 
-        Home's own descent comes first, because it changes smoothly with the goal; only where it
-        fails or ends in a collision do fixed random starts look for other branches.
+        The descent from home comes first, because its result changes smoothly with the goal. If it
+        fails or ends in a collision, fixed random starts search other branches.
 
         Args:
-            position: where the grasp centre shall be, m, base frame, shape (3,).
-            direction: where its z axis shall point, unit, base frame, shape (3,).
-            is_free: whether a configuration (J,) is without collision.
+            position: goal of the grasp centre, m, base frame, shape (3,).
+            direction: goal of its z axis, unit, base frame, shape (3,).
+            is_free: tells whether a configuration (J,) is free of collisions.
 
         Returns:
-            Joint positions (J,) and None, or None and why there is no solution.
+            Joint positions (J,) and None, or None and the reason why there is no solution.
         """
         home = self._model.home
         first = self.solve(position, direction, home)
@@ -82,16 +82,16 @@ class InverseKinematics:
         is_free: Callable[[Array], bool],
         rng: np.random.Generator,
     ) -> tuple[Array | None, Failure | None]:
-        """Any solution: random branch and random yaw, as MoveIt's KDL solver leaves them.
+        """Find any solution, with a random branch and yaw, as MoveIt's KDL solver does.
 
         Args:
-            position: where the grasp centre shall be, m, base frame, shape (3,).
-            direction: where its z axis shall point, unit, base frame, shape (3,).
-            is_free: whether a configuration (J,) is without collision.
+            position: goal of the grasp centre, m, base frame, shape (3,).
+            direction: goal of its z axis, unit, base frame, shape (3,).
+            is_free: tells whether a configuration (J,) is free of collisions.
             rng: draws the starts, uniform within the limits.
 
         Returns:
-            Joint positions (J,) and None, or None and why there is no solution.
+            Joint positions (J,) and None, or None and the reason why there is no solution.
         """
         failure: Failure = "unreachable"
         for _ in range(self._num_seeds):
@@ -106,12 +106,12 @@ class InverseKinematics:
     def solve(self, position: Array, direction: Array, start: Array) -> Array | None:
         """Descend from one start by damped least squares (Wampler 1986), within the limits.
 
-        A joint that moves neither the grasp centre nor its z axis, as a last wrist joint, stays
-        where the start has it.
+        A joint that moves neither the grasp centre nor its z axis, such as the last wrist joint,
+        keeps its position.
 
         Args:
-            position: where the grasp centre shall be, m, base frame, shape (3,).
-            direction: where its z axis shall point, unit, base frame, shape (3,).
+            position: goal of the grasp centre, m, base frame, shape (3,).
+            direction: goal of its z axis, unit, base frame, shape (3,).
             start: joint positions, rad, shape (J,).
 
         Returns:
@@ -142,14 +142,14 @@ class InverseKinematics:
         return None
 
     def lean(self, position: Array, direction: Array, start: Array) -> Array | None:
-        """The position exactly, the direction as nearly as reach and limits allow.
+        """Reach the position exactly, and the direction as closely as reach and limits allow.
 
-        Two tasks with priority (Nakamura 1991): joints that leave the position alone turn towards
-        the direction.
+        Two tasks with priority (Nakamura 1991): the null space of the position task turns the axis
+        towards the direction.
 
         Args:
-            position: where the grasp centre shall be, m, base frame, shape (3,).
-            direction: where its z axis should point, unit, base frame, shape (3,).
+            position: goal of the grasp centre, m, base frame, shape (3,).
+            direction: desired direction of its z axis, unit, base frame, shape (3,).
             start: joint positions, rad, shape (J,).
 
         Returns:
@@ -175,7 +175,7 @@ class InverseKinematics:
         return None if reached is None else model.unwind(reached)
 
     def _linearise(self, q: Array, position: Array, direction: Array) -> tuple[Array, Array]:
-        """Error of a configuration, metres and radians, and how the joints change it."""
+        """Compute the error of a configuration, m and rad, and its Jacobian."""
         model = self._model
         jacobian = pin.computeFrameJacobian(
             model.pinocchio,
@@ -186,13 +186,13 @@ class InverseKinematics:
         )[:, model.velocity_index]
         pose = pin.updateFramePlacement(model.pinocchio, model.data, model.tcp_frame)
         axis = pose.rotation[:, 2]
-        # Turning about the axis itself changes nothing: that part of the Jacobian is taken out.
+        # Rotation about the axis does not change its direction, so that part is removed.
         jacobian[3:] -= np.outer(axis, axis @ jacobian[3:])
         error = np.concatenate([position - pose.translation, _turn(axis, direction, pose.rotation)])
         return error, jacobian
 
     def _towards_home(self, position: Array, direction: Array, solution: Array) -> Array:
-        """Slide along the solutions of one goal (its null space, as a free yaw) towards home."""
+        """Move towards home within the null space of the goal, for instance along a free yaw."""
         best = solution
         for _ in range(5):
             placement = self._model.world_base
@@ -201,9 +201,9 @@ class InverseKinematics:
             )
             _, values, rows = np.linalg.svd(jacobian)
             null = rows[int(np.sum(values > 1e-6 * values[0])) :]
-            wish = null.T @ (null @ (self._model.home - best))
-            wished = np.clip(best + wish, self._model.lower, self._model.upper)
-            nearer = self.solve(position, direction, wished)
+            step = null.T @ (null @ (self._model.home - best))
+            start = np.clip(best + step, self._model.lower, self._model.upper)
+            nearer = self.solve(position, direction, start)
             if nearer is None or self._from_home(nearer) > self._from_home(best) - 1e-6:
                 break
             best = nearer
@@ -217,7 +217,7 @@ class InverseKinematics:
 
 
 def _damped_step(jacobian: Array, error: Array) -> Array:
-    """Joint step that reduces the error; more damping the further away the goal is."""
+    """Compute a joint step that reduces the error, with more damping for larger errors."""
     damping = 1e-8 + 1e-2 * float(error @ error)
     gram = jacobian @ jacobian.T + damping * np.eye(len(error))
     step: Array = jacobian.T @ np.linalg.solve(gram, error)
@@ -225,7 +225,7 @@ def _damped_step(jacobian: Array, error: Array) -> Array:
 
 
 def _prioritised_step(jacobian: Array, error: Array) -> Array:
-    """Joint step for the position and, in what it leaves free, for the direction."""
+    """Compute a joint step for the position and, in its null space, for the direction."""
     first, second = jacobian[:3], jacobian[3:]
     towards = _damped_step(first, error[:3])
     free = np.eye(jacobian.shape[1]) - np.linalg.pinv(first, rcond=1e-3) @ first
@@ -237,11 +237,11 @@ def _prioritised_step(jacobian: Array, error: Array) -> Array:
 
 
 def _turn(axis: Array, direction: Array, rotation: Array) -> Array:
-    """Rotation vector that turns `axis` into `direction` on the shortest way, rad."""
+    """Compute the smallest rotation that turns `axis` into `direction`, as a vector, rad."""
     normal: Array = pin.skew(axis) @ direction
     sine, cosine = float(np.linalg.norm(normal)), float(axis @ direction)
     if sine < 1e-12:
-        # Opposite axes have no shortest way: take the frame's own x axis.
+        # For opposite axes the rotation axis is not unique: take the frame's x axis.
         return np.zeros(3) if cosine > 0 else np.pi * rotation[:, 0]
     turn: Array = normal * (np.arctan2(sine, cosine) / sine)
     return turn

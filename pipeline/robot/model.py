@@ -1,7 +1,6 @@
 """The arm as its URDF describes it: joints, limits, forward kinematics.
 
-Knows no particular arm: names come from params.yaml, geometry from the URDF. Knows nothing of
-collisions, planning, simulation or policies.
+Nothing here is specific to one arm: names come from params.yaml and geometry from the URDF.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Array = NDArray[np.float64]
 
 
 class ModelError(PipelineError):
-    """The robot's description is missing, unreadable, or lacks a joint or a link."""
+    """The robot's description is missing or unreadable, or lacks a joint or a link."""
 
 
 class RobotModel:
@@ -32,30 +31,30 @@ class RobotModel:
     joints: tuple[str, ...]
     """Names, in the order of every joint array."""
     lower: Array
-    """Least positions, rad (m for a sliding joint); minus infinity where `continuous`. (J,)."""
+    """Smallest positions, rad (m for a sliding joint); minus infinity where `continuous`. (J,)."""
     upper: Array
     """Largest positions, rad (m for a sliding joint); infinity where `continuous`. (J,)."""
     velocity_limits: Array
     """Largest speeds, rad/s, from the URDF. (J,)."""
     acceleration_limits: Array
-    """Largest accelerations, rad/s², from params.yaml: a URDF has none. (J,)."""
+    """Largest accelerations, rad/s², from params.yaml, because a URDF has none. (J,)."""
     effort_limits: Array
     """Largest torques, N·m, from the URDF. (J,)."""
     continuous: NDArray[np.bool_]
-    """Joints that turn without end (URDF type continuous). (J,)."""
+    """Which joints turn without limits (URDF type continuous). (J,)."""
     home: Array
     """Pose in which episodes start, rad. (J,)."""
 
     def __init__(self, robot: RobotParams, full: pin.Model, geometry: pin.GeometryModel | None):
-        """Reduce a URDF's model to the arm's joints; `from_params` is the usual way in.
+        """Reduce a URDF's model to the arm's joints. Callers usually want `from_params`.
 
         Args:
             robot: names, limits, home and the grasp centre.
-            full: every joint of the URDF.
-            geometry: shapes to carry along, or None.
+            full: model with every joint of the URDF.
+            geometry: collision shapes to reduce with it, or None.
 
         Raises:
-            ModelError: a joint or link is missing or of a kind that has no single position.
+            ModelError: a joint or link is missing, or a joint has more than one degree of freedom.
         """
         for name in robot.joints:
             _require(name, [str(n) for n in full.names][1:], "joint", robot.urdf)
@@ -73,12 +72,9 @@ class RobotModel:
         offset = pin.SE3(np.eye(3), np.array([0.0, 0.0, robot.tcp_offset_m]))
         self._tcp_joint = int(tip.parentJoint)
         grasp = pin.Frame(
-            "grasp_centre",
-            tip.parentJoint,
-            self._tip,
-            tip.placement * offset,
+            "grasp_centre", tip.parentJoint, self._tip, tip.placement * offset,
             pin.FrameType.OP_FRAME,
-        )
+        )  # fmt: skip
         self.tcp_frame = int(self.pinocchio.addFrame(grasp, False))
         self.data = self.pinocchio.createData()
         self._home_quaternion = np.array([0.0, 0.0, 0.0, 1.0])
@@ -87,10 +83,10 @@ class RobotModel:
 
     @classmethod
     def from_params(cls, robot: RobotParams) -> RobotModel:
-        """The arm of params.yaml, without shapes.
+        """Build the arm of params.yaml, without shapes.
 
         Args:
-            robot: the section `robot`; a relative URDF path starts at the current folder.
+            robot: the section `robot`; a relative URDF path is relative to the current folder.
 
         Raises:
             ModelError: the URDF is missing or unreadable, or lacks a joint or a link.
@@ -135,7 +131,7 @@ class RobotModel:
 
     @property
     def limits(self) -> JointLimits:
-        """What the joints may do, as chunk execution keeps it."""
+        """The limits that chunk execution keeps."""
         return JointLimits(self.lower, self.upper, self.velocity_limits, self.acceleration_limits)
 
     def _base_placement(self, base_link: str) -> pin.SE3:
@@ -167,12 +163,12 @@ class RobotModel:
         return self._base_inverse.inverse()
 
     def planning_range(self) -> tuple[Array, Array]:
-        """Least and largest positions to draw from or plan in, rad: limits, else home ± π."""
+        """Smallest and largest positions to sample or plan, rad: the limits, else home ± π."""
         lower = np.where(np.isfinite(self.lower), self.lower, self.home - np.pi)
         return lower, np.where(np.isfinite(self.upper), self.upper, self.home + np.pi)
 
     def unwind(self, joint_pos: Array) -> Array:
-        """The same configuration with every continuous joint within π of home.
+        """Turn continuous joints by whole turns so that each is within π of home.
 
         Args:
             joint_pos: rad, shape (J,).
@@ -181,7 +177,7 @@ class RobotModel:
         return np.where(self.continuous, joint_pos - 2 * np.pi * turns, joint_pos)
 
     def configuration(self, joint_pos: Array) -> Array:
-        """Pinocchio's configuration: its joint order, cosine and sine for a continuous joint.
+        """Convert to pinocchio's joint order, with cosine and sine for a continuous joint.
 
         Args:
             joint_pos: rad, shape (J,).
@@ -195,7 +191,7 @@ class RobotModel:
         return q
 
     def tcp(self, joint_pos: Array) -> pin.SE3:
-        """Pose of the grasp centre in the base frame.
+        """Compute the pose of the grasp centre in the base frame.
 
         Args:
             joint_pos: rad, shape (J,).
@@ -206,16 +202,16 @@ class RobotModel:
         )
 
     def fk(self, joint_pos: ArrayLike) -> Array:
-        """Poses of the grasp centre in the base frame.
+        """Compute poses of the grasp centre in the base frame.
 
         Args:
             joint_pos: rad, shape (..., J).
 
         Returns:
-            Position m and quaternion xyzw, each in the hemisphere of the home pose's. (..., 7).
+            Position, m, and quaternion xyzw, in the same hemisphere as that of home. (..., 7).
 
         Raises:
-            ModelError: the last axis is not J long.
+            ModelError: the last axis does not have length J.
         """
         joint_pos = np.asarray(joint_pos, dtype=np.float64)
         if joint_pos.shape[-1:] != (len(self.joints),):
@@ -229,22 +225,8 @@ class RobotModel:
         poses[:, 3:] = continue_quaternions(self._home_quaternion, poses[:, 3:])
         return poses.reshape(*joint_pos.shape[:-1], 7)
 
-    def ee_path(self, joint_pos: ArrayLike) -> Array:
-        """Poses of the grasp centre along a motion, with no jump of a quaternion's sign.
-
-        Args:
-            joint_pos: rad, shape (T, J).
-
-        Returns:
-            Position m and quaternion xyzw, the first in the hemisphere of home's. (T, 7).
-        """
-        poses = self.fk(joint_pos)
-        dots = np.einsum("ti,ti->t", poses[1:, 3:], poses[:-1, 3:])
-        poses[1:, 3:] *= np.cumprod(np.where(dots < 0, -1.0, 1.0))[:, None]
-        return poses
-
     def link_positions(self, joint_pos: Array) -> Array:
-        """Points along the arm, for drawing it as a stick figure.
+        """Compute points along the arm, for drawing it as a stick figure.
 
         Args:
             joint_pos: rad, shape (J,).
@@ -268,7 +250,7 @@ def load_urdf(path: Path) -> pin.Model:
         path: the file.
 
     Raises:
-        ModelError: the file is missing or no URDF.
+        ModelError: the file is missing or is not a URDF.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such file; robot.urdf must name a URDF")
@@ -279,14 +261,14 @@ def load_urdf(path: Path) -> pin.Model:
 
 
 def continue_quaternions(previous: ArrayLike, current: ArrayLike) -> Array:
-    """Flip signs so that no quaternion points away from the one before it.
+    """Choose the signs of quaternions so that each continues the previous one.
 
     Args:
         previous: shape (..., 4).
         current: shape (..., 4).
 
     Returns:
-        `current` with each sign chosen so that the scalar product with `previous` is ≥ 0. (..., 4).
+        `current` with signs for which the scalar product with `previous` is ≥ 0. (..., 4).
     """
     current = np.asarray(current, dtype=np.float64)
     dots = np.sum(np.asarray(previous) * current, axis=-1, keepdims=True)
@@ -294,7 +276,7 @@ def continue_quaternions(previous: ArrayLike, current: ArrayLike) -> Array:
 
 
 def axis_quaternion(axis: Array) -> Array:
-    """The smallest rotation that turns z into an axis.
+    """Compute the smallest rotation that turns z into an axis.
 
     Args:
         axis: unit vector, shape (3,).

@@ -1,7 +1,7 @@
 """Plans a grasp as MoveIt2's default pipeline does: IK, RRTConnect, simplification, timing.
 
-Repeatable: where a process calls `seed_planning` before its first plan, the same calls give the
-same plans, because effort is counted in collision checks and never in seconds.
+Plans are repeatable if the process calls `seed_planning` first: effort is limited by the number of
+collision checks, never by time.
 """
 
 from __future__ import annotations
@@ -28,33 +28,34 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 
 PATH_DEVIATION_RAD = 0.1
-"""How far timing may cut a corner (MoveIt's path_tolerance); tried smaller where that collides."""
+"""How far timing may cut a corner (MoveIt's path_tolerance); smaller values are tried on
+collision."""
 DEVIATION_TRIES = 3
 ATTEMPTS = 3
-"""Searches for a path, each four times as fine as the one before."""
+"""Searches for a path; each checks collisions four times as densely as the previous one."""
 
 util.setLogLevel(util.LogLevel.LOG_NONE)
 
 
 def seed_planning(seed: int) -> None:
-    """Seed OMPL. Has effect once a process, before anything is planned in it.
+    """Seed OMPL. It works once per process, before the first plan.
 
     Args:
-        seed: any whole number; OMPL's own range starts at 1.
+        seed: any integer; it is mapped to OMPL's range, which starts at 1.
     """
     util.RNG.setSeed(1 + seed % (2**32 - 1))
 
 
 def sample_object(task: TaskParams, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw where the object is: its cap uniform in the task's box, its tilt uniform.
+    """Draw a pose of the object: its cap uniform in the task's box, its tilt uniform.
 
     Args:
         task: box, largest tilt and length.
         rng: draws cap, tilt and azimuth.
 
     Returns:
-        Centre of the object (m, base frame, shape (3,)) and its unit axis, which points to the
-        cap, shape (3,).
+        Centre of the object, m, base frame, shape (3,), and its unit axis towards the cap,
+        shape (3,).
     """
     cap = rng.uniform(task.cap_min_m, task.cap_max_m)
     tilt = np.radians(rng.uniform(0.0, task.tilt_max_deg))
@@ -64,15 +65,15 @@ def sample_object(task: TaskParams, rng: np.random.Generator) -> tuple[Array, Ar
 
 
 class Planner:
-    """Motions from home to a grasp of the object's cap, free of collisions."""
+    """Plans collision-free motions from home to a grasp of the object's cap."""
 
     reason: Reason | None = None
-    """Why the last `plan` gave none."""
+    """Why the last call of `plan` found none."""
 
     def __init__(self, robot: RobotParams, task: TaskParams, collect: CollectParams):
         """Load the arm and set up the planning space.
 
-        `checker` keeps the clearance, as every check of the planner does.
+        All checks of the planner keep the clearance of `collect`, and so does `checker`.
 
         Args:
             robot: the arm.
@@ -80,7 +81,7 @@ class Planner:
             collect: inverse kinematics, resolution, effort and spacing of a plan's points.
 
         Raises:
-            ModelError: the robot's description does not fit.
+            ModelError: the robot's description does not match params.yaml.
         """
         self.checker = CollisionChecker(
             robot, task, collect.clearance_m, collect.object_clearance_m
@@ -99,9 +100,10 @@ class Planner:
         self._checks = 0
 
     def plan(self, object_pos: Array, object_axis: Array, rng: np.random.Generator) -> Plan | None:
-        """A timed motion from home to the grasp.
+        """Plan a timed motion from home to the grasp.
 
-        The grasp: TCP at the object's cap, its z against the object's axis, yaw free.
+        At the grasp the TCP is at the object's cap, its z axis opposite to the object's axis; the
+        yaw is free.
 
         Args:
             object_pos: centre of the object, m, base frame, shape (3,).
@@ -109,7 +111,7 @@ class Planner:
             rng: draws the starts of `collect.ik: random`.
 
         Returns:
-            The plan, or None; `reason` then says why.
+            The plan, or None with the cause in `reason`.
         """
         self.reason = None
         home = self.model.home
@@ -129,7 +131,7 @@ class Planner:
             self.reason = failure or "unreachable"
             return None
         for attempt in range(ATTEMPTS):
-            # A coarse search may step over a thin object: the next one looks more closely.
+            # A coarse search may step over a thin object, so the next one is finer.
             resolution = self._collect.collision_resolution / 4**attempt
             path = self._shortest_path(goal, object_pos, object_axis, resolution)
             if path is None:
@@ -142,7 +144,7 @@ class Planner:
         return None
 
     def _time(self, path: Array, object_pos: Array, object_axis: Array) -> Plan | None:
-        """Time a path, with corners cut as far as stays free of collisions."""
+        """Time a path, cutting corners as far as the motion stays free of collisions."""
         for shrink in range(DEVIATION_TRIES):
             plan = parameterise(
                 path,
@@ -160,7 +162,7 @@ class Planner:
     def _shortest_path(
         self, goal: Array, object_pos: Array, object_axis: Array, resolution: float
     ) -> Array | None:
-        """The shortest of `collect.planning_attempts` paths; a straight one ends the search."""
+        """Find the shortest of `collect.planning_attempts` paths; stop early at a straight one."""
         best: Array | None = None
         for _ in range(self._collect.planning_attempts):
             path = self._find_path(goal, object_pos, object_axis, resolution)
@@ -173,7 +175,7 @@ class Planner:
     def _find_path(
         self, goal: Array, object_pos: Array, object_axis: Array, resolution: float
     ) -> Array | None:
-        """Way-points from home to a goal, simplified, (W, J)."""
+        """Find simplified waypoints from home to a goal, rad, shape (W, J)."""
         number = len(goal)
         self._checks = 0
 
@@ -192,7 +194,7 @@ class Planner:
         asked = 0
 
         def is_over() -> bool:
-            # A planner that rejects a goal without a check would ask for ever.
+            # A planner that rejects the goal without a collision check would never end.
             nonlocal asked
             asked += 1
             return max(self._checks, asked) > effort
@@ -213,7 +215,7 @@ class Planner:
         return state
 
     def _is_free_all_along(self, plan: Plan, object_pos: Array, object_axis: Array) -> bool:
-        """Check what the controller will command, eight times as densely as the path was."""
+        """Check the commands of the controller, eight times as densely as the path was checked."""
         if plan.duration_s == 0:
             return True
         longest = self._collect.collision_resolution * self._space.getMaximumExtent() / 8

@@ -1,7 +1,7 @@
-"""Pictures of the arm at work, drawn by MuJoCo off screen where the machine has EGL or OSMesa.
+"""Renders the arm with MuJoCo off screen, if the machine has EGL or OSMesa.
 
-The drawing happens in a child process: where graphics libraries are missing or crash, the answer
-is a reason instead of pictures.
+A child process renders, so that a missing or crashing graphics library gives a reason instead of
+frames and does not end the caller.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
 PLATFORMS = ("egl", "osmesa")
-"""MuJoCo's off-screen platforms on Linux: with and without a GPU, in the order of trial."""
+"""MuJoCo's off-screen platforms on Linux, with and without a GPU, in the order of attempts."""
 TIMEOUT_S = 120
 WORKER = "pipeline.robot.render_worker"
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Frames, or why there are none."""
+    """Rendered frames, or the reason why there are none."""
 
     frames: NDArray[np.uint8] | None
     """RGB, shape (F, height, width, 3)."""
     how: str
-    """The platform that drew them, or what each one said."""
+    """The platform that rendered them, or the error of each platform."""
 
 
 def render(
@@ -47,7 +47,7 @@ def render(
     size: tuple[int, int],
     platforms: tuple[str, ...] = PLATFORMS,
 ) -> Pictures:
-    """Draw the arm and the object, one picture a pose.
+    """Render the arm and the object, one frame per pose.
 
     Args:
         robot: description file and joints.
@@ -55,7 +55,7 @@ def render(
         joint_pos: rad. Shape (F, J).
         object_pos: centres, m, base frame. Shape (F, 3).
         object_axis: unit axes, base frame. Shape (F, 3).
-        size: width and height of a picture, pixels.
+        size: width and height of a frame, pixels.
         platforms: values of MUJOCO_GL to try.
     """
     model = RobotModel.from_params(robot)
@@ -84,7 +84,7 @@ def render(
             ).reshape(-1, 6),
             base_quaternion=np.roll(pin.Quaternion(base.rotation).coeffs(), 1),
             centre=base.rotation @ ((low + high) / 2) + base.translation,
-            # Somewhat inside the ball around all that moves: its corners stay empty.
+            # Smaller than the sphere around all that moves, because its rim is empty.
             extent_m=0.42 * np.linalg.norm(high - low),
             width=size[0],
             height=size[1],
@@ -98,9 +98,9 @@ def render(
 
 
 def _run(platform: str, given: Path, drawn: Path) -> str | None:
-    """Draw in a child process; the last line of what went wrong, or None."""
+    """Render in a child process; return the last line of its error, or None on success."""
     command = [sys.executable, "-m", WORKER, str(given), str(drawn)]
-    # The package may be imported from any folder; the child must find the same one.
+    # The package may have been imported from any folder, and the child must import the same one.
     root = str(Path(__file__).parents[2])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
     try:

@@ -1,8 +1,8 @@
-"""Draws arms in MuJoCo, off screen, in a process of its own: see `pipeline.robot.render`.
+"""Child process of `pipeline.robot.render`: renders arms with MuJoCo off screen.
 
-A graphics library without a driver may take its process down; here that costs a picture. Reads the
-paths of an .npz (what to draw) and of a .npy (where the frames go) from the command line; the
-platform stands in MUJOCO_GL. Imports nothing of the pipeline.
+A graphics library without a driver may crash its process; here that only loses the frames. The
+command line gives the paths of an .npz (what to render) and of a .npy (the frames to write), and
+MUJOCO_GL the platform. It imports nothing of the pipeline.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 VISUAL_GROUP = 1
-"""MuJoCo puts a URDF's <visual> shapes there, <collision> shapes into group 0."""
+"""The group in which MuJoCo puts a URDF's <visual> shapes; <collision> shapes are in group 0."""
 FIELD_OF_VIEW_DEG = 40.0
 AZIMUTH_DEG, ELEVATION_DEG = 142.0, -18.0
-"""The camera looks from the front right, a little from above."""
+"""The camera looks from the front right and slightly from above."""
 
 
 def build(task: Mapping[str, Any]) -> Any:
-    """The arm, a floor and the object.
+    """Build the arm, a floor, the obstacles and the object.
 
     Args:
-        task: as `draw` takes it.
+        task: what to render, see `draw`.
 
     Returns:
         A compiled MuJoCo model; the object is its only mocap body.
@@ -53,9 +53,9 @@ def build(task: Mapping[str, Any]) -> Any:
         type=mujoco.mjtGeom.mjGEOM_PLANE, size=[5, 5, 0.1], pos=[0, 0, float(task["table_m"])],
         material="floor", group=VISUAL_GROUP,
     )  # fmt: skip
-    # A capsule's half length leaves out its round ends.
+    # A capsule's half length does not include its round ends.
     radius, half = float(task["radius_m"]), float(task["length_m"]) / 2
-    # A mocap body: a geom of the world itself would stay where it was compiled.
+    # A mocap body can be moved; a geom of the world body cannot.
     world.add_body(name="object", mocap=True).add_geom(
         type=mujoco.mjtGeom.mjGEOM_CAPSULE,
         size=[radius, max(half - radius, radius / 10), 0], rgba=[0.0, 0.62, 0.45, 1],
@@ -66,7 +66,7 @@ def build(task: Mapping[str, Any]) -> Any:
             type=mujoco.mjtGeom.mjGEOM_BOX, pos=box[:3], size=box[3:], group=VISUAL_GROUP,
             quat=task["base_quaternion"], rgba=[0.80, 0.47, 0.65, 1],
         )  # fmt: skip
-    # Shadows take four fifths of a software rasteriser's time.
+    # Shadows would take four fifths of the time of a software renderer.
     world.add_light(pos=[1, -1, 2.5], dir=[-0.4, 0.4, -1], castshadow=False)
     spec.visual.global_.offwidth = int(task["width"])
     spec.visual.global_.offheight = int(task["height"])
@@ -76,15 +76,14 @@ def build(task: Mapping[str, Any]) -> Any:
 
 
 def draw(task: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """One picture a pose.
+    """Render one frame per pose.
 
     Args:
         task: `urdf`, its text with meshes by full path; `joints`, names (J,); `joint_pos` (F, J),
             rad; `object_pos` and `object_axis` (F, 3), m and unit vectors in the world; `length_m`
             and `radius_m` of the object; `table_m`, height of the floor; `boxes`, centres in the
             world and half sizes (K, 6), m, turned by `base_quaternion`, wxyz; `centre` (3,) and
-            `extent_m` of what must be seen;
-            `width` and `height`, pixels.
+            `extent_m`, m, of the visible region; `width` and `height`, pixels.
 
     Returns:
         RGB, shape (F, height, width, 3).

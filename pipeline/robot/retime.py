@@ -1,6 +1,6 @@
-"""Time along a path: rounded corners, time-optimal speed, and what happens between a plan's points.
+"""Timing of a path: rounded corners, time-optimal speed, and interpolation between a plan's points.
 
-Pure arithmetic over joint positions; knows no robot but its limits.
+All functions work on joint positions and joint limits; no robot model is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from toppra.interpolator import AbstractGeometricPath
 Array = NDArray[np.float64]
 
 GRID_STEP_RAD = 0.02
-"""Spacing of the grid over which the speed is optimised, along the path."""
+"""Spacing, along the path, of the grid over which the speed is optimised."""
 MIN_GRID = 40
 CHECK_STEP_S = 0.004
 STRADDLE = 1e-6
@@ -29,10 +29,10 @@ toppra.setup_logging("ERROR")
 
 @dataclass(frozen=True)
 class Plan:
-    """A timed motion as MoveIt shows it: P points, J joints."""
+    """A timed motion as MoveIt publishes it: P points, J joints."""
 
     t: Array
-    """Times from 0, s; evenly spaced but for the last, which is the duration. (P,)."""
+    """Times from 0, s, evenly spaced except the last, which is the duration. (P,)."""
     joint_pos: Array
     """rad, (P, J)."""
     joint_vel: Array
@@ -42,14 +42,14 @@ class Plan:
 
     @property
     def duration_s(self) -> float:
-        """Time from first to last point."""
+        """Time from the first to the last point."""
         return float(self.t[-1])
 
     def sample(self, times: Array, order: int = 0) -> Array:
-        """What a controller commands between the points: quintic splines through them.
+        """Compute the commands of a controller between the points, by quintic splines.
 
-        The same interpolation as ros2_control's JointTrajectoryController uses for points with
-        positions, velocities and accelerations. After the end the last point is held.
+        ros2_control's JointTrajectoryController interpolates points with positions, velocities and
+        accelerations in the same way. After the end the last point is held.
 
         Args:
             times: s from the start, shape (K,).
@@ -70,7 +70,7 @@ class Plan:
 
 
 class _Path(AbstractGeometricPath):  # type: ignore[misc]
-    """A piecewise polynomial in the form that toppra asks for."""
+    """A piecewise polynomial with the interface that toppra expects."""
 
     def __init__(self, polynomial: PPoly):
         self._polynomial = polynomial
@@ -88,14 +88,15 @@ class _Path(AbstractGeometricPath):  # type: ignore[misc]
 
 
 def round_corners(waypoints: Array, deviation_rad: float) -> PPoly:
-    """A path through way-points by arc length, straight but for parabolic corners.
+    """Connect waypoints by straight segments with parabolic corners, over arc length.
 
     A parabola replaces the corner between directions u and w over the length δ before and after
-    it; it leaves the corner by δ·|w − u| / 4, and its tangents fit those of the straight parts.
+    it. It passes the corner at a distance of δ·|w − u| / 4, and its ends are tangent to the
+    segments.
 
     Args:
-        waypoints: rad, shape (W, J), W ≥ 2, no two neighbours equal.
-        deviation_rad: how far the path may leave a corner.
+        waypoints: rad, shape (W, J), W ≥ 2, neighbours distinct.
+        deviation_rad: largest distance between the path and a corner.
 
     Returns:
         Piecewise quadratic over arc length, rad.
@@ -132,7 +133,7 @@ def parameterise(
     deviation_rad: float,
     dt_s: float,
 ) -> Plan | None:
-    """The fastest motion along a path, at rest at both ends (TOPP-RA, Pham and Pham 2018).
+    """Compute the fastest motion along a path, at rest at both ends (TOPP-RA, Pham and Pham 2018).
 
     Args:
         waypoints: rad, shape (W, J); neighbours that coincide are merged.
@@ -142,8 +143,8 @@ def parameterise(
         dt_s: spacing of the plan's points.
 
     Returns:
-        The plan, its points within the limits, or None where the optimiser found no speed. A path
-        without length gives one point.
+        The plan, whose points are within the limits, or None if the optimiser finds no solution.
+        A path of zero length gives a single point.
     """
     moved = np.linalg.norm(np.diff(waypoints, axis=0), axis=1) > 1e-9
     waypoints = waypoints[np.concatenate([[True], moved])]
@@ -161,7 +162,7 @@ def parameterise(
     if motion is None:
         return None
     dense = np.linspace(0.0, motion.duration, int(motion.duration / CHECK_STEP_S) + 2)
-    # The optimiser keeps the limits on its grid; what lies between may exceed them by a per mille.
+    # The optimiser keeps the limits on its grid; between its points they may be exceeded slightly.
     slower = max(
         1.0,
         float(np.max(np.abs(motion(dense, 1)) / velocity_limits)),

@@ -1,7 +1,7 @@
-"""The arm under its position servo, many arms at once, in MuJoCo.
+"""Simulates many arms under their position servos at once, in MuJoCo.
 
-Bodies from the URDF, gravity compensated, contacts off: collisions are judged elsewhere on the
-motion. Knows nothing of plans or policies, only commanded joint positions.
+The bodies come from the URDF and gravity is compensated. Contacts are off: `robot.collision` checks
+the motion afterwards.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS
 
 
 class SimulationError(PipelineError):
-    """The simulator cannot be built, or was given arrays that do not fit."""
+    """The simulator cannot be built, or an array has the wrong shape."""
 
 
 class Simulator:
     """N arms that follow commanded joint positions.
 
     Each joint has a position actuator: torque = kp·(command − q) − kv·q̇ within the URDF's effort
-    limit, kv from the damping ratio at the home pose's inertia, rotor inertia from params.yaml.
-    Between two control periods the state of the arms is kept.
+    limit. kv follows from the damping ratio at the home pose's inertia; params.yaml gives the rotor
+    inertia. The state of the arms is kept between calls.
     """
 
     def __init__(
@@ -48,12 +48,12 @@ class Simulator:
 
         Args:
             robot: description file and servo.
-            rate_hz: control periods a second.
-            physics_steps: steps of the physics in one control period.
+            rate_hz: control rate, Hz.
+            physics_steps: physics steps per control period.
             gain_scale: factor on kp; the damping ratio stays.
-            threads: threads of the physics; None takes one per core that this process may use.
-            interpolate: whether a command is approached evenly within its period, as a controller
-                interpolates, or stands in full from the period's start.
+            threads: physics threads; None takes one per core that this process may use.
+            interpolate: whether commands are interpolated linearly within a period, as a
+                controller does, or applied in full from its start.
 
         Raises:
             ModelError: the URDF is missing or lacks a joint.
@@ -74,17 +74,17 @@ class Simulator:
 
     @property
     def joint_pos(self) -> Array:
-        """Where the arms are now, rad, shape (N, J)."""
+        """Present joint positions of the arms, rad, shape (N, J)."""
         return self._unpack(self._state[:, None])[0][:, 0]
 
     def reset(self, joint_pos: Array) -> None:
-        """Put arms at rest, commanded to stay.
+        """Place the arms at rest and command them to stay there.
 
         Args:
             joint_pos: rad, shape (N, J).
 
         Raises:
-            SimulationError: the shape does not fit.
+            SimulationError: the shape is wrong.
         """
         joint_pos = np.asarray(joint_pos, dtype=np.float64)
         if joint_pos.ndim != 2 or joint_pos.shape[1] != len(self._arm.joints):
@@ -106,24 +106,24 @@ class Simulator:
     def run(self, commands: Array) -> tuple[Array, Array]:
         """Follow commands.
 
-        Within a control period the command runs straight from the one before to the new one, or
-        stands (`interpolate`); the arm is looked at when the period ends.
+        Within a control period the command moves linearly from the previous one to the new one, or
+        is constant (see `interpolate`).
 
         Args:
             commands: joint positions, rad, shape (N, K, J), N as in `reset`.
 
         Returns:
-            Joint positions (rad) and velocities (rad/s) at the end of each period, (N, K, J) both.
+            Joint positions, rad, and velocities, rad/s, at the end of each period, (N, K, J) each.
 
         Raises:
-            SimulationError: the shape does not fit, or a command is not finite.
+            SimulationError: the shape is wrong, or a command is not finite.
         """
         commands = np.asarray(commands, dtype=np.float64)
         number, joints = self._command.shape
         if commands.ndim != 3 or (commands.shape[0], commands.shape[2]) != (number, joints):
             raise SimulationError(
                 f"commands have shape {commands.shape}, expected ({number}, K, {joints}): "
-                f"reset() put {number} arms in place"
+                f"reset() placed {number} arms"
             )
         if not np.isfinite(commands).all():
             raise SimulationError("a command is not finite; expected joint positions in rad")
@@ -140,7 +140,7 @@ class Simulator:
         return self._unpack(states[:, self._physics_steps - 1 :: self._physics_steps])
 
     def _unpack(self, states: Array) -> tuple[Array, Array]:
-        """Joint positions and velocities out of full states (…, S), which begin with the time."""
+        """Take joint positions and velocities from full states (…, S), which start with the time."""
         joint_pos = states[..., 1 + self._positions]
         joint_vel = states[..., 1 + self._model.nq + self._velocities]
         return joint_pos, joint_vel
@@ -159,14 +159,16 @@ def arm_spec(
     gain_scale: float = 1.0,
     keep_links: bool = False,
 ) -> Any:
-    """The arm with its servo, to be added to and compiled. Its actuators are in joint order.
+    """Describe the arm with its servo, for callers to extend and compile.
+
+    The actuators are in joint order.
 
     Args:
         robot: description file and servo.
-        arm: the same arm's limits and home.
-        timestep_s: of the physics.
+        arm: limits and home of the same arm.
+        timestep_s: time step of the physics, s.
         gain_scale: factor on kp; the damping ratio stays.
-        keep_links: leave links without a joint bodies of their own, so that one can be added.
+        keep_links: keep links without a joint as separate bodies, so that joints can be added.
 
     Returns:
         A `mujoco.MjSpec`.
@@ -203,7 +205,7 @@ def arm_spec(
 
 
 def _home_inertia(model: Any, arm: RobotModel) -> Array:
-    """Diagonal of the joint-space inertia at home, rotors included, kg·m², (J,)."""
+    """Compute the diagonal of the joint-space inertia at home with rotors, kg·m², shape (J,)."""
     data = mujoco.MjData(model)
     joints = [model.joint(name) for name in arm.joints]
     data.qpos[[joint.qposadr[0] for joint in joints]] = arm.home

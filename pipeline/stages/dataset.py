@@ -18,6 +18,7 @@ from pipeline.dataset.resample import label, resample
 from pipeline.dataset.split import SPLIT_NAMES, TRAIN, split_of
 from pipeline.dataset.store import create_array, create_group, dataset_stats
 from pipeline.errors import PipelineError
+from pipeline.kinematics import continue_paths
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel
@@ -79,12 +80,14 @@ def _rows(episodes: Iterable[Episode], robot: RobotModel, layout: Layout, params
     rules = params.dataset
     for episode in episodes:
         steps = resample(episode, rules.rate_hz, rules.hold_steps)
+        pose = robot.fk(steps.joint_pos)
+        pose[:, 3:] = continue_paths(pose[:, 3:], np.zeros(1, np.int64))
         states.append(
             layout.pack(
                 {
                     "joint_pos": steps.joint_pos,
                     "joint_vel": steps.joint_vel,
-                    "ee_pose": robot.ee_path(steps.joint_pos),
+                    "ee_pose": pose,
                     "object_pos": episode.object_pos,
                     "object_axis": episode.object_axis,
                 }

@@ -1,4 +1,4 @@
-"""A second arm, unlike the first: sliding and endless joints, a base off the world's origin."""
+"""A second arm with other properties: sliding and continuous joints, a base off the origin."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _joint(name: str, kind: str, parent: str, child: str, xyz: str, axis: str, r
 
 @pytest.fixture(scope="session")
 def crane_urdf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A carriage on a rail, an endless turntable on it, a boom that dips, a hand with a finger."""
+    """A cart on a rail, a continuous turntable on it, a boom that tilts, a hand with a finger."""
     parts = [
         '<robot name="crane"><mujoco><compiler fusestatic="false"/></mujoco><link name="world"/>',
         *(
@@ -68,7 +68,7 @@ def crane_urdf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def crane(params: Params, crane_urdf: Path) -> RobotParams:
-    """The crane's section `robot`; joints in another order than along the chain."""
+    """The section `robot` for the crane, with joints in another order than along the chain."""
     return params.override(
         "robot",
         urdf=crane_urdf,
@@ -84,5 +84,5 @@ def crane(params: Params, crane_urdf: Path) -> RobotParams:
 
 @pytest.fixture(scope="session")
 def arm(params: Params) -> RobotModel:
-    """The repository's arm."""
+    """The arm of the repository."""
     return RobotModel.from_params(params.robot)

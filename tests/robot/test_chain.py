@@ -1,4 +1,4 @@
-"""The chain as plain numbers says the same as the robot's model."""
+"""The kinematic chain agrees with the robot's model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.policy.forward_kinematics import ForwardKinematics
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
 
-# A sliding axis first, a tilted axis, an offset tip: nothing that the default arm has.
+# A sliding joint first, a tilted axis, an offset tip: the default arm has none of these.
 ODD_ARM = """<robot name="odd">
   <link name="base"/><link name="rail"/><link name="arm"/><link name="hand"/>
   <joint name="slide" type="prismatic"><parent link="base"/><child link="rail"/>
@@ -41,14 +41,14 @@ def _agree(robot: RobotModel, idle: list[bool]) -> None:
         assert np.abs(rotation[row].numpy() - tcp.rotation).max() < 1e-6
 
 
-def test_the_default_arm_s_last_joint_is_idle(params: Params) -> None:
+def test_the_last_joint_of_the_default_arm_is_idle(params: Params) -> None:
     _agree(RobotModel.from_params(params.robot), [False] * 5 + [True])
 
 
 def test_an_arm_with_a_sliding_and_a_continuous_joint(params: Params, tmp_path: Path) -> None:
     path = tmp_path / "odd.urdf"
     path.write_text(ODD_ARM)
-    # The state's order need not be the chain's.
+    # The joints of the state may be in another order than those of the chain.
     robot = params.override(
         "robot",
         urdf=path,
@@ -79,10 +79,6 @@ def test_numpy_kinematics_agree_with_pinocchio(kind: str, request: pytest.Fixtur
     fk = kinematics.ForwardKinematics(kinematic_chain(robot), robot.joints, robot.home)
     joint_pos = np.random.default_rng(0).uniform(*robot.planning_range(), (500, len(robot.joints)))
     found, expected = fk(joint_pos), robot.fk(joint_pos)
-    # A pose at the border of home's hemisphere may fall to either side.
+    # At the border of home's hemisphere rounding decides the sign.
     expected[:, 3:] *= np.sign(np.sum(found[:, 3:] * expected[:, 3:], axis=1))[:, None]
     assert np.abs(found - expected).max() < 1e-12
-    path = np.linspace(*robot.planning_range(), 300)
-    poses = fk(path)
-    poses[:, 3:] = kinematics.continue_paths(poses[:, 3:], np.zeros(1, np.int64))
-    assert np.abs(poses - robot.ee_path(path)).max() < 1e-12

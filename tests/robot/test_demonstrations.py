@@ -18,7 +18,7 @@ def tries(params: Params) -> list[Try]:
         return next(shards)
 
 
-def test_a_shard_s_tries_succeed_or_say_why(tries: list[Try]) -> None:
+def test_each_try_of_a_shard_has_a_demonstration_or_a_reason(tries: list[Try]) -> None:
     assert len(tries) == SHARD_TRIES
     assert all((one.demonstration is None) == (one.reason is not None) for one in tries)
     assert sum(one.demonstration is not None for one in tries) > SHARD_TRIES / 2

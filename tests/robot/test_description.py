@@ -1,9 +1,10 @@
-"""Meshes are found where people keep them, by pinocchio and MuJoCo alike."""
+"""Meshes are found in the usual places, by pinocchio as well as by MuJoCo."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
+from xml.etree.ElementTree import canonicalize
 
 import mujoco
 import pinocchio as pin
@@ -52,7 +53,7 @@ def write_urdf(path: Path, mesh: str) -> Path:
         ("package://installed/link.stl", "ros/share/installed/link.stl"),
     ],
 )
-def test_a_mesh_is_found_by_both(
+def test_pinocchio_and_mujoco_find_the_mesh(
     mesh: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"/nowhere:{tmp_path / 'ros'}")
@@ -65,7 +66,7 @@ def test_a_mesh_is_found_by_both(
     assert "package://nowhere/link.dae" in text, "a picture's mesh may be missing"
 
 
-def test_a_mesh_that_is_nowhere_is_named_with_where_it_was_sought(
+def test_the_error_names_a_missing_mesh_and_where_it_was_searched(
     params: Params, tmp_path: Path
 ) -> None:
     urdf = write_urdf(tmp_path / "arm.urdf", "package://my_arm/link.stl")
@@ -74,11 +75,18 @@ def test_a_mesh_that_is_nowhere_is_named_with_where_it_was_sought(
         CollisionChecker(robot, params.task)
 
 
-def test_a_description_without_meshes_is_read_as_it_is(params: Params) -> None:
-    assert urdf_text(params.robot.urdf) == params.robot.urdf.read_text()
+def test_a_mesh_whose_name_is_escaped_in_xml_is_found(tmp_path: Path) -> None:
+    write_mesh(tmp_path / "meshes/link & pen.stl")
+    urdf = write_urdf(tmp_path / "arm.urdf", "meshes/link &amp; pen.stl")
+    assert mujoco.MjSpec.from_string(urdf_text(urdf)).compile().nmesh == 1
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_description_without_meshes_keeps_its_content(params: Params) -> None:
+    read = urdf_text(params.robot.urdf)
+    assert canonicalize(read) == canonicalize(params.robot.urdf.read_text())
+
+
+def test_a_file_that_is_not_xml_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "arm.urdf").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ModelError, match="not readable as URDF"):
+    with pytest.raises(ModelError, match="not readable as URDF: not well-formed XML"):
         load_urdf(tmp_path / "arm.urdf")

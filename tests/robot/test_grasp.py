@@ -1,4 +1,4 @@
-"""Grasps with contacts: what is held is lifted, what is missed is not."""
+"""Grasps with contacts: a pen between the fingers is lifted, a pen beside them is not."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def simulator(params: Params) -> GraspSimulator:
 
 @pytest.fixture(scope="module")
 def grasps(params: Params) -> tuple[Array, Array, Array]:
-    """Where the expert ends, and the pens it went for."""
+    """Last poses of the expert's plans, with the centres and axes of the pens."""
     planner = Planner(params.robot, params.task, params.collect)
     rng = np.random.default_rng(11)
     found = []
@@ -36,7 +36,7 @@ def grasps(params: Params) -> tuple[Array, Array, Array]:
 
 
 def _beside(arm: RobotModel, grasps: tuple[Array, Array, Array], axis: int, by_m: float) -> Array:
-    """The pens, moved along an axis of the gripper."""
+    """Centres of the pens, moved along an axis of the gripper."""
     return grasps[1] + by_m * np.stack([arm.tcp(q).rotation[:, axis] for q in grasps[0]])
 
 
@@ -65,7 +65,7 @@ def test_a_gripper_five_millimetres_off_still_lifts(
     assert simulator.lift(grasps[0], off, grasps[2]).lifted.all()
 
 
-def test_a_pen_too_heavy_for_the_friction_stays_below(
+def test_a_pen_too_heavy_for_the_friction_is_not_lifted(
     params: Params, grasps: tuple[Array, Array, Array]
 ) -> None:
     # Two fingers of 20 N and friction 0.3 carry 12 N: 0.5 kg is lifted, 2 kg is not.
@@ -104,7 +104,7 @@ def test_an_arm_at_its_full_reach_cannot_lift(
 def test_an_obstacle_above_stops_the_lift(
     params: Params, arm: RobotModel, grasps: tuple[Array, Array, Array]
 ) -> None:
-    """A lid just above the arm's highest link: what the planner sees as a box, this arm meets."""
+    """The lid is just above the arm's highest link."""
     joint_pos, position, axis = (array[:1] for array in grasps)
     points = arm.link_positions(joint_pos[0])
     wrist = points[-3]
@@ -118,7 +118,7 @@ def test_an_obstacle_above_stops_the_lift(
 
 
 def test_a_base_off_the_world_s_origin_changes_nothing(params: Params, crane: RobotParams) -> None:
-    """The crane's base lies half a metre up: its pen and table must be up there with it."""
+    """The crane's base is half a metre above the origin, so its pen and table must be too."""
     gripper = {**params.robot.gripper.model_dump(), "fingers": ("finger",), "closing": ((1, 0, 0),)}
     robot = crane.model_copy(update={"gripper": type(params.robot.gripper)(**gripper)})
     task = params.override("task", table_height_m=-0.2).task
@@ -127,13 +127,15 @@ def test_a_base_off_the_world_s_origin_changes_nothing(params: Params, crane: Ro
     lifts = GraspSimulator(robot, task, params.evaluate).lift(
         arm.home[None], tcp[None] + [0.0, 0.3, 0.0], np.array([[0.0, 0.0, 1.0]])
     )
-    # Nothing holds that pen: it falls onto the table, standing or lying.
+    # This pen is out of the gripper: it falls onto the table, upright or flat.
     fall = tcp[2] - task.table_height_m
     assert lifts.reachable[0]
     assert -fall - 0.01 < lifts.risen_m[0] < -fall + task.object_length_m
 
 
-def test_what_does_not_fit_is_named(params: Params, grasps: tuple[Array, Array, Array]) -> None:
+def test_errors_name_a_wrong_gripper_or_shape(
+    params: Params, grasps: tuple[Array, Array, Array]
+) -> None:
     none = {**params.robot.gripper.model_dump(), "fingers": (), "closing": ()}
     with pytest.raises(SimulationError, match="fingers is empty"):
         GraspSimulator(params.override("robot", gripper=none).robot, params.task, params.evaluate)

@@ -23,7 +23,7 @@ def _miss(model: RobotModel, q: Array, position: Array, direction: Array) -> tup
     return float(np.linalg.norm(pose.translation - position)), float(np.linalg.norm(cross))
 
 
-def test_solutions_meet_the_goal_within_limits(arm: RobotModel) -> None:
+def test_solutions_reach_the_goal_within_the_limits(arm: RobotModel) -> None:
     rng = np.random.default_rng(0)
     ik = InverseKinematics(arm, 8)
     solved = 0
@@ -48,7 +48,7 @@ def test_a_joint_that_moves_nothing_stays_where_it_was(arm: RobotModel) -> None:
     assert solution[5] == pytest.approx(0.7, abs=1e-9)
 
 
-def test_nearest_is_a_function_of_the_goal_that_hardly_jumps(arm: RobotModel) -> None:
+def test_nearest_depends_only_on_the_goal_and_changes_smoothly(arm: RobotModel) -> None:
     rng = np.random.default_rng(1)
     one, other = InverseKinematics(arm, 8), InverseKinematics(arm, 8)
     for _ in range(20):
@@ -75,12 +75,12 @@ def test_nearest_takes_another_branch_where_the_first_collides(arm: RobotModel) 
     assert failure is None
     assert second is not None
     assert max(_miss(arm, second, CAP, DOWN)) < 1e-5
-    # The free yaw of another branch slides home as well.
+    # The free yaw of another branch moves towards home as well.
     assert np.linalg.norm(second - arm.home) > np.linalg.norm(first - arm.home)
     assert second[5] == pytest.approx(arm.home[5], abs=1e-6)
 
 
-def test_random_leaves_branch_and_yaw_to_chance(arm: RobotModel) -> None:
+def test_random_varies_branch_and_yaw(arm: RobotModel) -> None:
     ik, rng = InverseKinematics(arm, 8), np.random.default_rng(2)
     aslant = np.array([0.0, 0.4, -1.0]) / np.hypot(0.4, 1.0)
     solutions = [ik.random(CAP, aslant, _free, rng)[0] for _ in range(20)]
@@ -91,7 +91,7 @@ def test_random_leaves_branch_and_yaw_to_chance(arm: RobotModel) -> None:
 
 
 @pytest.mark.parametrize("kind", ["nearest", "random"])
-def test_failures_say_why(arm: RobotModel, kind: str) -> None:
+def test_failures_give_their_reason(arm: RobotModel, kind: str) -> None:
     ik, rng = InverseKinematics(arm, 8), np.random.default_rng(0)
 
     def solve(position: Array, free: bool) -> tuple[Array | None, str | None]:
@@ -103,7 +103,7 @@ def test_failures_say_why(arm: RobotModel, kind: str) -> None:
     assert solve(CAP, False) == (None, "goal in collision")
 
 
-def test_opposite_axes_are_no_dead_end(arm: RobotModel) -> None:
+def test_opposite_axes_are_solved_or_rejected(arm: RobotModel) -> None:
     goal = arm.tcp(arm.home)
     up = -goal.rotation[:, 2].copy()
     found = InverseKinematics(arm, 8).nearest(np.array([0.3, 0.0, 0.6]), up, _free)
@@ -122,7 +122,7 @@ def test_another_arm_is_solved_too(crane: RobotParams) -> None:
     assert max(_miss(model, solution, position, direction)) < 1e-5
 
 
-def test_a_lean_keeps_the_position_and_the_direction_where_it_can(arm: RobotModel) -> None:
+def test_lean_keeps_position_and_direction_within_reach(arm: RobotModel) -> None:
     solver = InverseKinematics(arm, 1)
     start = np.array([0.2, 0.3, 1.0, 0.1, 1.8, 0.0])
     tcp = arm.tcp(start)
@@ -135,7 +135,7 @@ def test_a_lean_keeps_the_position_and_the_direction_where_it_can(arm: RobotMode
         assert found.rotation[:, 2] == pytest.approx(tcp.rotation[:, 2], abs=1e-3)
 
 
-def test_a_lean_tilts_at_the_edge_of_the_reach_and_gives_up_beyond(arm: RobotModel) -> None:
+def test_lean_tilts_at_the_edge_of_the_reach_and_fails_beyond(arm: RobotModel) -> None:
     solver = InverseKinematics(arm, 1)
     down = np.array([0.0, 0.0, -1.0])
     # Pointing down, the wrist would have to be further away than both arm links are long.

@@ -10,6 +10,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from pipeline.kinematics import continue_paths
 from pipeline.params import Params, RobotParams
 from pipeline.robot.model import ModelError, RobotModel, axis_quaternion, continue_quaternions
 
@@ -19,7 +20,7 @@ quaternions = arrays(np.float64, (5, 4), elements=st.floats(-1, 1))
 
 
 def _published_fk(q: Array) -> tuple[Array, Rotation]:
-    """The E0509 in closed form (spherical wrist), written down apart from the URDF."""
+    """Forward kinematics of the E0509 in closed form (spherical wrist), without the URDF."""
     base, upper = Rotation.from_euler("z", q[0]), Rotation.from_euler("y", q[1])
     fore = base * Rotation.from_euler("y", q[1] + q[2])
     wrist = fore * Rotation.from_euler("ZYZ", q[3:])
@@ -52,18 +53,15 @@ def test_fk_keeps_leading_axes_and_home_s_hemisphere(arm: RobotModel) -> None:
     assert (poses[..., 3:] @ arm.fk(arm.home)[3:] >= 0).all()
 
 
-def test_ee_path_has_no_jump_where_the_hemisphere_ends(arm: RobotModel) -> None:
-    path = np.linspace(arm.lower, arm.upper, 400)
-    poses = arm.ee_path(path)
-    assert (np.sum(poses[1:, 3:] * poses[:-1, 3:], axis=1) > 0.99).all()
-    single = arm.fk(path)
-    assert poses[0] == pytest.approx(single[0])
-    assert (poses[:, 3:] @ arm.fk(arm.home)[3:]).min() < 0, "the motion does leave the hemisphere"
-    assert np.abs(poses[:, 3:]) == pytest.approx(np.abs(single[:, 3:]))
+def test_a_continued_path_has_no_jump_where_the_hemisphere_ends(arm: RobotModel) -> None:
+    single = arm.fk(np.linspace(arm.lower, arm.upper, 400))
+    quaternions = continue_paths(single[:, 3:], np.zeros(1, np.int64))
+    assert (np.sum(quaternions[1:] * quaternions[:-1], axis=1) > 0.99).all()
+    assert (quaternions @ arm.fk(arm.home)[3:]).min() < 0, "the motion does leave the hemisphere"
 
 
 @given(quaternions, quaternions)
-def test_continued_quaternions_turn_the_same_and_point_alike(before: Array, now: Array) -> None:
+def test_continued_quaternions_differ_only_in_sign(before: Array, now: Array) -> None:
     continued = continue_quaternions(before, now)
     assert (np.sum(before * continued, axis=-1) >= 0).all()
     assert np.array_equal(np.abs(continued), np.abs(now))
@@ -86,7 +84,7 @@ def test_link_positions_run_from_base_to_tcp(arm: RobotModel) -> None:
     assert np.linalg.norm(points[-1] - points[-2]) == pytest.approx(0.12)
 
 
-def test_another_arm_needs_no_other_code(crane: RobotParams) -> None:
+def test_another_arm_works_with_the_same_code(crane: RobotParams) -> None:
     model = RobotModel.from_params(crane)
     assert model.continuous.tolist() == [False, True, False]
     assert model.upper.tolist() == [1.2, np.inf, 1.0]
@@ -110,18 +108,20 @@ def test_another_arm_needs_no_other_code(crane: RobotParams) -> None:
         ("home_rad", (0.0, 1.7, 0.8, 0.0, 1.57, 0.0), "joint_2"),
     ],
 )
-def test_what_does_not_fit_is_named(params: Params, key: str, value: object, message: str) -> None:
+def test_the_error_names_a_wrong_parameter(
+    params: Params, key: str, value: object, message: str
+) -> None:
     with pytest.raises(ModelError, match=message):
         RobotModel.from_params(params.override("robot", **{key: value}).robot)
 
 
-def test_a_file_that_is_no_urdf_is_named(params: Params, tmp_path: Path) -> None:
+def test_the_error_names_a_file_that_is_not_a_urdf(params: Params, tmp_path: Path) -> None:
     path = tmp_path / "arm.urdf"
     path.write_text("<robot name='x'>")
     with pytest.raises(ModelError, match=r"arm\.urdf: not readable"):
         RobotModel.from_params(params.override("robot", urdf=path).robot)
 
 
-def test_wrong_number_of_joints_is_refused(arm: RobotModel) -> None:
+def test_a_wrong_number_of_joints_is_rejected(arm: RobotModel) -> None:
     with pytest.raises(ModelError, match=r"\(3, 5\)"):
         arm.fk(np.zeros((3, 5)))

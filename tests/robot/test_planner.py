@@ -62,14 +62,14 @@ def test_plans_lead_from_home_to_the_grasp(params: Params, ik: str) -> None:
 
 
 def _pen_in_the_way(planner: Planner) -> tuple[Array, Array]:
-    """Low and leaning towards the arm: the straight joint line to it runs through it."""
+    """A low pen that leans towards the arm: the straight line in joint space passes through it."""
     axis = np.array([-0.19, -0.55, 0.82])
     axis /= np.linalg.norm(axis)
     cap = planner.model.tcp(planner.model.home).translation + np.array([-0.1, 0.01, -0.22])
     return cap - axis * 0.1207 / 2, axis
 
 
-def test_a_pen_in_the_way_is_passed_by(planner: Planner) -> None:
+def test_the_plan_avoids_a_pen_in_the_way(planner: Planner) -> None:
     rng = np.random.default_rng(0)
     position, axis = _pen_in_the_way(planner)
     plan = planner.plan(position, axis, rng)
@@ -81,7 +81,7 @@ def test_a_pen_in_the_way_is_passed_by(planner: Planner) -> None:
     assert planner.checker.any_collision(motion, position, axis) == 0
 
 
-def test_failures_say_why(planner: Planner) -> None:
+def test_failures_give_their_reason(planner: Planner) -> None:
     rng = np.random.default_rng(0)
     assert planner.plan(np.array([2.0, 0.0, 0.3]), UP, rng) is None
     assert planner.reason == "unreachable"
@@ -114,7 +114,7 @@ def test_effort_is_bounded_by_checks(params: Params, monkeypatch: pytest.MonkeyP
 def test_a_joint_that_turns_without_end_is_planned_for(
     params: Params, ik: str, tmp_path: Path
 ) -> None:
-    """Goals are equivalent angles within half a turn of home, which the planner's bounds hold."""
+    """Goals are equivalent angles within half a turn of home, inside the planner's bounds."""
     urdf = tmp_path / "endless.urdf"
     text = params.robot.urdf.read_text()
     endless = re.sub(
@@ -158,11 +158,11 @@ def test_a_seed_gives_the_same_plan_in_every_process(monkeypatch: pytest.MonkeyP
     assert not np.array_equal(zero, one)
 
 
-def test_plans_go_round_the_bar_of_the_obstacle_scene(params: Params) -> None:
-    """Most pens stay within reach there, and hardly any straight joint line is free."""
+def test_plans_avoid_the_bar_of_the_obstacle_scene(params: Params) -> None:
+    """Most pens are within reach there, but few straight lines in joint space are free."""
     task = params.override("task", scene="bar").task
     planner = Planner(params.robot, task, params.collect)
-    # The boxes as they are: between two of the planner's checks a plan may graze its padding.
+    # Boxes without clearance: between two checks a plan may enter the clearance.
     boxes = CollisionChecker(params.robot, task)
     rng, model = np.random.default_rng(2), planner.model
     reachable = planned = bent = 0
@@ -181,7 +181,7 @@ def test_plans_go_round_the_bar_of_the_obstacle_scene(params: Params) -> None:
     assert bent >= 0.8 * planned
 
 
-def test_more_attempts_give_shorter_ways_round(params: Params) -> None:
+def test_more_attempts_give_shorter_paths(params: Params) -> None:
     task = params.override("task", scene="bar").task
     lengths: dict[int, list[float]] = {}
     for attempts in (1, 4):

@@ -1,4 +1,4 @@
-"""Pictures where graphics work, a reason where they don't, and never a crash."""
+"""Rendering gives frames where graphics work, otherwise a reason, and never crashes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _render(params: Params, joint_pos: np.ndarray, platforms: tuple[str, ...]) -
     return render(params.robot, params.task, joint_pos, position, axis, SIZE, platforms)
 
 
-def test_a_platform_that_is_not_there_gives_its_reason(params: Params) -> None:
+def test_a_missing_platform_gives_a_reason(params: Params) -> None:
     pictures = _render(params, np.array([params.robot.home_rad]), ("nonsense",))
     assert pictures.frames is None
     assert pictures.how.startswith("nonsense: ")

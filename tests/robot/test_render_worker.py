@@ -1,4 +1,4 @@
-"""The scene that is drawn: the arm, a floor, and the object where it should be."""
+"""The rendered scene holds the arm, a floor, the obstacles and the object."""
 
 from __future__ import annotations
 

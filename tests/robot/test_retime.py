@@ -16,7 +16,7 @@ ACCELERATION = np.array([2.0, 3.0, 4.0])
 
 @st.composite
 def waypoints(draw: st.DrawFn) -> Array:
-    """Two to five way-points of three joints, neighbours apart."""
+    """Two to five waypoints of three joints; neighbours are distinct."""
     number = draw(st.integers(1, 4))
     elements = st.floats(-1.5, 1.5).filter(lambda x: abs(x) > 0.01)
     steps = draw(arrays(np.float64, (number, 3), elements=elements))
@@ -56,13 +56,13 @@ def test_a_straight_motion_is_as_fast_as_a_trapezoid() -> None:
     goal = np.array([3.0, 0.2, -0.4])
     plan = parameterise(np.stack([np.zeros(3), goal]), VELOCITY, ACCELERATION, 0.1, 0.1)
     assert plan is not None
-    # Joint 1 rules: it reaches 2 rad/s after 1 s and covers 3 rad in 2.5 s.
+    # Joint 1 is the slowest: it reaches 2 rad/s after 1 s and covers 3 rad in 2.5 s.
     assert plan.duration_s == pytest.approx(3.0 / 2.0 + 2.0 / 2.0, rel=1e-3)
     motion = plan.sample(np.linspace(0, plan.duration_s, 300))
     assert motion == pytest.approx(motion[:, :1] / 3.0 * goal, abs=1e-9)
 
 
-def test_samples_pass_through_the_points_and_hold_the_last() -> None:
+def test_samples_pass_through_the_points_and_stay_at_the_last() -> None:
     points = np.array([[0.0, 0.0, 0.0], [0.5, 1.0, -1.0], [1.0, 0.0, 0.3]])
     plan = parameterise(points, VELOCITY, ACCELERATION, 0.1, 0.1)
     assert plan is not None

@@ -24,7 +24,7 @@ def test_an_arm_at_rest_stays(params: Params, arm: RobotModel) -> None:
     positions, velocities = simulator.run(
         np.tile(np.stack([arm.home, arm.home + 0.3])[:, None], (1, 30, 1))
     )
-    # Gravity is compensated: no servo error holds the arm up.
+    # Gravity is compensated, so no servo error is needed to hold the arm.
     assert positions[0] == pytest.approx(np.tile(arm.home, (30, 1)), abs=1e-6)
     assert positions[1] == pytest.approx(np.tile(arm.home + 0.3, (30, 1)), abs=1e-6)
     assert np.abs(velocities).max() < 1e-5
@@ -44,7 +44,7 @@ def test_weaker_gains_lag_more(params: Params, arm: RobotModel) -> None:
     assert (weak[-1] < strong[-1]).all()
 
 
-def test_calls_in_a_row_are_one_motion(params: Params, arm: RobotModel) -> None:
+def test_successive_calls_continue_the_motion(params: Params, arm: RobotModel) -> None:
     commands = arm.home + np.cumsum(
         np.random.default_rng(0).uniform(-0.03, 0.03, (3, 16, 6)), axis=1
     )
@@ -92,7 +92,7 @@ def test_torque_is_limited(params: Params, arm: RobotModel, tmp_path: Path) -> N
     assert moved < 0.5 * _step(Simulator(params.robot, 30.0, 16), arm.home, goal, 10)[-1, 0]
 
 
-def test_sliding_and_endless_joints_are_driven_too(crane: RobotParams) -> None:
+def test_sliding_and_continuous_joints_are_driven_too(crane: RobotParams) -> None:
     home = RobotModel.from_params(crane).home
     simulator = Simulator(crane, 30.0, 16)
     goal = home + np.array([0.2, 0.5, 0.2])
@@ -100,19 +100,21 @@ def test_sliding_and_endless_joints_are_driven_too(crane: RobotParams) -> None:
     assert path[-1] == pytest.approx(goal, abs=1e-3)
 
 
-def test_no_periods_and_no_arms_are_no_error(params: Params) -> None:
+def test_zero_arms_are_accepted(params: Params) -> None:
     simulator = Simulator(params.robot, 30.0, 4)
     simulator.reset(np.zeros((0, 6)))
     assert simulator.run(np.zeros((0, 5, 6)))[0].shape == (0, 5, 6)
 
 
 @pytest.mark.parametrize("shape", [(6,), (2, 5)])
-def test_start_poses_of_another_shape_are_refused(params: Params, shape: tuple[int, ...]) -> None:
+def test_start_poses_of_another_shape_are_rejected(params: Params, shape: tuple[int, ...]) -> None:
     with pytest.raises(SimulationError, match=r"expected \(N, 6\)"):
         Simulator(params.robot, 30.0, 4).reset(np.zeros(shape))
 
 
-def test_commands_that_do_not_fit_are_refused(params: Params, arm: RobotModel) -> None:
+def test_commands_of_another_shape_or_not_finite_are_rejected(
+    params: Params, arm: RobotModel
+) -> None:
     simulator = Simulator(params.robot, 30.0, 4)
     simulator.reset(arm.home[None])
     with pytest.raises(SimulationError, match=r"expected \(1, K, 6\)"):

@@ -9,6 +9,7 @@ import zarr
 from pipeline.dataset.episode import Episode, Provenance
 from pipeline.dataset.episode_store import EpisodeWriter
 from pipeline.dataset.store import StoreError, load_dataset
+from pipeline.kinematics import continue_paths
 from pipeline.layout import Layout
 from pipeline.robot.model import RobotModel
 from pipeline.stages import dataset
@@ -32,7 +33,7 @@ def make(params, robot):
         position = np.array(params.robot.home_rad) + reach * (3 * s**2 - 2 * s**3)[:, None]
         velocity = reach * (6 * s - 6 * s**2)[:, None] / t[-1]
         return Episode(
-            t, position, velocity, position, robot.ee_path(position),
+            t, position, velocity, position, robot.fk(position),
             np.array([0.4, 0.001 * index, 0.2]), np.array([0.0, 0.6, 0.8]), PROVENANCE,
         )  # fmt: skip
 
@@ -88,7 +89,9 @@ def test_states_say_what_the_layout_says(tmp_path, params, write, make, robot):
             position[-21:], np.tile(episode.joint_pos[-1], (21, 1)), atol=1e-6
         )
         ee_pose = read.layout.unpack(state, "ee_pose")
-        np.testing.assert_allclose(ee_pose, robot.ee_path(position), atol=1e-5)
+        expected = robot.fk(position)
+        expected[:, 3:] = continue_paths(expected[:, 3:], np.zeros(1, np.int64))
+        np.testing.assert_allclose(ee_pose, expected, atol=1e-5)
         velocity = read.layout.unpack(state, "joint_vel")
         np.testing.assert_array_equal(velocity[-20:], 0.0)
         slope = np.gradient(position[:25], 1 / 30, axis=0)
