@@ -140,7 +140,7 @@ class Simulator:
         return self._unpack(states[:, self._physics_steps - 1 :: self._physics_steps])
 
     def _unpack(self, states: Array) -> tuple[Array, Array]:
-        """Take joint positions and velocities from full states (…, S), which start with the time."""
+        """Take joint positions and velocities from full states (…, S); the time comes first."""
         joint_pos = states[..., 1 + self._positions]
         joint_vel = states[..., 1 + self._model.nq + self._velocities]
         return joint_pos, joint_vel
