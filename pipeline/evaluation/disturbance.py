@@ -43,21 +43,17 @@ CALM = Disturbance()
 class Sensor:
     """Where the objects seem to be, to a policy."""
 
-    def __init__(self, disturbance: Disturbance, number: int, rng: np.random.Generator) -> None:
+    def __init__(self, disturbance: Disturbance, rngs: list[np.random.Generator]) -> None:
         """Draw what is constant.
 
         Args:
             disturbance: how the sensor errs.
-            number: N.
-            rng: of the errors.
+            rngs: N generators, one for each rollout, so that none affects another.
         """
         self._noise_m, self._noise_deg = disturbance.noise_m, disturbance.noise_deg
-        self._rng = rng
-        direction = _directions(rng.standard_normal((number, 3)))
-        self._offset = disturbance.bias_m * direction
-        self._turn = np.radians(disturbance.bias_deg) * _directions(
-            rng.standard_normal((number, 2))
-        )
+        self._rngs = rngs
+        self._offset = disturbance.bias_m * _directions(self._normal(3))
+        self._turn = np.radians(disturbance.bias_deg) * _directions(self._normal(2))
 
     def observe(self, position: Array, axis: Array) -> tuple[Array, Array]:
         """One observation.
@@ -71,10 +67,14 @@ class Sensor:
         """
         turn, offset = self._turn, self._offset
         if self._noise_m > 0:
-            offset = offset + self._noise_m * self._rng.standard_normal(position.shape)
+            offset = offset + self._noise_m * self._normal(3)
         if self._noise_deg > 0:
-            turn = turn + np.radians(self._noise_deg) * self._rng.standard_normal(turn.shape)
+            turn = turn + np.radians(self._noise_deg) * self._normal(2)
         return position + offset, tilt(axis, turn)
+
+    def _normal(self, size: int) -> Array:
+        """Standard normal numbers, each rollout's from its own generator. Shape (N, size)."""
+        return np.stack([rng.standard_normal(size) for rng in self._rngs])
 
 
 def tilt(axis: Array, turn: Array) -> Array:

@@ -24,6 +24,8 @@ from pipeline.runtime.session import NOISE
 
 Array = NDArray[np.float64]
 Observations = NDArray[np.float32]
+SENSOR = 0x5E450
+"""Sets the seed of the sensor's errors apart from that of the policy's noise."""
 Predict = Callable[[Observations, NDArray[np.float32]], Array]
 """Observations (N, O, S) and noise (N, H, J) to joint positions (N, H, J), rad."""
 
@@ -38,6 +40,9 @@ class Rollouts:
     """Sent to the servo, rad. Shape (N, T, J)."""
     ee_pose: Array
     """TCP, m and quaternion xyzw. Shape (N, T, 7)."""
+    motion: Array
+    """Measured at the start and at each of the P physics steps of a control step, rad. Contacts are
+    judged on it. Shape (N, T · P + 1, J)."""
     execution: ExecutionReport | None = None
     """What became of the policy's chunks; None for commands that were fixed beforehand."""
 
@@ -72,7 +77,8 @@ class Loop:
             predict: the policy.
             trials: N objects.
             steps: control steps, T.
-            seed: of the policy's noise and of the disturbance.
+            seed: of the policy's noise and of the disturbance: robot k draws what it would draw
+                alone with the seed `seed + k`, so that a rollout does not depend on the others.
             disturbance: what the sensors and the clock do to the policy.
             start: where the arms start, rad, shape (N, J); None for home.
             moved: where the objects lie from `disturbance.moves_at_s` on.
@@ -80,15 +86,15 @@ class Loop:
         Returns:
             The rollouts.
         """
-        rng = np.random.default_rng(np.random.SeedSequence([seed, NOISE]))
-        sensor_rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5E450]))
+        number = len(trials)
+        noise_rngs = _generators(seed, NOISE, number)
         rate = self.simulator.rate_hz
         executor = ChunkExecutor(
             self.execution, self.model.limits, self.horizon, self.policy_hz, rate
         )
         if start is None:
-            start = np.tile(self.model.home, (len(trials), 1))
-        sensor = Sensor(disturbance, len(trials), sensor_rng)
+            start = np.tile(self.model.home, (number, 1))
+        sensor = Sensor(disturbance, _generators(seed, SENSOR, number))
         object_filter = ObjectFilter(self.execution)
         recorder = _Recorder(self.model, self.layout, start, sensor, object_filter, trials)
         self.simulator.reset(start)
@@ -97,18 +103,22 @@ class Loop:
         ages = np.asarray(disturbance.latency_steps + history, dtype=np.float64)
         moves_at = disturbance.moves_at_s * rate
         scale = np.float32(self.execution.noise_scale)
+        shape = (self.horizon, len(self.layout.joints))
         for step in range(steps):
             if moved is not None and step >= moves_at:
                 recorder.objects = moved
-            if executor.steps_left == 0:
-                # A fixed number of draws each time: neither `steps` nor the mode shifts them.
-                shape = (len(trials), self.horizon, len(self.layout.joints))
-                noise = scale * rng.standard_normal(shape, dtype=np.float32)
-                executor.add(predict(recorder.observation(ages), noise))
+            wanted = executor.steps_left == 0
+            if wanted.any():
+                # As many draws for each chunk: neither `steps` nor the mode shifts them.
+                drawn = [
+                    noise_rngs[robot].standard_normal(shape, dtype=np.float32)
+                    for robot in np.flatnonzero(wanted)
+                ]
+                chunks = predict(recorder.observation(ages)[wanted], scale * np.stack(drawn))
+                executor.add(chunks, robots=wanted)
             command = executor.commands(1)
-            recorder.add(command, *self.simulator.run(command))
-            if recorder.object_jumped:
-                executor.interrupt()
+            recorder.add(command, *self.simulator.run(command), self.simulator.motion)
+            executor.interrupt(recorder.object_jumped)
         return recorder.rollouts(executor.report())
 
     def replay(self, commands: Array, trials: Trials) -> Rollouts:
@@ -119,13 +129,20 @@ class Loop:
             trials: N objects.
         """
         start = np.tile(self.model.home, (len(trials), 1))
-        sensor = Sensor(CALM, len(trials), np.random.default_rng(0))
+        sensor = Sensor(CALM, _generators(0, SENSOR, len(trials)))
         recorder = _Recorder(
             self.model, self.layout, start, sensor, ObjectFilter(self.execution), trials
         )
         self.simulator.reset(start)
-        recorder.add(commands, *self.simulator.run(commands))
+        recorder.add(commands, *self.simulator.run(commands), self.simulator.motion)
         return recorder.rollouts(None)
+
+
+def _generators(seed: int, purpose: int, number: int) -> list[np.random.Generator]:
+    return [
+        np.random.default_rng(np.random.SeedSequence([seed + robot, purpose]))
+        for robot in range(number)
+    ]
 
 
 class _Recorder:
@@ -151,11 +168,12 @@ class _Recorder:
         self._joint_pos: list[Array] = []
         self._command: list[Array] = []
         self._ee_pose: list[Array] = []
+        self._motion = [start[:, None]]
 
     @property
-    def object_jumped(self) -> bool:
-        """Whether the last observation shows an object in another place."""
-        return bool(self._filter.jumped.any())
+    def object_jumped(self) -> NDArray[np.bool_]:
+        """Which robots' last observation shows the object in another place. Shape (N,)."""
+        return self._filter.jumped
 
     def observation(self, ages: Array) -> Observations:
         """Observations of the past; before the first one the arm stood there as long as one likes.
@@ -184,8 +202,8 @@ class _Recorder:
         pose[:, 3:] = continue_quaternions(first["ee_pose"][:, 3:], pose[:, 3:])
         return self._pack({**first, **mixed, "ee_pose": pose})
 
-    def add(self, command: Array, joint_pos: Array, joint_vel: Array) -> None:
-        """Append executed control steps, each of shape (N, K, J)."""
+    def add(self, command: Array, joint_pos: Array, joint_vel: Array, motion: Array) -> None:
+        """Append executed control steps, each of shape (N, K, J), and their (N, K · P, J) motion."""
         pose = self._model.fk(joint_pos)
         for step in range(pose.shape[1]):
             pose[:, step, 3:] = continue_quaternions(self._quaternion, pose[:, step, 3:])
@@ -196,12 +214,13 @@ class _Recorder:
         self._joint_pos.append(joint_pos)
         self._command.append(command)
         self._ee_pose.append(pose)
+        self._motion.append(motion)
 
     def rollouts(self, execution: ExecutionReport | None) -> Rollouts:
         """What was recorded so far."""
-        parts = (self._joint_pos, self._command, self._ee_pose)
-        joint_pos, command, ee_pose = (np.concatenate(part, axis=1) for part in parts)
-        return Rollouts(joint_pos, command, ee_pose, execution)
+        parts = (self._joint_pos, self._command, self._ee_pose, self._motion)
+        joint_pos, command, ee_pose, motion = (np.concatenate(part, axis=1) for part in parts)
+        return Rollouts(joint_pos, command, ee_pose, motion, execution)
 
     def _observe(self, joint_pos: Array, joint_vel: Array, ee_pose: Array) -> dict[str, Array]:
         seen = self._sensor.observe(self.objects.object_pos, self.objects.object_axis)

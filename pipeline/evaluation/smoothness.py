@@ -45,8 +45,8 @@ def execution_summary(rollouts: Rollouts, rate_hz: float) -> dict[str, Any]:
     if report is None:
         return {}
     jumps = velocity_jumps(rollouts.command, rate_hz)
-    border = report.border[2:]
-    at_border, inside = _root_mean_square(jumps[:, border]), _root_mean_square(jumps[:, ~border])
+    border = report.border[:, 2:]
+    at_border, inside = _root_mean_square(jumps[border]), _root_mean_square(jumps[~border])
     return {
         "commands": report.commands,
         "clipped": report.clipped,

@@ -14,6 +14,8 @@ from pipeline.evaluation.rollout import Array, Loop, Observations
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.planner import sample_object
+from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
 
 STEPS = 70
@@ -154,3 +156,29 @@ def test_noise_is_scaled_and_0_makes_the_policy_repeat_itself(loop: Loop, trials
     assert noises(1.0).std() == pytest.approx(1.0, abs=0.1)
     assert noises(0.25) == pytest.approx(noises(1.0) / 4)
     assert not noises(0.0).any()
+
+
+def test_sixty_robots_together_do_what_each_does_alone(loop: Loop, params: Params) -> None:
+    rng = np.random.default_rng(0)
+    objects = [sample_object(params.task, rng) for _ in range(60)]
+    position, axis = (np.stack(values) for values in zip(*objects, strict=True))
+    plan = Plan(np.zeros(1), loop.model.home[None], np.zeros((1, 6)), np.zeros((1, 6)))
+    noisy, mixing = Disturbance(noise_m=0.010, noise_deg=4.0), 0.1 * rng.standard_normal((25, 96))
+
+    def react(obs: Observations, noise: Observations) -> Array:
+        """Depends smoothly on everything that a policy sees."""
+        step = np.tanh(obs[:, -1].astype(np.float64) @ mixing).reshape(-1, 16, 6)
+        return obs[:, -1:, :6] + 0.1 * step + 0.01 * noise
+
+    execution = loop.execution.model_copy(update={"mode": "blend", "object_jump_m": 0.03})
+    chosen = replace(loop, execution=execution)
+    together = chosen.run(react, Trials(position, axis, (plan,) * 60, 60), 30, 3, noisy)
+    assert together.execution is not None
+    chunks = together.execution.border.sum(axis=1)
+    assert chunks.min() < 10 < chunks.max(), "robots are interrupted at times of their own"
+    for index in range(60):
+        own = slice(index, index + 1)
+        one = Trials(position[own], axis[own], (plan,), 1)
+        alone = chosen.run(react, one, 30, 3 + index, noisy)
+        assert alone.command[0] == pytest.approx(together.command[index], abs=1e-9)
+        assert alone.motion[0] == pytest.approx(together.motion[index], abs=1e-9)
