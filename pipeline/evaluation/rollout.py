@@ -46,6 +46,36 @@ class Rollouts:
     execution: ExecutionReport | None = None
     """What became of the policy's chunks; None for commands that were fixed beforehand."""
 
+    @property
+    def physics_steps(self) -> int:
+        """Physics steps of a control step, P."""
+        return int((self.motion.shape[1] - 1) // self.joint_pos.shape[1])
+
+    def first(self, number: int) -> Rollouts:
+        """The first rollouts, without what became of the chunks, which is counted over all.
+
+        Args:
+            number: how many; all where there are fewer.
+        """
+        chosen = slice(number)
+        return self._part(chosen, slice(None), self.motion[chosen])
+
+    def split(self, step: int) -> tuple[Rollouts, Rollouts]:
+        """The first control steps, and the others.
+
+        Args:
+            step: the first control step of the second part.
+        """
+        every, turn = slice(None), step * self.physics_steps
+        return (
+            self._part(every, slice(step), self.motion[:, : turn + 1]),
+            self._part(every, slice(step, None), self.motion[:, turn:]),
+        )
+
+    def _part(self, robots: slice, steps: slice, motion: Array) -> Rollouts:
+        part = robots, steps
+        return Rollouts(self.joint_pos[part], self.command[part], self.ee_pose[part], motion)
+
 
 @dataclass(frozen=True)
 class Loop:
@@ -203,7 +233,7 @@ class _Recorder:
         return self._pack({**first, **mixed, "ee_pose": pose})
 
     def add(self, command: Array, joint_pos: Array, joint_vel: Array, motion: Array) -> None:
-        """Append executed control steps, each of shape (N, K, J), and their (N, K · P, J) motion."""
+        """Append executed control steps, each (N, K, J), and their motion, (N, K · P, J)."""
         pose = self._model.fk(joint_pos)
         for step in range(pose.shape[1]):
             pose[:, step, 3:] = continue_quaternions(self._quaternion, pose[:, step, 3:])

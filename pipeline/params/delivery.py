@@ -40,4 +40,5 @@ class ReleaseParams(Section):
     """What a policy must have shown before it gets a version."""
 
     min_success: Annotated[float, Field(ge=0, le=1)]
+    min_collision_free: Annotated[float, Field(ge=0, le=1)]
     min_pens: PositiveInt

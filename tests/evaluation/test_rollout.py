@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import metrics
-from pipeline.evaluation.contacts import collided, first_contacts
 from pipeline.evaluation.disturbance import Disturbance
+from pipeline.evaluation.judge import judge
 from pipeline.evaluation.rollout import Array, Loop, Observations
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
@@ -129,16 +129,9 @@ def test_the_expert_s_replay_is_the_ceiling_and_standing_still_the_floor(
     still = np.tile(loop.model.home, (3, STEPS, 1))
     for commands, expected in ((expert_commands(trials, 30.0, STEPS), 1.0), (still, 0.0)):
         rollouts = loop.replay(commands, trials)
-        error = metrics.reach_error(
-            rollouts.ee_pose,
-            trials.object_pos[:, None],
-            trials.object_axis[:, None],
-            params.task.object_length_m,
-        )
-        hits = collided(first_contacts(checker, rollouts, trials))
-        assert not hits.any()
-        summary = metrics.closed_loop_summary(error, hits, params.task)
-        assert summary["success_5mm"] == expected
+        result = judge(rollouts, trials, checker, params.task)
+        assert not result.collided.any()
+        assert result.summary["success_5mm"] == expected
 
 
 def test_noise_is_scaled_and_0_makes_the_policy_repeat_itself(loop: Loop, trials: Trials) -> None:

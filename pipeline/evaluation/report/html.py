@@ -35,6 +35,8 @@ TEMPLATE = "report.html.jinja"
 LISTED = 50
 """Failures listed in the page; failures.csv has them all."""
 PACKAGES = ("torch", "numpy", "scipy", "mujoco", "pin", "ompl", "toppra", "zarr", "matplotlib")
+HEADLINE = {"n", "success_collision_free", "ci95_collision_free"}
+"""What a row of metrics.json must have to be drawn."""
 SECTIONS = ("robot", "task", "collect", "dataset", "evaluate")
 """Parameters that an evaluation reads; those of the training stand in the training's own file."""
 
@@ -172,7 +174,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
     robustness = {
         name: row
         for name, row in (found.metrics.get("robustness") or {}).items()
-        if isinstance(row, dict) and {"n", "success_strict", "ci95_strict"} <= row.keys()
+        if isinstance(row, dict) and row.keys() >= HEADLINE
     }
     picture = folder / "plots" / "robustness.png"
     lengths = np.diff(dataset.episode_ends, prepend=0)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pipeline.evaluation import metrics
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.report import panels
-from pipeline.evaluation.report.panels import EXPERT, GOOD, OBJECT
+from pipeline.evaluation.report.panels import BAD, EXPERT, GOOD, OBJECT
 from pipeline.evaluation.robustness import Outcome
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
@@ -259,12 +259,13 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
                 key=lambda point: point[0],
             )
             severity = [point[0] for point in curve]
-            low, high = zip(*(summary["ci95_strict"] for _, summary in curve), strict=True)
+            low, high = zip(*(summary["ci95_collision_free"] for _, summary in curve), strict=True)
             axis.fill_between(severity, low, high, color=GOOD, alpha=0.2, lw=0)
             for key, colour, name in (
                 ("success_team", EXPERT, "team's measure"),
                 ("success_5mm", OBJECT, "tight"),
-                ("success_strict", GOOD, "strict, 95 % interval"),
+                ("success_strict", BAD, "strict"),
+                ("success_collision_free", GOOD, "strict and free of contact, 95 % interval"),
             ):
                 values = [summary[key] for _, summary in curve]
                 axis.plot(severity, values, "o-", ms=4, color=colour, label=name)
@@ -275,7 +276,7 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
         for axis in grid.flat[len(families) :]:
             axis.set_axis_off()
         figure.legend(
-            *grid.flat[0].get_legend_handles_labels(), frameon=False, ncol=3, loc="upper right"
+            *grid.flat[0].get_legend_handles_labels(), frameon=False, ncol=4, loc="upper right"
         )
         figure.suptitle(
             f"Success against severity, n = {calm.summary['n']} for each point", x=0.02, ha="left"

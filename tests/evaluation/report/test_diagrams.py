@@ -64,8 +64,8 @@ def test_the_portrait_measures_every_episode(params: Params) -> None:
 
 def test_robustness_says_how_many_tries_each_line_stands_for() -> None:
     rows = {
-        "gains_0.1": {"n": 50, "success_strict": 0.98, "ci95_strict": [0.9, 1.0]},
-        "latency": {"n": 200, "success_strict": 0.5, "ci95_strict": [0.4, 0.6]},
+        "gains_0.1": {"n": 50, "success_collision_free": 0.98, "ci95_collision_free": [0.9, 1.0]},
+        "latency": {"n": 200, "success_collision_free": 0.5, "ci95_collision_free": [0.4, 0.6]},
     }
     (figure,) = diagrams.robustness(rows)
     assert figure.caption.endswith("n = 50 or 200 each")
