@@ -1,7 +1,4 @@
-"""What differs from the training's calm: how arm, sensors and clock of a rollout are disturbed.
-
-Knows numbers and objects' poses, nothing of simulators or policies. N rollouts.
-"""
+"""How a rollout is disturbed: start of the arm, errors of the sensors, latency. N rollouts."""
 
 from __future__ import annotations
 
@@ -17,8 +14,7 @@ Array = NDArray[np.float64]
 class Disturbance:
     """One way in which a rollout is harder than the demonstrations. The defaults disturb nothing.
 
-    Servo gains and held commands are the simulator's, its rate is the control rate: they are not
-    named here.
+    Servo gains, held commands and the control rate belong to the simulator and are not set here.
     """
 
     start_rad: float = 0.0
@@ -32,19 +28,19 @@ class Disturbance:
     bias_deg: float = 0.0
     """Angle of a constant error of the observed axis, degrees."""
     latency_steps: int = 0
-    """The policy sees what was true this many control steps ago, and does not know it."""
+    """The policy sees the state of this many control steps ago and takes it for the present one."""
     moves_at_s: float = float("inf")
     """Time at which the object is moved to its second place, s."""
 
 
-CALM = Disturbance()
+UNDISTURBED = Disturbance()
 
 
 class Sensor:
-    """Where the objects seem to be, to a policy."""
+    """Simulates the observed poses of the objects."""
 
     def __init__(self, disturbance: Disturbance, rngs: list[np.random.Generator]) -> None:
-        """Draw what is constant.
+        """Draw the constant errors.
 
         Args:
             disturbance: how the sensor errs.

@@ -1,6 +1,5 @@
-"""Why rollouts failed: one class each, the evidence behind it, the nearest demonstrations.
+"""Classifies failed rollouts, with the evidence and the nearest demonstrations. Pure.
 
-Arrays in, records out; knows thresholds, but no files and no policy.
 N rollouts, T control steps, J joints, E training episodes, R training rows.
 """
 

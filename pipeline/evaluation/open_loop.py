@@ -22,12 +22,12 @@ Array = NDArray[np.float64]
 
 
 class OpenLoopError(PipelineError):
-    """There is nothing to compare with."""
+    """The data set has no episode to compare with."""
 
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """Predicted and expert chunks, and what their difference comes to."""
+    """Predicted and expert chunks, and the errors between them."""
 
     predicted: Array
     """Joint positions, rad. Shape (W, H, J)."""
@@ -61,7 +61,7 @@ def compare(
         horizon: steps of a chunk, H.
         n_obs_steps: observations the policy sees.
         rate_hz: control steps a second.
-        most: windows at the most, evenly spaced; 0 takes all.
+        most: largest number of windows, evenly spaced; 0 takes all.
         seed: of the policy's noise.
         noise_scale: factor on that noise, the closed loop's, so that both are the same policy.
 

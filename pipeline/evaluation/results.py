@@ -1,4 +1,4 @@
-"""What an evaluation found: rollouts judged, and the tables behind the pictures."""
+"""Writes the results of an evaluation as CSV tables."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def write_tables(
     object_name: str,
     rate_hz: float,
 ) -> None:
-    """The pictures' data, for `dvc plots` and for anyone's own analysis.
+    """Write the data behind the plots, for `dvc plots` and for further analysis.
 
     Args:
         folder: where the CSV files go.

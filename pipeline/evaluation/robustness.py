@@ -1,7 +1,7 @@
-"""The robustness suite: one policy, unchanged, on arms, sensors and clocks that it never saw.
+"""The robustness suite: one policy under servos, sensors and delays that it was not trained on.
 
-The conditions are a fixed benchmark, so that figures of two policies compare: they stand here and
-not in params.yaml. Knows the closed loop, no network.
+The conditions are a fixed benchmark, so that the figures of two policies can be compared: they are
+defined here and not in params.yaml.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
-from pipeline.evaluation.disturbance import CALM, Disturbance
+from pipeline.evaluation.disturbance import UNDISTURBED, Disturbance
 from pipeline.evaluation.judge import ClosedLoop, first_contacts, judge, measure
 from pipeline.evaluation.results import write_table
 from pipeline.evaluation.rollout import Loop, Predict
@@ -28,7 +28,7 @@ from pipeline.robot.simulator import Simulator
 
 Array = NDArray[np.float64]
 MOVES_AT_S = 0.5
-"""When the object is moved: the arm is on its way, a demonstration takes about a second."""
+"""When the object is moved, s: the arm is on its way, since a demonstration takes about 1 s."""
 INTERVALS = ("ci95_strict", "ci95_collision_free")
 """Intervals that robustness.csv holds."""
 DEG_PER_MM = 0.4
@@ -54,9 +54,9 @@ class Condition:
     severity: float
     label: str
     """What the severity is, with its unit."""
-    calm: float = 0.0
+    nominal: float = 0.0
     """Severity at which the family's curve meets the undisturbed loop."""
-    disturbance: Disturbance = CALM
+    disturbance: Disturbance = UNDISTURBED
     gain_scale: float = 1.0
     """Factor on the servo's gains."""
     interpolate: bool = True
@@ -74,7 +74,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a condition came to."""
+    """The result of a condition."""
 
     condition: Condition
     summary: dict[str, Any]
@@ -82,14 +82,14 @@ class Outcome:
 
 
 def conditions(size: Literal["short", "full"], policy_hz: float) -> list[Condition]:
-    """The suite.
+    """The conditions of a suite.
 
     Args:
         size: short takes the severities that the quality bar names, full whole curves.
         policy_hz: the policy's own rate; no condition of its own.
 
     Returns:
-        Conditions, those of a family by rising severity; the first is calm.
+        Conditions, those of a family by rising severity; the first is undisturbed.
     """
     full = size == "full"
     divisors = (2, 3, 5, 10, 20) if full else (3, 10)
@@ -154,10 +154,10 @@ class Suite:
 
     predict: Predict
     loop: Loop
-    """Calm loop at the policy's rate."""
+    """The undisturbed loop at the policy's rate."""
     trials: Trials
     """Objects of every condition. N trials."""
-    calm: ClosedLoop
+    nominal: ClosedLoop
     """The undisturbed rollouts on these trials, or on more trials that begin with these."""
     planner: Planner
     """Says which places an object may be moved to."""
@@ -179,7 +179,7 @@ class Suite:
         evaluate, task = self.params.evaluate, self.params.task
         if condition.family == NOMINAL:
             # A rollout does not depend on the others of its batch: these have been driven already.
-            return self.calm.first(len(self.trials), task).summary
+            return self.nominal.first(len(self.trials), task).summary
         rate = condition.control_hz or self.loop.policy_hz
         ratio = rate / self.loop.policy_hz
         moved = self._second_places(condition.move_m) if condition.move_m > 0 else None

@@ -1,6 +1,6 @@
-"""The closed loop: observe, predict a chunk, execute some of it on the simulated servo, repeat.
+"""The closed loop: observe, predict a chunk, execute part of it on the simulated servo, repeat.
 
-The policy is a function from observations and noise to chunks, whatever runs it.
+A policy is any function from observations and noise to chunks.
 N rollouts at once, T control steps, H steps of a chunk, J joints, O observations, S state numbers.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.disturbance import CALM, Disturbance, Sensor
+from pipeline.evaluation.disturbance import UNDISTURBED, Disturbance, Sensor
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
@@ -44,7 +44,7 @@ class Rollouts:
     """Measured at the start and at each of the P physics steps of a control step, rad. Contacts are
     judged on it. Shape (N, T · P + 1, J)."""
     execution: ExecutionReport | None = None
-    """What became of the policy's chunks; None for commands that were fixed beforehand."""
+    """How the policy's chunks were executed; None for commands that were fixed beforehand."""
 
     @property
     def physics_steps(self) -> int:
@@ -52,7 +52,7 @@ class Rollouts:
         return int((self.motion.shape[1] - 1) // self.joint_pos.shape[1])
 
     def first(self, number: int) -> Rollouts:
-        """The first rollouts, without what became of the chunks, which is counted over all.
+        """The first rollouts, without the execution report, which counts over all of them.
 
         Args:
             number: how many; all where there are fewer.
@@ -79,7 +79,7 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Loop:
-    """Everything of the closed loop but the policy."""
+    """The closed loop without the policy."""
 
     simulator: Simulator
     """Its rate is the control rate."""
@@ -97,7 +97,7 @@ class Loop:
         trials: Trials,
         steps: int,
         seed: int,
-        disturbance: Disturbance = CALM,
+        disturbance: Disturbance = UNDISTURBED,
         start: Array | None = None,
         moved: Trials | None = None,
     ) -> Rollouts:
@@ -159,7 +159,7 @@ class Loop:
             trials: N objects.
         """
         start = np.tile(self.model.home, (len(trials), 1))
-        sensor = Sensor(CALM, _generators(0, SENSOR, len(trials)))
+        sensor = Sensor(UNDISTURBED, _generators(0, SENSOR, len(trials)))
         recorder = _Recorder(
             self.model, self.layout, start, sensor, ObjectFilter(self.execution), trials
         )
@@ -176,7 +176,7 @@ def _generators(seed: int, purpose: int, number: int) -> list[np.random.Generato
 
 
 class _Recorder:
-    """Grows the rollouts and keeps the history that a policy observes."""
+    """Records the rollouts and the history that a policy observes."""
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class _Recorder:
         return self._filter.jumped
 
     def observation(self, ages: Array) -> Observations:
-        """Observations of the past; before the first one the arm stood there as long as one likes.
+        """Observations of the past. Before the first one the arm is taken to have stood still.
 
         Args:
             ages: how long ago each was made, control steps, fractions allowed. Shape (O,).

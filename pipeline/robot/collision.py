@@ -1,6 +1,6 @@
-"""Does the arm touch itself, the table or the object? Judged on the URDF's collision shapes.
+"""Checks whether the arm touches itself, the table, a box or the object.
 
-Knows the scene (table, boxes, one long thin object) and the SRDF; knows nothing of planning.
+Uses the collision shapes of the URDF and the pairs that the SRDF leaves to check.
 """
 
 from __future__ import annotations

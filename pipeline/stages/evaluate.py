@@ -1,4 +1,4 @@
-"""Evaluate: open loop on the test episodes, closed loop in MuJoCo on pens never seen."""
+"""Evaluate: open loop on the test episodes, closed loop in MuJoCo on new pens."""
 
 from __future__ import annotations
 

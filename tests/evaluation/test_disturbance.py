@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.evaluation.disturbance import CALM, Disturbance, Sensor, tilt
+from pipeline.evaluation.disturbance import UNDISTURBED, Disturbance, Sensor, tilt
 
 
 def _axes(number: int, seed: int = 0) -> np.ndarray:
@@ -19,9 +19,9 @@ def _generators(number: int) -> list[np.random.Generator]:
     return [np.random.default_rng(seed) for seed in range(number)]
 
 
-def test_a_calm_sensor_tells_the_truth() -> None:
+def test_an_undisturbed_sensor_shows_the_true_pose() -> None:
     position, axis = np.ones((4, 3)), _axes(4)
-    seen = Sensor(CALM, _generators(4)).observe(position, axis)
+    seen = Sensor(UNDISTURBED, _generators(4)).observe(position, axis)
     assert np.array_equal(seen[0], position)
     assert np.array_equal(seen[1], axis)
 

@@ -34,8 +34,9 @@ def suite(params: Params, loop: Loop, trials: Trials, planner: Planner) -> Suite
         return np.repeat(obs[:, -1:, :6], 16, axis=1).astype(np.float64)
 
     still = loop.replay(np.tile(loop.model.home, (len(trials), 30, 1)), trials)
-    calm = judge(still, trials, CollisionChecker(params.robot, params.task), params.task)
-    return Suite(stand, loop, trials, calm, planner, params.override("evaluate", rollout_steps=30))
+    nominal = judge(still, trials, CollisionChecker(params.robot, params.task), params.task)
+    params = params.override("evaluate", rollout_steps=30)
+    return Suite(stand, loop, trials, nominal, planner, params)
 
 
 def _goal_seeker(suite: Suite, seen: list[Observations]) -> Suite:
@@ -85,18 +86,18 @@ def test_a_policy_that_knows_the_goals_reaches_them(suite: Suite, name: str) -> 
         assert moved.max() < 0.03
 
 
-def test_calm_rollouts_are_not_repeated(
+def test_undisturbed_rollouts_are_not_repeated(
     suite: Suite, loop: Loop, trials: Trials, params: Params
 ) -> None:
     def never(obs: Observations, noise: Observations) -> Array:
-        raise AssertionError("the calm rollouts are known")
+        raise AssertionError("the undisturbed rollouts are known")
 
     replayed = loop.replay(expert_commands(trials, 30.0, 110), trials)
-    calm = judge(replayed, trials, CollisionChecker(params.robot, params.task), params.task)
-    few = replace(suite, predict=never, calm=calm, trials=trials.first(2))
+    nominal = judge(replayed, trials, CollisionChecker(params.robot, params.task), params.task)
+    few = replace(suite, predict=never, nominal=nominal, trials=trials.first(2))
     [outcome] = few.run(conditions("short", 30.0)[:1])
     assert outcome.condition.name == "nominal_0"
-    assert outcome.summary == calm.first(2, params.task).summary
+    assert outcome.summary == nominal.first(2, params.task).summary
     assert (outcome.summary["n"], outcome.summary["success_collision_free"]) == (2, 1.0)
 
 

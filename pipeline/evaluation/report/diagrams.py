@@ -229,7 +229,7 @@ def losses(history: Mapping[str, Array]) -> list[Figure]:
     return [inline(lambda axis: panels.losses(axis, epoch, train, val), caption)]
 
 
-def portrait(dataset: Dataset, rate_hz: float) -> list[Figure]:
+def episode_statistics(dataset: Dataset, rate_hz: float) -> list[Figure]:
     """How long, how fast and how far the episodes of a data set are.
 
     Args:

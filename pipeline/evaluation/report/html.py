@@ -57,7 +57,7 @@ class Findings:
     rate_hz: float
     trials: Trials
     results: Mapping[str, ClosedLoop]
-    """By driver: policy, expert, stand_still."""
+    """Keys policy, expert and stand_still."""
     open_loop: OpenLoop
     known: Demonstrations
     failures: list[Failure]
@@ -192,7 +192,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
             ("control rate", f"{found.rate_hz:g} Hz"),
             ("layout", f"{dataset.layout.describe()} ({dataset.layout.fingerprint})"),
         ],
-        "portrait": diagrams.portrait(dataset, found.rate_hz),
+        "episode_statistics": diagrams.episode_statistics(dataset, found.rate_hz),
         "ingest": ingest,
         "history": history,
         "loss_figures": diagrams.losses(history) if history else [],

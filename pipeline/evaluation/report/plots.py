@@ -241,9 +241,9 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
 
     Args:
         path: PNG to write.
-        outcomes: of the robustness suite; the first is calm and begins every curve.
+        outcomes: of the robustness suite; the first is undisturbed and begins every curve.
     """
-    calm, families = outcomes[0], list(dict.fromkeys(o.condition.family for o in outcomes[1:]))
+    nominal, families = outcomes[0], list(dict.fromkeys(o.condition.family for o in outcomes[1:]))
     columns = 4
     rows = -(-len(families) // columns)
     with plt.rc_context(STYLE):
@@ -254,7 +254,7 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
             own = [o for o in outcomes if o.condition.family == family]
             curve = sorted(
                 [(o.condition.severity, o.summary) for o in own]
-                + [(own[0].condition.calm, calm.summary)],
+                + [(own[0].condition.nominal, nominal.summary)],
                 key=lambda point: point[0],
             )
             severity = [point[0] for point in curve]
@@ -277,8 +277,7 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
         figure.legend(
             *grid.flat[0].get_legend_handles_labels(), frameon=False, ncol=4, loc="upper right"
         )
-        figure.suptitle(
-            f"Success against severity, n = {calm.summary['n']} for each point", x=0.02, ha="left"
-        )
+        title = f"Success against severity, n = {nominal.summary['n']} for each point"
+        figure.suptitle(title, x=0.02, ha="left")
         figure.tight_layout()
         _save(figure, path)
