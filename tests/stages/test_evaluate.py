@@ -111,7 +111,7 @@ def test_the_exported_graph_drives_the_same_pens(evaluated: Path) -> None:
     assert backends["onnxruntime"]["n"] == 4
     assert backends["onnxruntime"]["max_joint_difference_rad"] < 1e-2
     report = (evaluated / "report.html").read_text(encoding="utf-8")
-    assert "by each backend" in report
+    assert "trials with each backend" in report
 
 
 def test_without_grasps_and_with_short_rollouts_the_expert_still_arrives(
