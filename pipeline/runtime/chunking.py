@@ -184,9 +184,8 @@ class ChunkExecutor:
                 "older ones have no row left to send"
             )
         rows = rows[:, age_steps:]
-        rows = self._ensemble(rows, mask) if self._params.mode == "ensemble" else (
-            self._fade(rows, which)
-        )  # fmt: skip
+        ensemble = self._params.mode == "ensemble"
+        rows = self._ensemble(rows, mask) if ensemble else self._fade(rows, which)
         self._plan[which, age_steps:] = rows
         self._next[which], self._executed[which], self._fresh[which] = age_steps, 0, True
 
