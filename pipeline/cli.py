@@ -1,24 +1,27 @@
-"""The command line: one thin command a stage, heavy imports inside it.
+"""The command line: one short function per command.
 
-Knows the stages' names and options; the work is theirs.
+The functions import their modules themselves, so that `--help` is fast.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import PipelineError
+
+if TYPE_CHECKING:
+    from pipeline.params import Params
 
 app = typer.Typer(
     help="MoveIt2 demonstrations in, a closed-loop diffusion policy as ONNX and TensorRT out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # rich doubles the time to the first help page
+    rich_markup_mode=None,  # rich doubles the time of --help
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
@@ -27,6 +30,15 @@ PARAMS = Path("params.yaml")
 Settings = Annotated[
     list[str] | None, typer.Option("-S", "--set-param", help="KEY=VALUES; may be repeated.")
 ]
+Minimize = Annotated[
+    bool, typer.Option("--minimize", "--least", help="Smaller values of the metric are better.")
+]
+
+
+def _load(path: Path) -> Params:
+    from pipeline.params import load_params
+
+    return load_params(path)
 
 
 @app.callback()
@@ -34,7 +46,7 @@ def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Options of every command; `main` reads --debug itself."""
+    """Define the options of every command. `main` reads --debug."""
     from pipeline.experiments.gpus import USERS, claim_gpu
 
     if context.invoked_subcommand in USERS:
@@ -47,10 +59,9 @@ def collect(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/collect"),
 ) -> None:
     """Plan demonstrations, execute them in simulation, record them as a rosbag2."""
-    from pipeline.params import load_params
     from pipeline.stages import collect as stage
 
-    stage.run(load_params(params), out)
+    stage.run(_load(params), out)
 
 
 @app.command()
@@ -58,27 +69,26 @@ def ingest(
     params: ParamsFile = PARAMS,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/ingest"),
     source: Annotated[
-        list[Path] | None, typer.Option(help="Recordings, for ingest.source; may be repeated.")
+        list[Path] | None,
+        typer.Option(help="Recordings, instead of ingest.source; may be repeated."),
     ] = None,
 ) -> None:
-    """Read recordings into episodes; report what was taken, what was left out and why."""
-    from pipeline.params import load_params
+    """Read recordings into episodes; report what was accepted or rejected, and why."""
     from pipeline.stages import ingest as stage
 
-    stage.run(load_params(params), out, source)
+    stage.run(_load(params), out, source)
 
 
 @app.command()
 def dataset(
     params: ParamsFile = PARAMS,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/dataset"),
-    source: Annotated[Path | None, typer.Option(help="episodes.zarr of ingest.")] = None,
+    source: Annotated[Path | None, typer.Option(help="episodes.zarr that ingest wrote.")] = None,
 ) -> None:
     """Resample episodes, label actions, split; write the training zarr."""
-    from pipeline.params import load_params
     from pipeline.stages import dataset as stage
 
-    stage.run(load_params(params), out, source)
+    stage.run(_load(params), out, source)
 
 
 @app.command()
@@ -91,28 +101,31 @@ def train(
         Path | None, typer.Option("--data-path", "--data_path", help="Training zarr.")
     ] = None,
     num_epochs: Annotated[
-        int | None, typer.Option("--num-epochs", "--num_epochs", help="For train.num_epochs.")
+        int | None,
+        typer.Option("--num-epochs", "--num_epochs", help="Instead of train.num_epochs."),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", "--batch_size", help="For train.batch_size.")
+        int | None,
+        typer.Option("--batch-size", "--batch_size", help="Instead of train.batch_size."),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="For train.lr.")] = None,
-    horizon: Annotated[int | None, typer.Option(help="For policy.horizon.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Instead of train.lr.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Instead of policy.horizon.")] = None,
     n_obs_steps: Annotated[
-        int | None, typer.Option("--n-obs-steps", "--n_obs_steps", help="For policy.n_obs_steps.")
+        int | None,
+        typer.Option("--n-obs-steps", "--n_obs_steps", help="Instead of policy.n_obs_steps."),
     ] = None,
     save_freq: Annotated[
-        int | None, typer.Option("--save-freq", "--save_freq", help="For train.save_freq.")
+        int | None, typer.Option("--save-freq", "--save_freq", help="Instead of train.save_freq.")
     ] = None,
     init_from: Annotated[
-        Path | None, typer.Option("--init-from", help="Checkpoint to start from: train.init_from.")
+        Path | None,
+        typer.Option("--init-from", help="Checkpoint to start from, instead of train.init_from."),
     ] = None,
 ) -> None:
     """Train the diffusion policy."""
-    from pipeline.params import load_params
     from pipeline.stages import train as stage
 
-    chosen = load_params(params).override(
+    chosen = _load(params).override(
         "train",
         num_epochs=num_epochs,
         batch_size=batch_size,
@@ -131,11 +144,10 @@ def evaluate(
     model: Annotated[Path | None, typer.Option(help="Checkpoint.")] = None,
     data: Annotated[Path | None, typer.Option(help="Training zarr with the test split.")] = None,
 ) -> None:
-    """Measure the policy: open loop on test episodes, closed loop in simulation."""
-    from pipeline.params import load_params
+    """Evaluate the policy: open loop on test episodes, closed loop in simulation."""
     from pipeline.stages import evaluate as stage
 
-    stage.run(load_params(params), out, model, data)
+    stage.run(_load(params), out, model, data)
 
 
 @app.command()
@@ -145,10 +157,9 @@ def export(
     model: Annotated[Path | None, typer.Option(help="Checkpoint.")] = None,
 ) -> None:
     """Write policy.onnx, check it against torch, build TensorRT engines."""
-    from pipeline.params import load_params
     from pipeline.stages import export as stage
 
-    stage.run(load_params(params), out, model)
+    stage.run(_load(params), out, model)
 
 
 @app.command()
@@ -157,13 +168,13 @@ def serve(
         str, typer.Option(help="Folder of export, policy.onnx, or REPOSITORY@VERSION.")
     ] = "artifacts/export",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 8765,
+    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.")] = 8765,
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")
     ] = "auto",
     token: Annotated[
         str | None,
-        typer.Option(envvar="POLICY_TOKEN", help="What clients must present (or POLICY_TOKEN)."),
+        typer.Option(envvar="POLICY_TOKEN", help="Token that clients must send."),
     ] = None,
 ) -> None:
     """Serve the exported policy over a WebSocket."""
@@ -175,44 +186,47 @@ def serve(
 @app.command()
 def bench(
     what: Annotated[
-        str, typer.Argument(help="inference (every backend and network) or serve (under load).")
+        str,
+        typer.Argument(
+            help="inference (each backend and network) or serve (the server under load)."
+        ),
     ] = "inference",
     params: ParamsFile = PARAMS,
-    out: Annotated[Path, typer.Option(help="Folder for results and pictures.")] = Path(
+    out: Annotated[Path, typer.Option(help="Folder for results and plots.")] = Path(
         "bench/results"
     ),
-    calls: Annotated[int, typer.Option(min=1, help="Calls that are timed.")] = 1000,
+    calls: Annotated[int, typer.Option(min=1, help="Number of timed calls.")] = 1000,
     model: Annotated[
-        Path | None, typer.Option(help="Folder of export, for serve; untrained where left out.")
+        Path | None,
+        typer.Option(help="Folder of export, for serve; by default an untrained policy."),
     ] = None,
 ) -> None:
-    """Measure how fast chunks come: by backend, or through the server."""
-    from pipeline.params import load_params
+    """Measure the inference time of each backend, or of the server under load."""
     from pipeline.stages import bench as stage
 
-    stage.run(load_params(params), what, out, calls, model)
+    stage.run(_load(params), what, out, calls, model)
 
 
 @app.command()
 def sweep(
     settings: Settings = None,
     queue: Annotated[
-        bool, typer.Option("--queue", help="In DVC's queue, several at a time (-j).")
+        bool, typer.Option("--queue", help="Run in DVC's queue, -j runs at a time.")
     ] = False,
-    slurm: Annotated[bool, typer.Option("--slurm", help="As jobs of a Slurm cluster.")] = False,
+    slurm: Annotated[bool, typer.Option("--slurm", help="Run as jobs of a Slurm cluster.")] = False,
     slurm_local: Annotated[
-        bool, typer.Option("--slurm-local", help="Such jobs as processes of this machine.")
+        bool, typer.Option("--slurm-local", help="Run such jobs as processes of this machine.")
     ] = False,
     show: Annotated[
-        bool, typer.Option("--show", help="Compare what is there, run nothing.")
+        bool, typer.Option("--show", help="Compare existing runs, run nothing.")
     ] = False,
-    dry: Annotated[bool, typer.Option("--dry", help="Name the runs, run nothing.")] = False,
+    dry: Annotated[bool, typer.Option("--dry", help="List the runs, run nothing.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = 1,
     gpus: Annotated[
-        str | None, typer.Option(help="GPUs that the queue's runs share out, such as 0,1.")
+        str | None, typer.Option(help="GPUs for the runs of the queue, one each, such as 0,1.")
     ] = None,
-    sort: Annotated[str, typer.Option(help="Metric to compare by.")] = "closed_loop.success_strict",
-    least: Annotated[bool, typer.Option("--least", help="The least of it is best.")] = False,
+    sort: Annotated[str, typer.Option(help="Metric to sort by.")] = "closed_loop.success_strict",
+    minimize: Minimize = False,
     partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
     job_gpus: Annotated[int, typer.Option(min=0, help="Slurm: GPUs of a job.")] = 0,
     job_cpus: Annotated[int, typer.Option(min=1, help="Slurm: CPU cores of a job.")] = 4,
@@ -220,27 +234,29 @@ def sweep(
     job_hours: Annotated[float, typer.Option(help="Slurm: time limit of a job, hours.")] = 4.0,
     out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("artifacts/sweep"),
 ) -> None:
-    """Run the chain at every combination of some parameters; compare the runs."""
+    """Run the chain with every combination of some parameters; compare the runs."""
     from pipeline.experiments.slurm import ClusterOptions
     from pipeline.stages import sweep as stage
 
-    chosen = [name for name, flag in {
+    flags: dict[stage.Mode, bool] = {
         "queue": queue, "cluster": slurm or slurm_local, "show": show, "dry": dry,
-    }.items() if flag]  # fmt: skip
+    }  # fmt: skip
+    mode = stage.choose_mode([name for name, flag in flags.items() if flag])
     options = ClusterOptions(
         "local" if slurm_local else "slurm", partition, job_gpus, job_cpus, job_memory_gb, job_hours
     )
-    way = stage.only_way(chosen)
-    stage.run(settings or [], out, sort, least, way, jobs, gpus, options)
+    stage.run(settings or [], out, sort, minimize, mode, jobs, gpus, options)
 
 
 @app.command()
 def search(
     settings: Settings = None,
-    trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials in all.")] = 20,
-    metric: Annotated[str, typer.Option(help="What is made best.")] = "closed_loop.success_strict",
-    least: Annotated[bool, typer.Option("--least", help="The least of it is best.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the proposals.")] = 0,
+    trials: Annotated[
+        int, typer.Option("--trials", "-n", min=1, help="Total number of trials.")
+    ] = 20,
+    metric: Annotated[str, typer.Option(help="Metric to optimise.")] = "closed_loop.success_strict",
+    minimize: Minimize = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals.")] = 0,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -249,17 +265,17 @@ def search(
         ),
     ] = None,
     study: Annotated[
-        str | None, typer.Option(help="Name in the storage, to share it between machines.")
+        str | None, typer.Option(help="Name in the storage, for searches on several machines.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path(
         "artifacts/search"
     ),
 ) -> None:
-    """Let Optuna choose parameters, run the chain at each choice; compare the runs."""
+    """Run the chain with parameters that Optuna proposes; compare the runs."""
     from pipeline.experiments.search import SearchOptions
     from pipeline.stages import search as stage
 
-    options = SearchOptions(metric, least, trials, seed, storage, study)
+    options = SearchOptions(metric, minimize, trials, seed, storage, study)
     stage.run(settings or [], out, options)
 
 
@@ -268,20 +284,18 @@ def info(
     path: Annotated[Path, typer.Argument(help="Training zarr, checkpoint or recording.")],
     params: ParamsFile = PARAMS,
 ) -> None:
-    """Show what a dataset, a checkpoint or a recording holds."""
-    from pipeline.params import load_params
+    """Show the contents of a data set, a checkpoint or a recording."""
     from pipeline.stages import info as stage
 
-    stage.run(path, load_params(params))
+    stage.run(path, _load(params))
 
 
 @app.command()
 def doctor(params: ParamsFile = PARAMS) -> None:
-    """Look at GPU, libraries, Docker, data, remote, disk, ports: what works, what to type."""
-    from pipeline.params import load_params
+    """Check GPU, libraries, Docker, data, remote, disk and ports; say how to fix problems."""
     from pipeline.stages import doctor as stage
 
-    stage.run(load_params(params))
+    stage.run(_load(params))
 
 
 @app.command()
@@ -290,15 +304,14 @@ def release(
     params: ParamsFile = PARAMS,
     push: Annotated[bool, typer.Option("--push", help="Push data, branch and tags.")] = False,
 ) -> None:
-    """Give the committed results a version: gate, model card, tags."""
-    from pipeline.params import load_params
+    """Release the committed results: check them, write the model card, tag the version."""
     from pipeline.stages import release as stage
 
-    stage.run(load_params(params), version, push)
+    stage.run(_load(params), version, push)
 
 
 def main() -> None:
-    """Run the command line; an expected error is one red line and exit status 1."""
+    """Run the command line. An expected error prints one red line and exits with status 1."""
     try:
         app()
     except PipelineError as error:

@@ -1,1 +1,1 @@
-"""Many runs of the chain: grids, queues, clusters, searches, and what came of them."""
+"""Many runs of the chain: grids, queues, clusters, searches, and comparisons of the results."""

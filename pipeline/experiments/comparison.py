@@ -1,4 +1,4 @@
-"""What came of many runs, side by side: a table, a CSV file and the picture's data."""
+"""Compares the results of many runs: a table, a CSV file and a plot."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table
 
 from pipeline.errors import PipelineError
 from pipeline.evaluation.metrics import wilson_interval
-from pipeline.experiments.dvc import Experiment
+from pipeline.experiments.dvc import PREFIX, Experiment, Repository
 from pipeline.experiments.grid import as_text
+from pipeline.run import console, output_folder
 
 STRICT = "evaluate.closed_loop.success_strict"
 TRIALS = "evaluate.closed_loop.n"
@@ -27,19 +29,17 @@ class Column:
     """A metric of the comparison."""
 
     key: str
-    """As `Experiment.metrics` has it."""
+    """Key in `Experiment.metrics`."""
     name: str
-    """Of the CSV file's column."""
+    """Column of the CSV file."""
     heading: str
+    """Heading in the table and in the plot."""
     format: Callable[[float], str]
 
 
 COLUMNS = (
     Column(STRICT, "success_strict", "strict", lambda value: f"{value:.1%}"),
-    Column(
-        ERROR, "error_mm_median", "median mm",
-        lambda value: f"{value:.2f}",
-    ),
+    Column(ERROR, "error_mm_median", "median mm", lambda value: f"{value:.2f}"),
     Column(
         "evaluate.open_loop.joint_rmse_deg", "joint_rmse_deg", "joint RMSE °",
         lambda value: f"{value:.3f}",
@@ -49,11 +49,11 @@ COLUMNS = (
     ),
     Column("train.seconds", "train_s", "training s", lambda value: f"{value:.0f}"),
 )  # fmt: skip
-"""Numbers of every comparison, in their order."""
+"""Metrics of every comparison, in order."""
 
 
 class ComparisonError(PipelineError):
-    """There is nothing to compare, or not by that."""
+    """There are no experiments to compare, or they lack the metric."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Comparison:
     experiments: tuple[Experiment, ...]
     parameters: tuple[str, ...]
     sort: str
-    """The metric that they are sorted by."""
+    """Key of the metric that they are sorted by."""
 
     def table(self) -> Table:
-        """For the console."""
+        """Build a table for the console."""
         table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("run", no_wrap=True)
         for parameter in self.parameters:
@@ -86,7 +86,7 @@ class Comparison:
         return table
 
     def write_csv(self, path: Path) -> None:
-        """One row a run; empty cells where a metric is missing.
+        """Write one row per run, with empty cells for missing metrics.
 
         Args:
             path: the file.
@@ -103,24 +103,26 @@ class Comparison:
                 writer.writerow([experiment.name, *values, *numbers])
 
 
-def compare(experiments: Sequence[Experiment], sort: str, least: bool = False) -> Comparison:
-    """Sort experiments, equals by their median error, and find in which parameters they differ.
+def compare(experiments: Sequence[Experiment], sort: str, minimize: bool = False) -> Comparison:
+    """Sort experiments by a metric and find the parameters in which they differ.
+
+    For equal values of the metric, the smaller median error wins.
 
     Args:
         experiments: with parameters and metrics; those without the metric come last.
-        sort: a metric, by its whole key or by the end of one.
-        least: the least of it is best.
+        sort: metric to sort by, see `metric_key`.
+        minimize: whether smaller values are better.
 
     Raises:
-        ComparisonError: no experiment, or none with that metric.
+        ComparisonError: there are no experiments, or none has the metric.
     """
     if not experiments:
         raise ComparisonError(
-            "no experiments on this commit; make some with -S, for instance "
+            "no experiments on this commit; run some with -S, for instance "
             "`python -m pipeline sweep -S train.lr=3e-4,1e-3`"
         )
     key = metric_key(sort, experiments)
-    sign = 1 if least else -1
+    sign = 1 if minimize else -1
 
     def rank(experiment: Experiment) -> tuple[bool, float, float, str]:
         value = experiment.metrics.get(key)
@@ -136,14 +138,14 @@ def compare(experiments: Sequence[Experiment], sort: str, least: bool = False) -
 
 
 def metric_key(name: str, experiments: Sequence[Experiment]) -> str:
-    """The whole key of a metric.
+    """Find the full key of a metric.
 
     Args:
-        name: the key, or the end of one, such as success_strict.
-        experiments: that have it.
+        name: the key or its last parts, such as success_strict.
+        experiments: that may have it.
 
     Raises:
-        ComparisonError: no such metric, or several.
+        ComparisonError: no metric matches, or several do.
     """
     known = dict.fromkeys(key for experiment in experiments for key in experiment.metrics)
     if name in known:
@@ -153,23 +155,59 @@ def metric_key(name: str, experiments: Sequence[Experiment]) -> str:
         return found[0]
     if not known:
         raise ComparisonError(
-            "none of these runs has metrics; `dvc exp show` says whether they are in the cache"
+            "none of these runs has metrics; `dvc exp show` shows whether they are in the cache"
         )
     options = ", ".join(found or sorted(known)[:20])
-    problem = "belongs to several" if found else "is unknown"
+    problem = "is ambiguous" if found else "is unknown"
     raise ComparisonError(f"metric {name!r} {problem}; expected one of: {options}")
 
 
 def interval(experiment: Experiment) -> tuple[float, float] | None:
-    """Wilson's 95 % interval of the strict success (DVC shows no lists, so it is counted anew).
+    """Compute the 95 % Wilson interval of the strict success.
+
+    The metrics file has it too, but `dvc exp show` leaves out lists.
 
     Args:
-        experiment: of which.
+        experiment: with its metrics.
 
     Returns:
-        Lower and upper bound; None where it has no closed loop.
+        Lower and upper bound; None if the experiment has no closed-loop results.
     """
     share, trials = experiment.metrics.get(STRICT), experiment.metrics.get(TRIALS)
     if share is None or not trials:
         return None
     return wilson_interval(round(share * trials), int(trials))
+
+
+def report(
+    repository: Repository, names: set[str], out: Path, sort: str, minimize: bool = False
+) -> None:
+    """Compare experiments: print a table, write a plot and a CSV file.
+
+    Args:
+        repository: of the experiments.
+        names: of the experiments; if empty, all on this commit and the commit itself.
+        out: folder for comparison.png and comparison.csv.
+        sort: metric to sort by, see `metric_key`.
+        minimize: whether smaller values are better.
+
+    Raises:
+        ComparisonError: there are no experiments, or none has the metric.
+        OutputError: `out` was not written by this command.
+    """
+    from pipeline.experiments.parallel_coordinates import draw
+
+    found = repository.experiments()
+    chosen = [item for item in found if (item.name in names if names else item.metrics)]
+    comparison = compare(chosen, sort, minimize)
+    with output_folder(out) as folder:
+        comparison.write_csv(folder / "comparison.csv")
+        draw(comparison, folder / "comparison.png")
+    table = comparison.table()
+    # In a narrow terminal the table may be wider, so that no number is cut off.
+    width = console.measure(table, options=console.options.update(max_width=1000)).maximum
+    Console(width=max(width, console.width), file=console.file, highlight=False).print(table)
+    console.print(
+        f"{out}/comparison.png and .csv. `dvc exp apply NAME` brings a run into the workspace, "
+        f"`dvc exp remove NAME` removes it (NAME: {PREFIX}…)"
+    )

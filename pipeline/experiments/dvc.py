@@ -1,6 +1,7 @@
-"""Git and DVC as a sweep uses them: commands in child processes, experiments by their names.
+"""Git and DVC as sweeps use them: commands in child processes, and experiments by name.
 
-A run's name is a hash of all that it depends on, so a run that exists is one that need not be made.
+The name of a run is a hash of everything that it depends on. A run whose experiment exists does not
+need to be run again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.experiments.grid import FILE, Point, flatten, grid, with_values
 from pipeline.params import Params, load_params
@@ -22,27 +23,45 @@ LOCK_FILE = "dvc.lock"
 
 @dataclass(frozen=True)
 class Run:
-    """A point and the name of the experiment that holds, or will hold, its results."""
+    """A point and the name of the experiment for its results."""
 
     name: str
     point: Point
 
+    def __str__(self) -> str:
+        """Name and changed parameters, for the console."""
+        return f"{self.name} {self.point.label}"
+
     @property
     def command(self) -> tuple[str, ...]:
-        """What `dvc exp run` takes to make it."""
+        """Arguments of `dvc exp run` for this run."""
         settings = (part for setting in self.point.settings for part in ("-S", setting))
         return ("--name", self.name, *settings)
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    run: Run
+    state: Literal["done", "existing", "failed"]
+    reason: str = ""
+    """Why it failed."""
+
+    def __str__(self) -> str:
+        """One line for the console."""
+        return f"{self.run}: {self.state} {self.reason}".rstrip()
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """What DVC knows of an experiment, or of the commit that experiments start from."""
+    """Parameters and metrics of an experiment, or of the commit that experiments start from."""
 
     name: str
     params: Mapping[str, Any]
     """By dotted key."""
     metrics: Mapping[str, float]
-    """By dotted key, of all metrics files together, each file's folder before its keys."""
+    """By dotted key, from all metrics files; each key starts with the file's folder."""
 
 
 @dataclass(frozen=True)
@@ -51,63 +70,41 @@ class Repository(Checkout):
 
     @property
     def state(self) -> Path:
-        """Where sweeps keep logs and what they must remember; ignored by Git."""
+        """Folder for logs, locks and other state of sweeps; Git ignores it."""
         return self.root / ".state" / "sweep"
 
     def params(self) -> Params:
-        """What stands in params.yaml now."""
+        """Load the present params.yaml."""
         return load_params(self.root / FILE)
 
-    def git(self, *arguments: str) -> str:
-        """Output of a Git command.
-
-        Args:
-            arguments: of `git`.
-
-        Raises:
-            RepositoryError: it fails.
-        """
-        return self.output("git", *arguments)
-
-    def dvc(self, *arguments: str) -> str:
-        """Output of a DVC command.
-
-        Args:
-            arguments: of `dvc`.
-
-        Raises:
-            RepositoryError: it fails.
-        """
-        return self.output("dvc", *arguments)
-
     def names(self) -> set[str]:
-        """Names of the finished experiments on this commit, without starting DVC."""
+        """List the finished experiments on this commit by name, without starting DVC."""
         head = self.head()
         folder = f"refs/exps/{head[:2]}/{head[2:]}/"
-        found = self.git("for-each-ref", "--format=%(refname)", folder).split()
+        found = self.output("git", "for-each-ref", "--format=%(refname)", folder).split()
         return {reference.removeprefix(folder) for reference in found}
 
     def runs(self, settings: Sequence[str]) -> list[Run]:
-        """The runs that a sweep asks for.
+        """List the runs of a sweep.
 
         Args:
-            settings: after -S, see `grid`.
+            settings: values of -S, see `grid`.
 
         Raises:
-            SettingError: one does not fit params.yaml.
+            SettingError: a setting does not match params.yaml.
         """
         params = self.params()
-        return self.name(grid(settings, params), params)
+        return self.named_runs(grid(settings, params), params)
 
-    def name(self, points: Sequence[Point], params: Params) -> list[Run]:
-        """Names of points: commit, uncommitted changes and all parameters decide.
+    def named_runs(self, points: Sequence[Point], params: Params) -> list[Run]:
+        """Name points by a hash of commit, uncommitted changes and all parameters.
 
         Args:
             points: changes of params.yaml.
-            params: what they change.
+            params: the parameters that they change.
         """
         changes = ("diff", "HEAD", "--binary", "--", ".", f":!{FILE}", f":!{LOCK_FILE}")
-        base = f"{self.head()}\n{self.git(*changes)}\n"
+        base = f"{self.head()}\n{self.output('git', *changes)}\n"
         runs = []
         for point in points:
             chosen = with_values(params, point.values).model_dump(mode="json")
@@ -116,18 +113,31 @@ class Repository(Checkout):
             runs.append(Run(PREFIX + digest[:10], point))
         return runs
 
+    def split_existing(self, runs: Sequence[Run]) -> tuple[list[Outcome], list[Run]]:
+        """Separate runs whose experiments exist from those that are missing.
+
+        Args:
+            runs: of a sweep.
+
+        Returns:
+            Outcomes of the existing runs, and the missing runs.
+        """
+        names = self.names()
+        existing = [Outcome(run, "existing") for run in runs if run.name in names]
+        return existing, [run for run in runs if run.name not in names]
+
     def experiments(self) -> list[Experiment]:
-        """The commit itself and the finished experiments on it, parameters and metrics included.
+        """Read the present commit and the finished experiments on it.
 
         Raises:
             RepositoryError: DVC cannot read them.
         """
         finished = self.names()
-        for entry in json.loads(self.dvc("exp", "show", "--json")):
+        for entry in json.loads(self.output("dvc", "exp", "show", "--json")):
             if entry["rev"] != "workspace":
                 found = [_experiment(entry)]
                 for item in entry.get("experiments") or []:
-                    # Those that wait, run or failed are listed too, with the commit's metrics.
+                    # Queued, running and failed ones are listed too, with the commit's metrics.
                     if item.get("name") in finished:
                         found += [_experiment(revision) for revision in item["revs"][:1]]
                 return [experiment for experiment in found if experiment is not None]

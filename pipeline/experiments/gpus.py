@@ -1,7 +1,7 @@
-"""A GPU of its own for each of several runs at a time. DVC assigns none.
+"""Assigns a GPU to each of several parallel runs, because DVC assigns none.
 
-A stage claims one when it starts, by a lock that goes with its process. So it does not matter who
-started the run: DVC's workers, a search, or someone's own `dvc exp run --temp`.
+A stage claims a GPU when it starts, by a lock that ends with its process. So it does not matter who
+started the run: DVC's workers, a search, or a user's own `dvc exp run --temp`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import shutil
-import subprocess
 import time
-from pathlib import Path
 
 from pipeline.errors import PipelineError
+from pipeline.run import state_root
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 SHARED = "PIPELINE_GPUS"
-"""Environment variable with the GPUs that runs share out among themselves, such as 0,1."""
+"""Environment variable with the GPUs that parallel runs divide among themselves, such as 0,1."""
 USERS = ("train", "evaluate", "export")
 """Commands that use a GPU."""
 POLL_S = 0.5
@@ -26,49 +24,51 @@ _held: list[int] = []
 
 
 class GpuError(PipelineError):
-    """The list of GPUs is none."""
+    """A list of GPUs is malformed."""
 
 
 def find_gpus(chosen: str | None = None) -> list[str]:
-    """GPUs that parallel runs may use, as CUDA_VISIBLE_DEVICES names them.
+    """List the GPUs that parallel runs may use, as CUDA_VISIBLE_DEVICES names them.
 
     Args:
-        chosen: "0,1" or names such as GPU-8f2…; None takes CUDA_VISIBLE_DEVICES where it is set,
-            else what the driver's nvidia-smi lists.
+        chosen: "0,1" or names such as GPU-8f2…; None takes CUDA_VISIBLE_DEVICES if it is set,
+            else all GPUs that the NVIDIA driver reports.
 
     Raises:
-        GpuError: `chosen` is no such list.
+        GpuError: `chosen` is malformed.
     """
     if chosen is None:
         chosen = os.environ.get(VISIBLE)
     if chosen is None:
-        return _listed()
+        from pipeline.runtime.backends.driver_process import find_gpus as ask_driver
+
+        return [str(index) for index in range(len(ask_driver()[0]))]
     names = [name.strip() for name in chosen.split(",") if name.strip()]
     wrong = [name for name in names if not re.fullmatch(r"\d+|(GPU|MIG)-[\w-]+", name)]
     if wrong or len(set(names)) < len(names):
         raise GpuError(
-            f"GPUs {chosen!r}: expected different numbers or names with commas between, such as "
+            f"GPUs {chosen!r}: expected different numbers or names separated by commas, such as "
             "0,1; `nvidia-smi -L` lists them"
         )
     return names
 
 
 def claim_gpu() -> str | None:
-    """Take a GPU that no other run has, for as long as this process lives.
+    """Claim a GPU that no other run uses, until this process ends. Wait until one is free.
 
-    Waits until one is free. The locks stand below the original repository (DVC_ROOT), so that runs
-    in DVC's temporary folders see each other.
+    The locks are below the original repository (DVC_ROOT), so that runs in DVC's temporary folders
+    see each other.
 
     Returns:
-        Its name, which CUDA_VISIBLE_DEVICES now holds; None where PIPELINE_GPUS shares out none.
+        Its name, to which CUDA_VISIBLE_DEVICES is set; None if PIPELINE_GPUS is not set.
 
     Raises:
-        GpuError: PIPELINE_GPUS is no list of GPUs.
+        GpuError: PIPELINE_GPUS is malformed.
     """
     if not os.environ.get(SHARED):
         return None
     gpus = find_gpus(os.environ[SHARED])
-    folder = Path(os.environ.get("DVC_ROOT", ".")) / ".state" / "sweep"
+    folder = state_root("sweep")
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         for gpu in gpus:
@@ -82,14 +82,3 @@ def claim_gpu() -> str | None:
             os.environ[VISIBLE] = gpu
             return gpu
         time.sleep(POLL_S)
-
-
-def _listed() -> list[str]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    done = subprocess.run(
-        [program, "--query-gpu=index", "--format=csv,noheader"],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    return [line.strip() for line in done.stdout.splitlines() if line.strip().isdigit()]

@@ -1,6 +1,6 @@
-"""The points of a sweep: what -S asks for, checked against params.yaml before anything runs.
+"""The points of a grid: the values of -S, checked against params.yaml before anything runs.
 
-Values are read by the parser that `dvc exp run -S` uses, so that both understand the same.
+Hydra's parser reads the values, as in `dvc exp run -S`.
 """
 
 from __future__ import annotations
@@ -21,41 +21,41 @@ FILE = "params.yaml"
 
 
 class SettingError(PipelineError):
-    """What stands after -S names no parameter, or a value that it cannot take."""
+    """A setting of -S has an unknown key or an invalid value."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run's changes of params.yaml."""
+    """The changes of params.yaml for one run."""
 
     values: Mapping[str, Any]
     """Value by dotted key, for instance {"train.lr": 1e-4}."""
 
     @property
     def settings(self) -> list[str]:
-        """What `dvc exp run -S` takes: key=value, values as JSON, which Hydra reads too."""
+        """Arguments of `dvc exp run -S`: key=value, with values as JSON, which Hydra reads too."""
         return [f"{key}={json.dumps(value)}" for key, value in self.values.items()]
 
     @property
     def label(self) -> str:
-        """For people."""
+        """The changes in one line."""
         return " ".join(f"{key}={as_text(value)}" for key, value in self.values.items())
 
 
 def grid(settings: Sequence[str], params: Params) -> list[Point]:
-    """Every combination of the values given, each checked as a whole.
+    """Combine all values of all keys and validate each combination.
 
     Args:
         settings: `key=value`, `key=value,value` or any choice or range of Hydra's grammar; the
             last key varies fastest.
-        params: what stands in params.yaml.
+        params: the present params.yaml.
 
     Returns:
-        The points in their order, none twice.
+        The points in order, without duplicates.
 
     Raises:
-        SettingError: a setting is not understood, its key is unknown or comes twice, or a
-            combination of values does not fit.
+        SettingError: a setting is malformed, its key is unknown or given twice, or a combination
+            of values is invalid.
     """
     axes: dict[str, list[Any]] = {}
     for setting in settings:
@@ -73,14 +73,14 @@ def grid(settings: Sequence[str], params: Params) -> list[Point]:
 
 
 def require_key(key: str, params: Params) -> None:
-    """Refuse what is no key of params.yaml.
+    """Check that params.yaml has a key.
 
     Args:
         key: dotted, for instance "train.lr".
-        params: what stands in params.yaml.
+        params: the present params.yaml.
 
     Raises:
-        SettingError: unknown; the message names keys that are close.
+        SettingError: the key is unknown; the message suggests similar keys.
     """
     known = flatten(params.model_dump())
     if key in known:
@@ -96,14 +96,14 @@ def require_key(key: str, params: Params) -> None:
 
 
 def with_values(params: Params, values: Mapping[str, Any]) -> Params:
-    """The parameters with some replaced, validated anew.
+    """Replace some parameters and validate the result.
 
     Args:
-        params: what stands in params.yaml.
+        params: the present params.yaml.
         values: by dotted key.
 
     Raises:
-        SettingError: a value does not fit.
+        SettingError: a value is invalid.
     """
     data = params.model_dump(mode="json")
     for key, value in values.items():
@@ -123,11 +123,11 @@ def with_values(params: Params, values: Mapping[str, Any]) -> Params:
 
 
 def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested sections as one mapping by dotted key; lists are values.
+    """Flatten nested sections to one mapping by dotted key. Lists are values.
 
     Args:
-        data: sections in sections.
-        prefix: that stands before every key.
+        data: nested sections.
+        prefix: prepended to every key.
     """
     flat: dict[str, Any] = {}
     for key, value in data.items():
@@ -139,7 +139,7 @@ def flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def as_text(value: Any) -> str:
-    """A parameter's value for people: strings as they are, the rest as JSON.
+    """Format a parameter's value: strings unchanged, everything else as JSON.
 
     Args:
         value: of a parameter.
@@ -148,7 +148,7 @@ def as_text(value: Any) -> str:
 
 
 def _axis(setting: str) -> tuple[str, list[Any]]:
-    """The key of a setting and the values that it lists."""
+    """Parse a setting to its key and its list of values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Override, OverrideType
     from hydra.errors import HydraException
@@ -161,11 +161,12 @@ def _axis(setting: str) -> tuple[str, list[Any]]:
         except HydraException as error:
             reason = str(error).splitlines()[0]
             raise SettingError(
-                f"-S {setting}: not understood ({reason}); expected key=value or key=value,value"
+                f"-S {setting}: malformed ({reason}); expected key=value or key=value,value"
             ) from error
         if found.type != OverrideType.CHANGE or ":" in str(found.key_or_group):
             raise SettingError(
-                f"-S {setting}: expected key=value of {FILE}, which has every key already"
+                f"-S {setting}: expected key=value with a key of {FILE}; keys cannot be added or "
+                "removed"
             )
         return found
 
@@ -175,7 +176,7 @@ def _axis(setting: str) -> tuple[str, list[Any]]:
         return key, [found.value()]
     if not (found.is_choice_sweep() or found.is_range_sweep()):
         raise SettingError(
-            f"-S {setting}: a grid needs values one by one (key=value,value); "
-            "`python -m pipeline search` draws from ranges"
+            f"-S {setting}: a grid needs a list of values (key=value,value); "
+            "`python -m pipeline search` samples from ranges"
         )
     return key, [parse(f"{key}={value}").value() for value in found.sweep_string_iterator()]

@@ -1,4 +1,4 @@
-"""Where a search looks: a distribution a parameter, checked against params.yaml."""
+"""The search space: one distribution per parameter, checked against params.yaml."""
 
 from __future__ import annotations
 
@@ -12,54 +12,55 @@ from pipeline.params import Params
 
 KINDS = ("uniform", "loguniform", "int", "logint")
 FORMS = (
-    "uniform(low,high), loguniform(low,high), int(low,high), logint(low,high) or values one by "
-    "one: a,b,c"
+    "uniform(low,high), loguniform(low,high), int(low,high), logint(low,high) or a list of values: "
+    "a,b,c"
 )
 
 
 class Trial(Protocol):
-    """What of an Optuna trial a distribution draws from."""
+    """The methods of an Optuna trial that sample a value."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:
-        """A number between two."""
+        """Sample a number of an interval."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
-        """A whole number between two, both included."""
+        """Sample an integer of an interval, bounds included."""
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> Any:
-        """One of some."""
+        """Sample one of several choices."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers between two, both included."""
+    """An interval of numbers, bounds included."""
 
     low: float
     high: float
     log: bool
-    whole: bool
+    """Whether the logarithm is sampled uniformly."""
+    integer: bool
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values, by how `-S` writes them."""
+    """A list of values."""
 
     values: Mapping[str, Any]
+    """By their notation in `-S`."""
 
 
 Space = dict[str, Range | Choice]
 
 
 def parse_space(settings: Sequence[str], params: Params) -> Space:
-    """Distributions by dotted key.
+    """Parse settings to distributions by dotted key.
 
     Args:
         settings: `key=loguniform(1e-5,1e-3)` and the like, see `FORMS`.
-        params: what stands in params.yaml.
+        params: the present params.yaml.
 
     Raises:
-        SettingError: not understood, an unknown key, or an end of a range or a value that the
-            parameter cannot take.
+        SettingError: a setting is malformed, its key is unknown, or a bound or value is invalid.
     """
     space: Space = {}
     for setting in settings:
@@ -69,22 +70,22 @@ def parse_space(settings: Sequence[str], params: Params) -> Space:
             raise SettingError(f"-S {key}: given twice")
         space[key] = _distribution(setting, key, text.strip(), params)
     if not space:
-        raise SettingError(f"nothing to search: name parameters with -S key=…; known: {FORMS}")
+        raise SettingError(f"nothing to search: name parameters with -S key=…; expected {FORMS}")
     return space
 
 
 def draw_point(space: Space, trial: Trial) -> Point:
-    """Values of one trial.
+    """Sample the values of one trial.
 
     Args:
         space: from `parse_space`.
-        trial: that suggests them.
+        trial: that samples.
     """
     values: dict[str, Any] = {}
     for key, item in space.items():
         if isinstance(item, Choice):
             values[key] = item.values[trial.suggest_categorical(key, list(item.values))]
-        elif item.whole:
+        elif item.integer:
             values[key] = trial.suggest_int(key, int(item.low), int(item.high), log=item.log)
         else:
             values[key] = trial.suggest_float(key, item.low, item.high, log=item.log)
@@ -96,19 +97,19 @@ def _distribution(setting: str, key: str, text: str, params: Params) -> Range | 
     if found is None or found[1] == "choice":
         points = grid([setting], params)
         return Choice({point.label.partition("=")[2]: point.values[key] for point in points})
-    kind, ends = found[1], [part.strip() for part in found[2].split(",")]
+    kind, bounds = found[1], [part.strip() for part in found[2].split(",")]
     if kind not in KINDS:
-        raise SettingError(f"-S {setting}: {kind} is unknown; known: {FORMS}")
-    whole, log = kind.endswith("int"), kind.startswith("log")
+        raise SettingError(f"-S {setting}: {kind} is unknown; expected {FORMS}")
+    integer, log = kind.endswith("int"), kind.startswith("log")
     try:
-        low, high = (float(end) for end in ends)
+        low, high = (float(bound) for bound in bounds)
     except ValueError as error:
         raise SettingError(f"-S {setting}: expected two numbers in the brackets") from error
-    if whole and not (low.is_integer() and high.is_integer()):
-        raise SettingError(f"-S {setting}: expected whole numbers for {kind}")
+    if integer and not (low.is_integer() and high.is_integer()):
+        raise SettingError(f"-S {setting}: expected integers for {kind}")
     if not low < high or (log and low <= 0):
-        least = "0 < low < high" if log else "low < high"
-        raise SettingError(f"-S {setting}: expected {least}, got {low:g} and {high:g}")
-    for end in (low, high):
-        with_values(params, {key: int(end) if whole else end})
-    return Range(low, high, log, whole)
+        expected = "0 < low < high" if log else "low < high"
+        raise SettingError(f"-S {setting}: expected {expected}, got {low:g} and {high:g}")
+    for bound in (low, high):
+        with_values(params, {key: int(bound) if integer else bound})
+    return Range(low, high, log, integer)

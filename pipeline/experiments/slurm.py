@@ -1,6 +1,6 @@
-"""The cluster's way: a Slurm job a run through submitit, each in a clone of its own.
+"""Runs of a sweep as Slurm jobs through submitit, each in a clone of its own.
 
-Clones share this repository's DVC cache and push what they made back into it as experiments.
+The clones share the DVC cache of this repository and push their experiments back to it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import PipelineError
-from pipeline.experiments.dvc import Repository, Run
-from pipeline.experiments.loop import Outcome, left_over
-from pipeline.experiments.workspace import own_workspace
+from pipeline.experiments.dvc import Outcome, Repository, Run
+from pipeline.experiments.workspace import locked_workspace
 from pipeline.repository import DVC, last_lines
 from pipeline.run import console, write_json
 
@@ -30,10 +29,10 @@ class ClusterError(PipelineError):
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """What every job asks for."""
+    """Resources of each job."""
 
     executor: Literal["slurm", "local"] = "slurm"
-    """local runs the jobs as processes of this machine: the same code without a cluster."""
+    """local runs the jobs as processes of this machine, without a cluster."""
     partition: str | None = None
     gpus: int = 0
     cpus: int = 4
@@ -43,51 +42,50 @@ class ClusterOptions:
 
 @dataclass(frozen=True)
 class ExperimentJob:
-    """One run as a job: it can be pickled, and requeued after a time limit or a preemption."""
+    """One run as a job. It can be pickled, and resubmitted after a time limit or a preemption."""
 
     run: Run
     origin: Path
-    """The repository to clone, on a file system that nodes share."""
+    """The repository to clone, on a file system that all nodes share."""
     commit: str
     cache: Path
     """DVC's cache, shared by all clones."""
     clone: Path
-    """Kept while the job is not done: a training that was cut off goes on from its state there."""
+    """Kept until the job is done, so that an interrupted training can continue there."""
 
-    def __call__(self) -> str:
-        """Clone, run, push back.
-
-        Returns:
-            The experiment's name.
+    def __call__(self) -> None:
+        """Clone the repository, run the experiment and push it back.
 
         Raises:
-            ClusterError: a command fails; the message ends with what it said.
+            ClusterError: the run fails; the message holds its last lines.
+            RepositoryError: Git or DVC fails.
         """
         clone = Repository(self.clone)
+        origin = Repository(self.origin)
         if not (self.clone / ".git").exists():
             self.clone.parent.mkdir(parents=True, exist_ok=True)
-            command = ["git", "clone", "--quiet", "--no-checkout", str(self.origin)]
-            subprocess.run([*command, str(self.clone)], check=True, stdin=subprocess.DEVNULL)
-        clone.git("checkout", "--quiet", "--force", self.commit)
-        clone.dvc("cache", "dir", "--local", str(self.cache))
+            origin.output(
+                "git", "clone", "--quiet", "--no-checkout", str(self.origin), str(self.clone)
+            )
+        clone.output("git", "checkout", "--quiet", "--force", self.commit)
+        clone.output("dvc", "cache", "dir", "--local", str(self.cache))
         for key in ("user.name", "user.email"):
-            clone.git("config", key, Repository(self.origin).git("config", key).strip())
+            clone.output("git", "config", key, origin.output("git", "config", key).strip())
         done = subprocess.run(
             [*DVC, "exp", "run", *self.run.command],
             cwd=self.clone, env=clone.environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
-        said = done.stdout.decode(errors="replace")
-        print(said, flush=True)
+        output = done.stdout.decode(errors="replace")
+        print(output, flush=True)
         if done.returncode or self.run.name not in clone.names():
-            raise ClusterError(last_lines(said, 2) or f"exit status {done.returncode}")
+            raise ClusterError(last_lines(output, 2) or f"exit status {done.returncode}")
         # The results are in the shared cache; the experiment is a Git reference.
-        clone.dvc("exp", "push", "--no-cache", "origin", self.run.name)
+        clone.output("dvc", "exp", "push", "--no-cache", "origin", self.run.name)
         shutil.rmtree(self.clone)
-        return self.run.name
 
     def checkpoint(self) -> Any:
-        """What submitit submits anew when Slurm ends the job early: the same."""
+        """Tell submitit to submit the same job again when Slurm ends it early."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
@@ -96,47 +94,45 @@ class ExperimentJob:
 def run_cluster(
     repository: Repository, settings: Sequence[str], jobs: int, options: ClusterOptions
 ) -> list[Outcome]:
-    """Submit what is neither there nor submitted, and wait for all of it.
+    """Submit the missing experiments of a grid as jobs and wait for all of them.
 
     Args:
-        repository: that jobs clone: it must lie where they can read and write it.
-        settings: after -S, see `grid`.
-        jobs: at a time at most.
-        options: what each asks for.
+        repository: that the jobs clone; they must be able to read and write it.
+        settings: values of -S, see `grid`.
+        jobs: largest number of jobs at a time.
+        options: resources of each job.
 
     Raises:
-        SettingError: a setting does not fit params.yaml; nothing has run.
-        ClusterError: submitit or Slurm is missing, or something is not committed.
-        KeyboardInterrupt: Ctrl-C; jobs go on and the same command waits for them again.
+        SettingError: a setting does not match params.yaml; nothing has run.
+        ClusterError: submitit or Slurm is missing, or there are uncommitted changes.
+        KeyboardInterrupt: Ctrl-C; the jobs go on, and the same command waits for them again.
     """
-    with own_workspace(repository):  # a killed sweep's changes are taken back
+    with locked_workspace(repository):  # restores it after a killed sweep
         _require_clean(repository)
         runs = repository.runs(settings)
-    outcomes, wanted = left_over(repository, runs)
-    if not wanted:
+    outcomes, missing = repository.split_existing(runs)
+    if not missing:
         return outcomes
     executor = _executor(repository, jobs, options)
+    # Slurm limits the number of jobs itself, the local executor does not.
+    size = jobs if options.executor == "local" else len(missing)
     try:
-        for batch in _batches(wanted, jobs if options.executor == "local" else len(wanted)):
-            waiting = _submit(repository, executor, batch, options)
-            outcomes += _wait(repository, waiting)
+        for start in range(0, len(missing), size):
+            batch = missing[start : start + size]
+            outcomes += _wait(repository, _submit(repository, executor, batch, options))
     except KeyboardInterrupt:
-        console.print("Jobs go on (`squeue`); the same command waits for them again")
+        console.print("The jobs go on (`squeue`). The same command waits for them again")
         raise
     return outcomes
 
 
-def _batches(runs: Sequence[Run], size: int) -> list[Sequence[Run]]:
-    return [runs[start : start + size] for start in range(0, len(runs), size)]
-
-
 def _require_clean(repository: Repository) -> None:
-    changed = repository.git("status", "--porcelain", "--untracked-files=no").strip()
+    changed = repository.output("git", "status", "--porcelain", "--untracked-files=no").strip()
     if changed:
         raise ClusterError(
-            f"jobs run on clones of the last commit and would miss what is not committed: "
-            f"{', '.join(line.split(maxsplit=1)[1] for line in changed.splitlines())}; commit it, "
-            "or `git checkout` it"
+            "jobs run in clones of the last commit, which lack uncommitted changes of "
+            f"{', '.join(line.split(maxsplit=1)[1] for line in changed.splitlines())}; commit or "
+            "discard them"
         )
 
 
@@ -149,8 +145,8 @@ def _executor(repository: Repository, jobs: int, options: ClusterOptions) -> Any
         ) from error
     if options.executor == "slurm" and shutil.which("sbatch") is None:
         raise ClusterError(
-            "sbatch is not on the PATH: this is no Slurm login node; --slurm-local runs the same "
-            "jobs as processes of this machine"
+            "sbatch is not on the PATH, so this is not a Slurm login node; --slurm-local runs the "
+            "same jobs as processes of this machine"
         )
     folder = repository.state / "jobs"
     executor = submitit.AutoExecutor(folder=str(folder), cluster=options.executor)
@@ -170,17 +166,21 @@ def _executor(repository: Repository, jobs: int, options: ClusterOptions) -> Any
 def _submit(
     repository: Repository, executor: Any, runs: Sequence[Run], options: ClusterOptions
 ) -> dict[str, tuple[Run, Any]]:
-    """Jobs by the run's name; those that an earlier command submitted are taken up again."""
-    book = repository.state / "jobs" / "submitted.json"
-    known: dict[str, str] = json.loads(book.read_text()) if book.exists() else {}
+    """Submit runs that have no job yet.
+
+    Returns:
+        Runs and jobs by the name of the run, including jobs that an earlier command submitted.
+    """
+    path = repository.state / "jobs" / "submitted.json"
+    job_ids: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     waiting: dict[str, tuple[Run, Any]] = {}
     for run in runs:
-        if options.executor == "slurm" and run.name in known:
-            job = executor.job_class(folder=executor.folder, job_id=known[run.name])
+        if options.executor == "slurm" and run.name in job_ids:
+            job = executor.job_class(folder=executor.folder, job_id=job_ids[run.name])
             if not job.done():
-                console.print(f"{run.name} {run.point.label}: job {job.job_id} already")
+                console.print(f"{run}: already job {job.job_id}")
                 waiting[run.name] = (run, job)
-    cache = Path(repository.dvc("cache", "dir").strip())
+    cache = Path(repository.output("dvc", "cache", "dir").strip())
     origin, commit = repository.root.resolve(), repository.head()
     new = [run for run in runs if run.name not in waiting]
     tasks = [
@@ -191,28 +191,27 @@ def _submit(
         for run in new
     ]  # fmt: skip
     for run, job in zip(new, executor.submit_array(tasks) if tasks else [], strict=True):
-        known[run.name] = job.job_id
+        job_ids[run.name] = job.job_id
         waiting[run.name] = (run, job)
-        console.print(f"{run.name} {run.point.label}: job {job.job_id}, {job.paths.stdout}")
-    write_json(book, known)
+        console.print(f"{run}: job {job.job_id}, {job.paths.stdout}")
+    write_json(path, job_ids)
     return waiting
 
 
 def _wait(repository: Repository, waiting: dict[str, tuple[Run, Any]]) -> list[Outcome]:
     outcomes = []
-    left = dict(waiting)
-    while left:
+    while waiting:
         time.sleep(POLL_S)
-        for name, (run, job) in list(left.items()):
+        for name, (run, job) in list(waiting.items()):
             if not job.done():
                 continue
             error = job.exception()
             if error is None and name in repository.names():
                 outcome = Outcome(run, "done")
             else:
-                reason = last_lines(str(error), 2) if error else "nothing was pushed back"
+                reason = last_lines(str(error), 2) if error else "the job pushed no experiment"
                 outcome = Outcome(run, "failed", reason)
             outcomes.append(outcome)
-            del left[name]
+            del waiting[name]
             console.print(str(outcome))
     return outcomes

@@ -1,6 +1,7 @@
-"""The workspace while a sweep runs in it: one sweep at a time, and afterwards as it was before.
+"""Locks the workspace for one sweep at a time and restores it afterwards.
 
-`dvc exp run` leaves params.yaml, dvc.lock and the results of its run behind.
+`dvc exp run` leaves the params.yaml, dvc.lock and results of its run in the workspace. Its option
+--temp would not, but it copies all data of the chain for every run.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from pipeline.repository import RepositoryError
 from pipeline.run import console, write_json
 
 JOURNAL = "before.json"
-"""What params.yaml and dvc.lock were, for as long as a sweep may have changed them."""
+"""The original params.yaml and dvc.lock, kept for as long as a sweep may have changed them."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A workspace that is this process's own for a while."""
+    """A workspace that this process has locked."""
 
     repository: Repository
     lock: int
-    """Descriptor of the lock; a child that inherits it keeps others out though this one dies."""
+    """Descriptor of the lock. A child that inherits it holds the lock even if this process dies."""
 
-    def begin(self, point: Point) -> None:
-        """Note what the files are before a run changes them, and what it changes.
+    def record(self, point: Point) -> None:
+        """Record the files before a run changes them, and the changes that it makes.
 
         Args:
             point: of the run.
@@ -45,7 +46,7 @@ class Workspace:
         write_json(journal, {"before": before, "values": dict(point.values)})
 
     def restore(self) -> None:
-        """Bring params.yaml and dvc.lock back, and with them what results the cache still has."""
+        """Restore params.yaml and dvc.lock, and the results that the cache still has."""
         journal = self.repository.state / JOURNAL
         if not journal.exists():
             return
@@ -56,21 +57,21 @@ class Workspace:
             elif text != _read(path):
                 path.write_text(text)
         try:
-            self.repository.dvc("checkout", "--force", "--quiet")
+            self.repository.output("dvc", "checkout", "--force", "--quiet")
         except RepositoryError:
             console.print(
-                "params.yaml and dvc.lock are as before; some results that belong to them are in "
-                "no cache and come with the next `dvc repro`"
+                "params.yaml and dvc.lock are restored; some results are not in the cache, and the "
+                "next `dvc repro` makes them again"
             )
         journal.unlink()
 
 
 @contextmanager
-def own_workspace(repository: Repository) -> Iterator[Workspace]:
-    """Wait for the workspace, mend what a killed sweep left, and restore it at the end.
+def locked_workspace(repository: Repository) -> Iterator[Workspace]:
+    """Wait for the workspace and lock it; restore it at the end, and first after a killed sweep.
 
     Args:
-        repository: whose workspace it is.
+        repository: of the workspace.
     """
     repository.state.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(repository.state / "lock", os.O_CREAT | os.O_RDWR)
@@ -79,11 +80,11 @@ def own_workspace(repository: Repository) -> Iterator[Workspace]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             console.print(
-                "Waiting: another sweep, or the last run of one that was killed, is at work here"
+                "Waiting: another sweep, or the last run of a killed sweep, uses this workspace"
             )
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         workspace = Workspace(repository, descriptor)
-        _mend(workspace)
+        _recover(workspace)
         try:
             yield workspace
         finally:
@@ -92,8 +93,8 @@ def own_workspace(repository: Repository) -> Iterator[Workspace]:
         os.close(descriptor)
 
 
-def _mend(workspace: Workspace) -> None:
-    """Restore what a killed sweep left, unless someone has changed it since."""
+def _recover(workspace: Workspace) -> None:
+    """Restore the workspace after a killed sweep, unless params.yaml was edited since."""
     repository = workspace.repository
     journal = repository.state / JOURNAL
     if not journal.exists():
@@ -101,23 +102,23 @@ def _mend(workspace: Workspace) -> None:
     content = json.loads(journal.read_text())
     path, before = repository.root / FILE, content["before"][FILE]
     now = _read(path)
-    if now in (before, repository.git("show", f"HEAD:{FILE}")) or _is_of_run(
+    if now in (before, repository.output("git", "show", f"HEAD:{FILE}")) or _was_set_by_run(
         repository, before, content["values"]
     ):
-        console.print("A sweep was killed here: params.yaml and dvc.lock are brought back first")
+        console.print("A sweep was killed here: params.yaml and dvc.lock are restored first")
         workspace.restore()
         return
     kept = journal.with_name("params.before.yaml")
     kept.write_text(before)
     journal.unlink()
     console.print(
-        f"A sweep was killed here and {FILE} was changed since: it is left as it is; what it was "
-        f"before that sweep is in {kept}"
+        f"A sweep was killed here, and {FILE} was edited since, so it is not restored. {kept} "
+        "holds its content before that sweep"
     )
 
 
-def _is_of_run(repository: Repository, before: str, values: dict[str, object]) -> bool:
-    """Whether params.yaml is what it was before, with a run's values."""
+def _was_set_by_run(repository: Repository, before: str, values: dict[str, object]) -> bool:
+    """Tell whether params.yaml equals its earlier content with the values of a run."""
     copy = repository.state / f"{JOURNAL}.yaml"
     copy.write_text(before)
     try:

@@ -1,4 +1,4 @@
-"""Sweep: the chain at many parameters, here, in parallel or on a cluster; then a comparison."""
+"""Command sweep: run the chain with many parameters, here, in parallel or on a cluster; compare."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import PipelineError
-from pipeline.experiments.dvc import Repository
+from pipeline.experiments.comparison import report
+from pipeline.experiments.dvc import Outcome, Repository
 from pipeline.experiments.gpus import find_gpus
-from pipeline.experiments.loop import Outcome, run_grid
 from pipeline.experiments.queue import run_queue
-from pipeline.experiments.showing import show
+from pipeline.experiments.sequential import run_sequentially
 from pipeline.experiments.slurm import ClusterOptions, run_cluster
 from pipeline.run import console
 
-Way = Literal["here", "queue", "cluster", "show", "dry"]
+Mode = Literal["sequential", "queue", "cluster", "show", "dry"]
 
 
 class SweepError(PipelineError):
-    """A sweep was not asked for clearly, or did not end well."""
+    """The options of a sweep are incomplete or contradictory, or runs failed."""
 
 
 def run(
     settings: Sequence[str],
     out: Path,
     sort: str,
-    least: bool = False,
-    way: Way = "here",
+    minimize: bool = False,
+    mode: Mode = "sequential",
     jobs: int = 1,
     gpus: str | None = None,
     cluster: ClusterOptions | None = None,
@@ -35,46 +35,45 @@ def run(
     """Run a grid and compare its runs.
 
     Args:
-        settings: after -S: key=value or key=value,value; without any, what exists is compared.
+        settings: values of -S: key=value or key=value,value. Only show does without.
         out: folder for comparison.png and comparison.csv.
-        sort: metric that runs are compared by.
-        least: the least of it is best.
-        way: here (one after the other), queue (DVC's workers), cluster, show (runs nothing), or
-            dry (names the runs, no more).
+        sort: metric to sort by.
+        minimize: whether smaller values of the metric are better.
+        mode: sequential, queue (DVC's workers), cluster, show (only compares existing runs), or dry
+            (only names the runs).
         jobs: runs at a time, for queue and cluster.
-        gpus: GPUs that the queue's runs share out, such as 0,1; None finds them.
-        cluster: what a job asks for.
+        gpus: GPUs that the runs of the queue divide, such as 0,1; None takes all.
+        cluster: resources of a job.
 
     Raises:
-        SettingError: a setting does not fit params.yaml; nothing has run.
-        SweepError: nothing to run, or runs failed.
-        PipelineError: Git, DVC or the cluster cannot do it.
+        SettingError: a setting does not match params.yaml; nothing has run.
+        SweepError: there is nothing to run, or runs failed.
+        PipelineError: Git, DVC or the cluster fails.
     """
     repository = Repository(Path.cwd())
-    if not settings and way != "show":
+    if not settings and mode != "show":
         raise SweepError(
             "nothing to run: name parameters and their values, for instance "
-            "-S train.lr=1e-4,3e-4 -S policy.network=mlp,unet; --show compares what is there"
+            "-S train.lr=1e-4,3e-4 -S policy.network=mlp,unet; --show compares existing runs"
         )
-    if way == "dry":
-        there = repository.names()
+    if mode == "dry":
+        existing = repository.names()
         for item in repository.runs(settings):
-            note = " (is there already)" if item.name in there else ""
-            console.print(f"{item.name} {item.point.label}{note}")
+            console.print(f"{item}{' (exists already)' if item.name in existing else ''}")
         return
     outcomes: list[Outcome] = []
-    if way == "here":
-        outcomes = run_grid(repository, settings)
-    elif way == "queue":
+    if mode == "sequential":
+        outcomes = run_sequentially(repository, settings)
+    elif mode == "queue":
         outcomes = run_queue(repository, settings, jobs, find_gpus(gpus))
-    elif way == "cluster":
+    elif mode == "cluster":
         outcomes = run_cluster(repository, settings, jobs, cluster or ClusterOptions())
     failed = [outcome for outcome in outcomes if outcome.state == "failed"]
     names = {outcome.run.name for outcome in outcomes}
-    if way == "show" and settings:
+    if mode == "show" and settings:
         names = {item.name for item in repository.runs(settings)}
-    if len(failed) < len(outcomes) or way == "show":
-        show(repository, names, out, sort, least)
+    if len(failed) < len(outcomes) or mode == "show":
+        report(repository, names, out, sort, minimize)
     if failed:
         reasons = "; ".join(f"{outcome.run.point.label}: {outcome.reason}" for outcome in failed)
         raise SweepError(
@@ -83,18 +82,15 @@ def run(
         )
 
 
-def only_way(chosen: Sequence[str]) -> Way:
-    """The one way that was asked for.
+def choose_mode(chosen: Sequence[Mode]) -> Mode:
+    """Return the only chosen mode.
 
     Args:
-        chosen: ways; none is here.
+        chosen: modes whose options were given; empty means sequential.
 
     Raises:
-        SweepError: several.
+        SweepError: several were given.
     """
     if len(chosen) > 1:
-        raise SweepError(f"asked for {' and '.join(chosen)} at once; expected one of them")
-    for way in ("queue", "cluster", "show", "dry"):
-        if way in chosen:
-            return way
-    return "here"
+        raise SweepError(f"options for {' and '.join(chosen)} were given, expected one of them")
+    return chosen[0] if chosen else "sequential"

@@ -1,4 +1,4 @@
-"""A repository of one quick stage: what is tested is the sweep, not the chain."""
+"""A repository with one fast stage, for tests of sweeps without the real chain."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import pytest
 from pipeline.experiments.dvc import Repository
 
 REPOSITORY = Path(__file__).parents[2]
-# Runs that come to the folder GATE wait there until it holds the file `open`, or until as many
-# have come as GATE_NEEDS says.
+# Runs wait until the folder GATE holds the file `open`, or until GATE_NEEDS runs have arrived.
 STAGE = """
 import json, os, pathlib, sys, time
 from ruamel.yaml import YAML
@@ -78,10 +77,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tiny(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    """A copy of it, in which experiments are made."""
+    """A copy of the repository, for experiments."""
     folder = tmp_path / "tiny"
     shutil.copytree(template, folder)
-    # Another test's DVC run may surround this one.
+    # The tests may themselves run inside a DVC run.
     for name in [name for name in os.environ if name.startswith(("DVC_", "CUDA_VISIBLE"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))

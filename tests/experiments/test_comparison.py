@@ -1,4 +1,4 @@
-"""Runs are sorted, their differences found, intervals counted anew."""
+"""Runs are sorted and compared in a table, a plot and a CSV file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from pipeline.experiments.comparison import (
     compare,
     interval,
     metric_key,
+    report,
 )
-from pipeline.experiments.dvc import Experiment
+from pipeline.experiments.dvc import Experiment, Repository
+from pipeline.run import OutputError
 
 
 def _experiment(name: str, lr: float, network: str, **metrics: float) -> Experiment:
@@ -34,13 +36,13 @@ RUNS = [
 ]
 
 
-def test_best_first_with_what_differs() -> None:
+def test_the_best_run_comes_first_and_differing_parameters_are_found() -> None:
     found = compare(RUNS, "closed_loop.success_strict")
     assert [run.name for run in found.experiments] == ["b", "a", "c"]
     assert found.parameters == ("train.lr", "policy.network")
     assert found.sort == STRICT
-    least = compare(RUNS, "error_mm_median", least=True)
-    assert [run.name for run in least.experiments] == ["b", "a", "c"]
+    smallest = compare(RUNS, "error_mm_median", minimize=True)
+    assert [run.name for run in smallest.experiments] == ["b", "a", "c"]
     assert [run.name for run in compare(RUNS, "seconds").experiments] == ["c", "b", "a"]
     equal = [_experiment(name, 1e-3, "mlp", success_strict=1, error_mm_median=error)
              for name, error in (("d", 3), ("e", 2))]  # fmt: skip
@@ -67,16 +69,44 @@ def test_table_and_csv(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("speed", "'speed' is unknown; expected one of"), ("x", "'x' belongs to several")],
+    [("speed", "'speed' is unknown; expected one of"), ("x", "'x' is ambiguous")],
 )
-def test_unclear_metrics_are_refused(name: str, words: str) -> None:
+def test_unclear_metrics_are_rejected(name: str, words: str) -> None:
     runs = [Experiment("a", {}, {"train.x": 1.0, "evaluate.x": 2.0})]
     with pytest.raises(ComparisonError, match=words):
         metric_key(name, runs)
 
 
 def test_nothing_to_compare() -> None:
-    with pytest.raises(ComparisonError, match="make some with -S"):
+    with pytest.raises(ComparisonError, match="run some with -S"):
         compare([], STRICT)
     with pytest.raises(ComparisonError, match="dvc exp show"):
         compare([Experiment("a", {}, {})], STRICT)
+
+
+def test_the_chosen_experiments_are_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "a_section.with_a_parameter_of_a_long_name"
+    found = [
+        Experiment("main", {key: 1e-3}, {}),
+        Experiment("sweep-a", {key: 3e-4}, {STRICT: 0.5}),
+        Experiment("sweep-b", {key: 1e-4}, {STRICT: 0.75}),
+    ]
+    monkeypatch.setattr(Repository, "experiments", lambda self: found)
+    out = tmp_path / "sweep"
+    report(Repository(tmp_path), set(), out, STRICT)
+    printed = capsys.readouterr().out
+    assert key in printed
+    assert "training s" in printed, "no column is cut off at any width"
+    assert "main" not in printed, "the commit itself has no metrics"
+    assert printed.index("sweep-b") < printed.index("sweep-a")
+    assert {path.name for path in out.iterdir()} == {".stage", "comparison.csv", "comparison.png"}
+    report(Repository(tmp_path), {"sweep-a"}, out, STRICT)
+    assert "sweep-b" not in (out / "comparison.csv").read_text()
+    with pytest.raises(ComparisonError):
+        report(Repository(tmp_path), {"sweep-c"}, out, STRICT)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    with pytest.raises(OutputError):
+        report(Repository(tmp_path), set(), tmp_path / "mine", STRICT)

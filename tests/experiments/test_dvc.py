@@ -1,4 +1,4 @@
-"""Names depend on all that a run depends on, and on nothing else."""
+"""The name of a run depends on everything that affects its results, and on nothing else."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def test_names(tiny: Repository) -> None:
     (tiny.root / "stage.py").write_text("print('changed')\n")
     changed = _name(tiny)
     assert changed != first
-    tiny.git("commit", "-q", "-a", "-m", "Change")
+    tiny.output("git", "commit", "-q", "-a", "-m", "Change")
     assert _name(tiny) not in (first, changed)
 
 
-def test_failing_commands_are_one_line(tiny: Repository) -> None:
+def test_errors_of_commands_are_one_line(tiny: Repository) -> None:
     with pytest.raises(RepositoryError, match=r"git show absent: fatal"):
-        tiny.git("show", "absent")
+        tiny.output("git", "show", "absent")
     with pytest.raises(RepositoryError, match=r"dvc exp apply absent: ERROR"):
-        tiny.dvc("exp", "apply", "absent")
+        tiny.output("dvc", "exp", "apply", "absent")
     assert last_lines("a\n\n b \nc\n", 2) == "b / c"
 
 

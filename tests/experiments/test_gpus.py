@@ -1,4 +1,4 @@
-"""GPUs are shared out by locks that go with a process; no GPU is needed to see that."""
+"""GPUs are assigned by locks that end with a process; the tests need no GPU."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.experiments import gpus
 from pipeline.experiments.gpus import GpuError, claim_gpu, find_gpus
+from pipeline.runtime.backends import driver_process
 from tests.conftest import HANG_S
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ def _holder(folder: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def test_each_process_has_its_own_and_a_dead_one_s_is_free_again(tmp_path: Path) -> None:
+def test_each_process_has_its_own_gpu_and_releases_it_when_it_ends(tmp_path: Path) -> None:
     holders = [_holder(tmp_path) for _ in range(3)]
     try:
         lines = {}
@@ -65,13 +65,13 @@ def _first_to_speak(holders: list[subprocess.Popen[str]]) -> subprocess.Popen[st
     return found
 
 
-def test_nothing_is_claimed_where_nothing_is_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_gpu_is_claimed_without_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PIPELINE_GPUS", raising=False)
     assert claim_gpu() is None
 
 
-def test_the_list_is_what_is_named_or_visible_or_there(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_gpus_come_from_the_option_the_environment_or_the_driver(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 4")
     assert find_gpus() == ["2", "4"]
@@ -79,16 +79,14 @@ def test_the_list_is_what_is_named_or_visible_or_there(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert find_gpus() == []
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\nprintf '0\\n1\\n'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    found, _ = driver_process.find_gpus()
+    assert find_gpus() == [str(index) for index in range(len(found))]
+    two = [driver_process.Gpu("RTX 4090", "8.9", "13.0")] * 2
+    monkeypatch.setattr(driver_process, "find_gpus", lambda: (two, ""))
     assert find_gpus() == ["0", "1"]
-    monkeypatch.setattr(gpus.shutil, "which", lambda name: None)
-    assert find_gpus() == []
 
 
 @pytest.mark.parametrize("wrong", ["cuda:0", "0,0", "0;1", "../x"])
-def test_what_is_no_list_is_refused(wrong: str) -> None:
+def test_a_malformed_list_is_rejected(wrong: str) -> None:
     with pytest.raises(GpuError, match="expected different numbers or names"):
         find_gpus(wrong)

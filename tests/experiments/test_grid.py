@@ -1,4 +1,4 @@
-"""Settings become points; what does not fit params.yaml is refused by name before anything runs."""
+"""Settings become points; invalid keys and values are rejected before anything runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pipeline.experiments.grid import SettingError, flatten, grid, with_values
 from pipeline.params import Params
 
 
-def test_every_combination_once_the_last_key_fastest(params: Params) -> None:
+def test_each_combination_is_listed_once_and_the_last_key_varies_fastest(params: Params) -> None:
     points = grid(["train.lr=1e-4,3e-4", "params.yaml:policy.network=mlp,unet"], params)
     assert [tuple(point.values.values()) for point in points] == [
         (1e-4, "mlp"), (1e-4, "unet"), (3e-4, "mlp"), (3e-4, "unet"),
@@ -41,7 +41,7 @@ def test_values_are_read_as_dvc_reads_them(
     key = setting.partition("=")[0]
     points = grid([setting], params)
     assert [point.values[key] for point in points] == values
-    # What is handed on means the same.
+    # The settings for `dvc exp run` give the same points.
     assert [grid(point.settings, params) for point in points] == [[point] for point in points]
 
 
@@ -55,10 +55,10 @@ def test_values_are_read_as_dvc_reads_them(
         (["train.lr=-1,2"], "train.lr=-1: Input should be greater than 0"),
         (["policy.network=cnn"], "policy.network=cnn: Input should be 'mlp', 'unet'"),
         (["train.lr=interval(1,2)"], "python -m pipeline search"),
-        (["+train.x=1"], "expected key=value of params.yaml"),
-        (["~train.lr"], "expected key=value of params.yaml"),
+        (["+train.x=1"], "expected key=value with a key of params.yaml"),
+        (["~train.lr"], "expected key=value with a key of params.yaml"),
         (["train.lr"], "expected key=value or key=value,value"),
-        (["other.yaml:train.lr=1"], "not understood"),
+        (["other.yaml:train.lr=1"], "malformed"),
         (
             ["train.noise_min_rad=1"],
             "train.noise_min_rad=1: Value error, noise_min_rad 1.0 exceeds",
@@ -66,7 +66,7 @@ def test_values_are_read_as_dvc_reads_them(
         (["train.lr=1", "train.lr=2"], "given twice"),
     ],
 )
-def test_what_does_not_fit_is_refused_by_name(params: Params, given: list[str], words: str) -> None:
+def test_the_error_names_the_invalid_setting(params: Params, given: list[str], words: str) -> None:
     with pytest.raises(SettingError) as caught:
         grid(given, params)
     assert words in str(caught.value)
@@ -78,7 +78,7 @@ def test_what_does_not_fit_is_refused_by_name(params: Params, given: list[str], 
     epochs=st.integers(1, 10**6),
     channels=st.lists(st.integers(1, 512), min_size=1),
 )
-def test_handed_on_numbers_keep_every_bit(
+def test_numbers_in_settings_keep_every_bit(
     params: Params, lr: float, epochs: int, channels: list[int]
 ) -> None:
     wanted = {"train.lr": lr, "train.num_epochs": epochs, "policy.unet_channels": channels}

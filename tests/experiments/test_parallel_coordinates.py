@@ -1,4 +1,4 @@
-"""The picture takes numbers, names and gaps; its axes say what they hold."""
+"""The plot takes numbers, categories and missing values; ticks show the values."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.experiments import parallel_coordinates
 from pipeline.experiments.comparison import COLUMNS, STRICT, compare
 from pipeline.experiments.dvc import Experiment
+from pipeline.experiments.parallel_coordinates import CATEGORIES, build_scales, draw
 
 
 def _runs(number: int) -> list[Experiment]:
@@ -27,25 +27,29 @@ def _runs(number: int) -> list[Experiment]:
 
 def test_axes(tmp_path: Path) -> None:
     found = compare(_runs(4), STRICT)
-    lr, network, channels = parallel_coordinates._parameters(found)
-    # Logarithmic: the same step for each power of ten; best run first.
+    lr, network, channels, *metrics = build_scales(found)
+    # Logarithmic: equal steps for each power of ten; the best run comes first.
     assert np.allclose(lr.heights, [0, 1 / 3, 2 / 3, 1])
     assert [text for _, text in lr.ticks] == ["0.0001", "0.001", "0.01", "0.1"]
     assert {text: height for height, text in network.ticks} == {"mlp": 0, "unet": 1}
     assert len(channels.ticks) == 4
-    metrics = parallel_coordinates._metrics(found)
     assert np.isnan(metrics[2].heights).sum() == 1
-    parallel_coordinates.draw(found, tmp_path / "comparison.png")
+    draw(found, tmp_path / "comparison.png")
     assert (tmp_path / "comparison.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_single_run_and_runs_that_agree(tmp_path: Path) -> None:
-    parallel_coordinates.draw(compare(_runs(1), STRICT), tmp_path / "one.png")
-    same = [Experiment(name, {"train.lr": 1e-3}, {STRICT: 1.0}) for name in "ab"]
-    assert np.allclose(parallel_coordinates._metrics(compare(same, STRICT))[0].heights, 0.5)
-    parallel_coordinates.draw(compare(same, STRICT), tmp_path / "same.png")
+def test_a_single_run_and_runs_with_equal_values(tmp_path: Path) -> None:
+    draw(compare(_runs(1), STRICT), tmp_path / "one.png")
+    same = compare([Experiment(name, {"train.lr": 1e-3}, {STRICT: 1.0}) for name in "ab"], STRICT)
+    (strict,) = build_scales(same)
+    assert np.allclose(strict.heights, 0.5) and strict.ticks == [(0.5, "100")]
+    draw(same, tmp_path / "same.png")
+
+
+def test_many_values_have_few_ticks() -> None:
     many = [
         Experiment(str(n), {"task.object": f"object_{n}"}, {STRICT: float(n)}) for n in range(40)
     ]
-    (axis,) = parallel_coordinates._parameters(compare(many, STRICT))
-    assert len(axis.ticks) <= parallel_coordinates.CATEGORIES
+    categories, strict = build_scales(compare(many, STRICT))
+    assert len(categories.ticks) <= CATEGORIES
+    assert [text for _, text in strict.ticks] == ["0", "975", "1.95e+03", "2.92e+03", "3.9e+03"]

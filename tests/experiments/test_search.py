@@ -1,4 +1,4 @@
-"""Optuna with real DVC: an interrupted search goes on, in SQLite and in PostgreSQL."""
+"""Optuna with real DVC: an interrupted search can be continued, in SQLite and in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import pytest
 
 from pipeline.experiments import search as module
 from pipeline.experiments.comparison import ComparisonError
-from pipeline.experiments.dvc import Repository, Run
-from pipeline.experiments.loop import Outcome
+from pipeline.experiments.dvc import Outcome, Repository, Run
 from pipeline.experiments.search import SearchError, SearchOptions, search
 from pipeline.experiments.search_space import parse_space
 from pipeline.experiments.workspace import Workspace
@@ -24,7 +23,13 @@ SPACE = ["train.lr=loguniform(1e-4,1e-2)"]
 
 
 def _options(trials: int, **changes: object) -> SearchOptions:
-    values = {"metric": "success_strict", "least": False, "seed": 0, "storage": None, "study": "s"}
+    values = {
+        "metric": "success_strict",
+        "minimize": False,
+        "seed": 0,
+        "storage": None,
+        "study": "s",
+    }
     return SearchOptions(trials=trials, **(values | changes))  # type: ignore[arg-type]
 
 
@@ -36,18 +41,20 @@ def _trials(tiny: Repository) -> list[optuna.trial.FrozenTrial]:
     return trials
 
 
-def test_an_interrupted_search_goes_on(tiny: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_search_can_be_continued(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
     space = parse_space(SPACE, tiny.params())
-    real = module.run_here
+    real = module.run_in_workspace
 
     def interrupted(workspace: Workspace, run: Run) -> Outcome:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "run_here", interrupted)
+    monkeypatch.setattr(module, "run_in_workspace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         search(tiny, space, _options(1))
-    monkeypatch.setattr(module, "run_here", real)
-    # An unknown metric costs no run: the experiment answers the next command.
+    monkeypatch.setattr(module, "run_in_workspace", real)
+    # After an error about the metric, the next command uses the experiment that was run.
     with pytest.raises(ComparisonError, match="'speed' is unknown"):
         search(tiny, space, _options(1, metric="speed"))
     assert len(names := tiny.names()) == 1
@@ -55,10 +62,10 @@ def test_an_interrupted_search_goes_on(tiny: Repository, monkeypatch: pytest.Mon
     states = [trial.state.name for trial in _trials(tiny)]
     assert states == ["FAIL", "FAIL", "COMPLETE"]
     first, *_, last = _trials(tiny)
-    assert first.params == last.params, "what was interrupted is asked again"
+    assert first.params == last.params, "the interrupted trial runs again"
     assert last.value == pytest.approx(1 - abs(last.params["train.lr"] - 1e-3) * 100, abs=0.003)
-    # As many trials as asked for are there: nothing runs.
-    monkeypatch.setattr(module, "run_here", interrupted)
+    # All trials exist, so nothing runs.
+    monkeypatch.setattr(module, "run_in_workspace", interrupted)
     assert search(tiny, space, _options(1)) == names
     assert (tiny.root / "params.yaml").read_text().count("lr: 1e-3") == 1
 
@@ -69,7 +76,7 @@ def test_failed_trials_count_and_later_proposals_differ(
     def failing(workspace: Workspace, run: Run) -> Outcome:
         return Outcome(run, "failed", "on purpose")
 
-    monkeypatch.setattr(module, "run_here", failing)
+    monkeypatch.setattr(module, "run_in_workspace", failing)
     space = parse_space(SPACE, tiny.params())
     search(tiny, space, _options(2))
     search(tiny, space, _options(4))
@@ -78,7 +85,7 @@ def test_failed_trials_count_and_later_proposals_differ(
     assert len({trial.params["train.lr"] for trial in trials}) == 4
 
 
-def test_a_storage_that_cannot_be_opened_is_one_line(tiny: Repository) -> None:
+def test_the_error_of_a_wrong_storage_is_one_line(tiny: Repository) -> None:
     space = parse_space(SPACE, tiny.params())
     for storage in ("nonsense", "sqlite:////absent/folder/trials.db"):
         with pytest.raises(SearchError, match="storage cannot be opened"):
@@ -87,7 +94,7 @@ def test_a_storage_that_cannot_be_opened_is_one_line(tiny: Repository) -> None:
 
 @pytest.fixture
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server of its own, on a socket in a temporary folder."""
+    """A PostgreSQL server of the test, on a socket in a temporary folder."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = shutil.which("initdb") or (str(programs[-1]) if programs else None)
     if found is None:

@@ -1,4 +1,4 @@
-"""Distributions are read and checked at both ends before anything runs."""
+"""Distributions are parsed, and both bounds are checked before anything runs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_every_form(params: Params) -> None:
         ],
         params,
     )
-    assert space["train.lr"] == Range(1e-5, 1e-3, log=True, whole=False)
-    assert space["policy.mlp_width"] == Range(64, 512, log=True, whole=True)
+    assert space["train.lr"] == Range(1e-5, 1e-3, log=True, integer=False)
+    assert space["policy.mlp_width"] == Range(64, 512, log=True, integer=True)
     assert space["policy.network"] == Choice({"mlp": "mlp", "unet": "unet"})
     assert space["train.batch_size"] == Choice({"32": 32, "64": 64})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
@@ -38,12 +38,12 @@ def test_every_form(params: Params) -> None:
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("train.lr=normal(0,1)", "normal is unknown; known: uniform(low,high)"),
+        ("train.lr=normal(0,1)", "normal is unknown; expected uniform(low,high)"),
         ("train.lr=uniform(1)", "expected two numbers"),
         ("train.lr=uniform(a,b)", "expected two numbers"),
         ("train.lr=loguniform(0,1)", "expected 0 < low < high, got 0 and 1"),
         ("train.lr=uniform(2,1)", "expected low < high"),
-        ("train.num_epochs=int(1,2.5)", "expected whole numbers"),
+        ("train.num_epochs=int(1,2.5)", "expected integers"),
         ("train.num_epochs=uniform(1.5,2.5)", "train.num_epochs=1.5: Input should be a valid"),
         (
             "train.ema_max_decay=uniform(0,1)",
@@ -53,7 +53,7 @@ def test_every_form(params: Params) -> None:
         ("policy.network=mlp,cnn", "policy.network=cnn"),
     ],
 )
-def test_what_does_not_fit_is_refused(params: Params, setting: str, words: str) -> None:
+def test_invalid_distributions_are_rejected(params: Params, setting: str, words: str) -> None:
     with pytest.raises(SettingError) as caught:
         parse_space([setting], params)
     assert words in str(caught.value)

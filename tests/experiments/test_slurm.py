@@ -1,4 +1,4 @@
-"""Jobs for real, with submitit's local executor: a clone each, pushed back as experiments."""
+"""Real jobs with submitit's local executor: each runs in a clone and pushes its experiment."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ LOCAL = ClusterOptions(executor="local", cpus=1, hours=1.0)
 # submitit leaves the pipes of a local job to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_jobs_push_back_what_they_made(tiny: Repository) -> None:
+def test_jobs_push_their_experiments(tiny: Repository) -> None:
     settings = ["train.seed=1,13,3"]
     states = [outcome.state for outcome in run_cluster(tiny, settings, 2, LOCAL)]
     assert sorted(states) == ["done", "done", "failed"]
     assert len(tiny.names()) == 2
-    assert tiny.git("status", "--porcelain") == ""
+    assert tiny.output("git", "status", "--porcelain") == ""
     found = [item for item in tiny.experiments() if item.name in tiny.names()]
     assert {item.params["train.seed"] for item in found} == {1, 3}
     assert all(item.metrics for item in found), "metrics come from the shared cache"
-    # The clone of the failed one stays, for the next try; the others are gone.
+    # The clone of the failed job is kept for the next attempt.
     assert len(list((tiny.state / "clones").iterdir())) == 1
     again = [outcome.state for outcome in run_cluster(tiny, settings, 1, LOCAL)]
-    assert sorted(again) == ["failed", "was there", "was there"]
+    assert sorted(again) == ["failed", "existing", "existing"]
 
 
-def test_what_a_clone_would_miss_is_refused(tiny: Repository) -> None:
+def test_uncommitted_changes_are_rejected(tiny: Repository) -> None:
     (tiny.root / "stage.py").write_text("print('changed')\n")
-    with pytest.raises(ClusterError, match=r"not committed: stage\.py; commit it"):
+    with pytest.raises(ClusterError, match=r"uncommitted changes of stage\.py; commit"):
         run_cluster(tiny, ["train.seed=1"], 1, LOCAL)
 
 

@@ -1,4 +1,4 @@
-"""The command refuses what does not fit before anything runs."""
+"""The command search rejects wrong options before anything runs."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ from tests.command import refusal
         (("-S", "train.lrr=uniform(0,1)"), "did you mean train.lr"),
     ],
 )
-def test_mistakes_are_one_line(arguments: tuple[str, ...], words: str) -> None:
+def test_errors_are_one_line(arguments: tuple[str, ...], words: str) -> None:
     assert words in refusal("search", *arguments)

@@ -1,4 +1,4 @@
-"""The command: what it refuses before anything runs, and the ways to the rooms."""
+"""The command sweep rejects wrong options before anything runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stages.sweep import SweepError, only_way, run
+from pipeline.stages.sweep import SweepError, choose_mode, run
 from tests.command import refusal, run_pipeline
 
 
@@ -26,18 +26,18 @@ def test_a_dry_run_names_the_runs() -> None:
         ((), "nothing to run"),
         (("-S", "train.lrr=1"), "did you mean train.lr"),
         (("-S", "train.lr=-1"), "greater than 0"),
-        (("--queue", "--slurm", "-S", "train.lr=1"), "asked for queue and cluster at once"),
+        (("--queue", "--slurm", "-S", "train.lr=1"), "options for queue and cluster were given"),
         (("--queue", "--gpus", "cuda:0", "-S", "train.lr=1"), "GPUs 'cuda:0'"),
     ],
 )
-def test_mistakes_are_one_line(arguments: tuple[str, ...], words: str) -> None:
+def test_errors_are_one_line(arguments: tuple[str, ...], words: str) -> None:
     assert words in refusal("sweep", *arguments)
 
 
-def test_ways() -> None:
-    assert only_way([]) == "here"
-    assert only_way(["queue"]) == "queue"
+def test_modes() -> None:
+    assert choose_mode([]) == "sequential"
+    assert choose_mode(["queue"]) == "queue"
     with pytest.raises(SweepError):
-        only_way(["show", "dry"])
+        choose_mode(["show", "dry"])
     with pytest.raises(SweepError, match="nothing to run"):
         run([], Path("artifacts/sweep"), "success_strict")

@@ -1,4 +1,4 @@
-"""The plain loop with real DVC: what exists is passed over, what fails does not end the rest."""
+"""Sequential runs with real DVC: existing ones are skipped, and a failure does not end the rest."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from pathlib import Path
 import pytest
 
 from pipeline.experiments.dvc import Repository
-from pipeline.experiments.loop import log_path, run_grid
+from pipeline.experiments.sequential import log_path, run_sequentially
 from tests.conftest import HANG_S
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
 import sys
 from pathlib import Path
-from pipeline.experiments.loop import run_grid
+from pipeline.experiments.sequential import run_sequentially
 from pipeline.experiments.dvc import Repository
 repository = Repository(Path(sys.argv[1]))
-run_grid(repository, sys.argv[2:])
+run_sequentially(repository, sys.argv[2:])
 """
 
 
-def test_a_grid_is_made_once_and_the_workspace_is_as_before(tiny: Repository) -> None:
+def test_a_grid_runs_once_and_the_workspace_is_restored(tiny: Repository) -> None:
     before = (tiny.root / "params.yaml").read_bytes()
     settings = ["train.seed=13,14", "train.lr=1e-3"]
     runs = tiny.runs(settings)
-    first = run_grid(tiny, settings)
+    first = run_sequentially(tiny, settings)
     assert [outcome.state for outcome in first] == ["failed", "done"]
     assert "thirteen is refused" in log_path(tiny, runs[0]).read_text()
     assert first[0].reason
     assert tiny.names() == {runs[1].name}
-    # What waits in the queue is no result.
-    tiny.dvc("exp", "run", "--queue", "--name", "waiting", "-S", "train.seed=15")
+    # A queued experiment is not a result.
+    tiny.output("dvc", "exp", "run", "--queue", "--name", "waiting", "-S", "train.seed=15")
     assert [item.name for item in tiny.experiments()] == ["main", runs[1].name]
-    tiny.dvc("queue", "remove", "waiting")
+    tiny.output("dvc", "queue", "remove", "waiting")
     assert (tiny.root / "params.yaml").read_bytes() == before
     assert not (tiny.root / "dvc.lock").exists()
-    assert tiny.git("status", "--porcelain") == ""
-    # A larger grid makes only what is new; what failed is tried again.
-    larger = run_grid(tiny, ["train.seed=14,15", "train.lr=1e-3"])
-    assert [outcome.state for outcome in larger] == ["was there", "done"]
+    assert tiny.output("git", "status", "--porcelain") == ""
+    # A larger grid runs only its new points, and failed ones again.
+    larger = run_sequentially(tiny, ["train.seed=14,15", "train.lr=1e-3"])
+    assert [outcome.state for outcome in larger] == ["existing", "done"]
 
 
 def _drive(tiny: Repository, gate: Path, *settings: str) -> subprocess.Popen[str]:
@@ -64,13 +64,13 @@ def _wait_for_run(driver: subprocess.Popen[str], gate: Path, seed: int) -> None:
 
 @pytest.fixture
 def gate(tmp_path: Path) -> Path:
-    """Where runs wait until it is opened."""
+    """A folder at which runs wait until it holds the file `open`."""
     (tmp_path / "gate").mkdir()
     return tmp_path / "gate"
 
 
 @pytest.mark.slow
-def test_an_interrupted_sweep_restores_and_goes_on_when_typed_again(
+def test_an_interrupted_sweep_restores_the_workspace_and_can_be_continued(
     tiny: Repository, gate: Path
 ) -> None:
     (tiny.root / "params.yaml").write_text(
@@ -82,7 +82,7 @@ def test_an_interrupted_sweep_restores_and_goes_on_when_typed_again(
     _wait_for_run(driver, gate, 1)
     driver.send_signal(signal.SIGTERM)
     output, _ = driver.communicate(timeout=HANG_S)
-    assert "waiting until the run at work has ended" in output
+    assert "waiting for the current run to end" in output
     assert driver.returncode != 0
     assert (tiny.root / "params.yaml").read_text() == before
     assert tiny.names() == set()
@@ -98,12 +98,10 @@ def test_an_interrupted_sweep_restores_and_goes_on_when_typed_again(
     "everything",
     [
         pytest.param(False, id="sweep alone"),
-        pytest.param(True, id="its run, too", marks=pytest.mark.slow),
+        pytest.param(True, id="sweep and run", marks=pytest.mark.slow),
     ],
 )
-def test_a_killed_sweep_goes_on_when_typed_again(
-    tiny: Repository, gate: Path, everything: bool
-) -> None:
+def test_a_killed_sweep_can_be_continued(tiny: Repository, gate: Path, everything: bool) -> None:
     before = (tiny.root / "params.yaml").read_text()
     settings = ("train.seed=1,2",)
     runs = tiny.runs(settings)
@@ -120,9 +118,9 @@ def test_a_killed_sweep_goes_on_when_typed_again(
     (gate / "open").touch()
     output, _ = again.communicate(timeout=HANG_S)
     assert again.returncode == 0, output
-    assert "is brought back first" in output or "are brought back first" in output
-    # The run that outlived the sweep is taken as it is; the one that did not is made anew.
-    assert ("is there already" in output) is not everything
+    assert "are restored first" in output
+    # A run that outlives the sweep is used; a killed one runs again.
+    assert ("exists already" in output) is not everything
     assert tiny.names() == {run.name for run in runs}
     assert (tiny.root / "params.yaml").read_text() == before
-    assert tiny.git("status", "--porcelain") == ""
+    assert tiny.output("git", "status", "--porcelain") == ""
