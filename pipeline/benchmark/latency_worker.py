@@ -28,8 +28,8 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     task = json.loads(requests.readline())
     started = time.perf_counter()
     from pipeline.errors import PipelineError
+    from pipeline.runtime.deployment import Deployment
     from pipeline.runtime.load import load_policy
-    from pipeline.runtime.session import Deployment
 
     try:
         policy = load_policy(

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.runtime.session import Backend, Deployment, DeploymentError, RobotPolicy
+from pipeline.runtime.deployment import Deployment, DeploymentError
+from pipeline.runtime.session import Backend, RobotPolicy
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.repository import last_lines
-from pipeline.runtime.session import DeploymentError
+from pipeline.runtime.deployment import DeploymentError
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from websockets.sync.client import connect
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.runtime.session import Deployment, RobotPolicy
+from pipeline.runtime.deployment import Deployment
+from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.protocol import decode, encode
 
 

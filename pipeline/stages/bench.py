@@ -31,8 +31,8 @@ from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import BACKENDS, load_policy
-from pipeline.runtime.session import Deployment
 
 RATE_HZ = 30.0
 CLIENTS = (1, 10, 30, 100)

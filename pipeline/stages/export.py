@@ -27,7 +27,7 @@ from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
 from pipeline.runtime.backends.engine_store import BuildOptions
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 PARITY_BATCHES = (1, 3, 64)
 PACKAGES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt")

@@ -17,8 +17,8 @@ from pipeline.params import Params
 from pipeline.policy.checkpoint import Bundle, save_bundle
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.backends.driver_process import find_gpus
+from pipeline.runtime.deployment import Deployment, DeploymentError
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment, DeploymentError
 
 REPOSITORY = Path(__file__).parents[2]
 no_gpu = pytest.mark.skipif(bool(find_gpus()[0]), reason="this machine has a GPU")

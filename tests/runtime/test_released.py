@@ -19,8 +19,8 @@ from pipeline.params import Params
 from pipeline.policy.checkpoint import Bundle
 from pipeline.robot.model import RobotModel
 from pipeline.runtime import released
+from pipeline.runtime.deployment import Deployment, DeploymentError
 from pipeline.runtime.released import ReleasedError, fetch, split
-from pipeline.runtime.session import Deployment, DeploymentError
 from tests.remotes.project import Project, create, isolated
 
 REPOSITORY = Path(__file__).parents[2]

@@ -10,7 +10,6 @@ import pytest
 
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
-from pipeline.kinematics import JointLimits
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Bundle
@@ -19,7 +18,8 @@ from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
-from pipeline.runtime.session import Deployment, DeploymentError, Execution, RobotPolicy, Session
+from pipeline.runtime.deployment import Deployment, DeploymentError, Execution
+from pipeline.runtime.session import RobotPolicy, Session
 
 OBSERVATION = {
     "joint_pos": np.array([0.0, -0.3, 0.8, 0.0, 1.57, 0.0]),
@@ -160,16 +160,3 @@ def test_raw_chunks_need_no_noise(backend: OnnxRuntimePolicy, deployment: Deploy
     np.testing.assert_array_equal(policy.predict(obs, seed=4), policy.predict(obs, seed=4))
     assert not np.array_equal(policy.predict(obs, seed=4), policy.predict(obs, seed=5))
     assert policy.predict(obs[0]).shape == (1, 16, 6)
-
-
-def test_what_a_robot_must_know_survives_the_file(deployment: Deployment) -> None:
-    lower = np.where(np.arange(6) == 5, -np.inf, deployment.limits.lower)
-    upper = np.where(np.arange(6) == 5, np.inf, deployment.limits.upper)
-    endless = replace(deployment, limits=replace(deployment.limits, lower=lower, upper=upper))
-    again = Deployment.from_json(endless.to_json(), "policy.onnx")
-    assert again.execution == endless.execution
-    for key, values in vars(endless.limits).items():
-        np.testing.assert_array_equal(getattr(again.limits, key), values)
-    assert isinstance(again.limits, JointLimits)
-    with pytest.raises(DeploymentError, match=r"policy\.onnx.*broken"):
-        Deployment.from_json("{}", "policy.onnx")

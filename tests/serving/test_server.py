@@ -17,8 +17,9 @@ from websockets.sync.client import connect
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Bundle
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment, RobotPolicy
+from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.client import ClientError, PolicyClient
 from pipeline.serving.protocol import decode, encode
 from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError, is_loopback

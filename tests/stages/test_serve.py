@@ -20,7 +20,7 @@ from pipeline.policy.checkpoint import Bundle, make_config
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 from pipeline.serving.client import PolicyClient
 from pipeline.serving.server import ServeError
 from pipeline.stages import serve

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.policy.observation import check_noise, check_observation
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 # ONNX Runtime 1.32 numbers the machine and records its use, unless told so before it is imported.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
