@@ -6,6 +6,7 @@ numbers are taken as well. Nothing is ever unpickled. NumPy and msgpack alone.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import msgpack
@@ -79,9 +80,9 @@ def _to_array(content: dict[Any, Any]) -> Any:
         dtype = np.dtype(_text(fields["dtype"]))
         if dtype.kind not in KINDS:
             raise WireError(f"an array of type {dtype}, expected numbers")
-        shape = tuple(int(size) for size in fields["shape"])
+        shape = tuple(operator.index(size) for size in fields["shape"])
         if min(shape, default=0) < 0:
             raise WireError(f"an array of shape {shape}")
         return np.frombuffer(fields["data"], dtype).reshape(shape)
-    except (KeyError, TypeError, ValueError, SyntaxError) as error:
-        raise WireError(f"an array that is none: {error!r}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError) as error:
+        raise WireError(f"a malformed array: {error!r}") from error

@@ -32,6 +32,20 @@ def test_keys_of_other_clients_may_be_bytes() -> None:
     np.testing.assert_array_equal(message["observation"]["joint_pos"], np.zeros(2, np.float32))
 
 
+@given(
+    st.lists(st.integers() | st.floats() | st.text() | st.none(), max_size=3),
+    st.sampled_from(["<f4", "<f8", "|b1", "<i8", "|O", "<U4", "<f4,<f4"]) | st.text(max_size=4),
+)
+def test_any_shape_and_type_is_an_array_or_an_error(shape: list[object], dtype: str) -> None:
+    content = {"__ndarray__": True, "data": b"12345678", "dtype": dtype, "shape": shape}
+    try:
+        packed = msgpack.packb({"x": content})
+    except (OverflowError, UnicodeEncodeError):
+        return
+    with contextlib.suppress(WireError):
+        assert isinstance(decode(packed)["x"], np.ndarray)
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_are_a_map_or_an_error(data: bytes) -> None:
     with contextlib.suppress(WireError):
@@ -47,6 +61,11 @@ def test_any_bytes_are_a_map_or_an_error(data: bytes) -> None:
         {"__ndarray__": True, "data": b"1234", "dtype": "no type", "shape": [1]},
         {"__ndarray__": True, "data": b"1234"},
         {"__ndarray__": True, "data": b"1234", "dtype": "<f4", "shape": [-3]},
+        {"__ndarray__": True, "data": b"1234", "dtype": "<f4", "shape": [float("inf")]},
+        {"__ndarray__": True, "data": b"1234", "dtype": "<f4", "shape": [float("nan")]},
+        {"__ndarray__": True, "data": b"1234", "dtype": "<f4", "shape": [1.0]},
+        {"__ndarray__": True, "data": b"1234", "dtype": "<f4", "shape": ["1"]},
+        {"__ndarray__": True, "data": b"1234", "dtype": "<f4", "shape": [2**63]},
     ],
 )
 def test_an_array_that_is_none_is_refused(content: dict[str, object]) -> None:
