@@ -5,6 +5,7 @@ git and DVC are run as commands, so that the robot's own process imports neither
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
@@ -18,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.repository import last_lines
+from pipeline.runtime.backends.engine_store import EngineStoreError, default_cache
 from pipeline.runtime.deployment import DeploymentError
 
 logger = logging.getLogger(__name__)
@@ -34,28 +36,64 @@ class ReleasedError(DeploymentError):
     """A released policy cannot be had."""
 
 
-def fetch(name: str, cache: Path) -> Path:
+def fetch(name: str, cache: Path | None = None) -> Path:
     """The folder of a released policy, or the path itself where it is none.
 
     Args:
         name: a path, which is left alone where it exists, or REPOSITORY@REVISION: a git address or
             folder, and a version (v1.0.0), tag, branch or full commit.
-        cache: where fetched policies are kept, by repository and commit.
+        cache: below it fetched policies are kept, by repository and commit; None for the user's
+            own cache folder.
 
     Raises:
-        ReleasedError: there is no such revision, git or DVC is missing, or the data cannot be had.
+        ReleasedError: there is no such revision, git or DVC is missing, the data cannot be had, or
+            the cache cannot be written.
     """
     found = split(name)
     if found is None:
         return Path(name)
     repository, revision = found
-    shelf = cache / hashlib.sha256(repository.encode()).hexdigest()[:16]
-    commit = _commit(repository, revision, shelf)
-    folder = shelf / commit
+    kept = releases(cache) / hashlib.sha256(repository.encode()).hexdigest()[:16]
+    commit = _commit(repository, revision, kept)
+    folder = kept / commit
     if not (folder / "policy.onnx").is_file():
-        _download(repository, revision, commit, folder)
-    (shelf / f"{quote(revision, safe='')}.ref").write_text(commit)
+        try:
+            _download(repository, revision, commit, folder)
+        except OSError as error:
+            raise ReleasedError(
+                f"{kept}: cannot be written: {error}; name another folder with "
+                "load_policy(cache=…) or XDG_CACHE_HOME"
+            ) from error
+    with contextlib.suppress(OSError):  # a cache that is only read serves as well
+        _reference(kept, revision).write_text(commit)
     return folder
+
+
+def releases(cache: Path | None) -> Path:
+    """Where fetched policies are kept.
+
+    Args:
+        cache: the folder given to `load_policy`; None for the user's own cache folder.
+    """
+    return cache / "releases" if cache else default_cache().with_name("releases")
+
+
+def is_fetched(path: Path, cache: Path | None) -> bool:
+    """Whether a policy lies where `fetch` puts those of other repositories.
+
+    Args:
+        path: of the policy.
+        cache: the folder given to `load_policy`; None for the user's own cache folder.
+    """
+    try:
+        return path.resolve().is_relative_to(releases(cache).resolve())
+    except EngineStoreError:  # without a cache folder nothing was fetched
+        return False
+
+
+def _reference(kept: Path, revision: str) -> Path:
+    """The file with the commit that a revision named when it was last asked for."""
+    return kept / f"{quote(revision, safe='')}.ref"
 
 
 def split(name: str) -> tuple[str, str] | None:
@@ -80,13 +118,13 @@ def split(name: str) -> tuple[str, str] | None:
     return next((way for way in ways if _ADDRESS.fullmatch(way[0])), None)
 
 
-def _commit(repository: str, revision: str, shelf: Path) -> str:
+def _commit(repository: str, revision: str, kept: Path) -> str:
     """The commit that a revision names; the one at hand where the repository is not reached."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     done = _run(["git", "ls-remote", "--", repository], repository)
     if done.returncode:
-        known = shelf / f"{quote(revision, safe='')}.ref"
+        known = _reference(kept, revision)
         said = done.stderr.strip().replace("\n", " ")[-300:]
         if known.is_file():
             logger.warning(

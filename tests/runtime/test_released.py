@@ -20,7 +20,7 @@ from pipeline.policy.checkpoint import Bundle
 from pipeline.robot.model import RobotModel
 from pipeline.runtime import released
 from pipeline.runtime.deployment import Deployment, DeploymentError
-from pipeline.runtime.released import ReleasedError, fetch, split
+from pipeline.runtime.released import ReleasedError, fetch, is_fetched, split
 from tests.remotes.project import Project, create, isolated
 
 REPOSITORY = Path(__file__).parents[2]
@@ -72,14 +72,30 @@ def test_a_version_is_fetched_once_and_then_at_hand_without_a_network(
     # The data are gone, then the repository is: neither is asked again.
     releases = tmp_path / "cache/releases"
     (hub / ".dvc/config").unlink()
-    assert fetch(f"{hub}@arm-policy@v1.0.0", releases) == fetch(f"{hub}@main", releases)
+    cache = tmp_path / "cache"
+    assert fetch(f"{hub}@arm-policy@v1.0.0", cache) == fetch(f"{hub}@main", cache)
     (hub / ".git").rename(tmp_path / "git")
     with caplog.at_level(logging.WARNING):
         pipeline.load_policy(f"{hub}@v1.0.0", "onnxruntime", cache=tmp_path / "cache")
     assert "is not reached" in caplog.text and "at hand" in caplog.text
     with pytest.raises(ReleasedError, match=r"git cannot read it.*git ls-remote"):
-        fetch(f"{hub}@v1.0.1", releases)
+        fetch(f"{hub}@v1.0.1", cache)
     assert {path.suffix for path in next(releases.iterdir()).iterdir()} == {"", ".ref"}
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_what_it_holds_is_read(
+    repository: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("a file where a folder should be")
+    with pytest.raises(ReleasedError, match=rf"{tmp_path}/file.* cannot be written"):
+        fetch(f"{repository.root}@v1.0.0", tmp_path / "file")
+    kept = fetch(f"{repository.root}@v1.0.0", tmp_path / "cache")
+    assert is_fetched(kept, tmp_path / "cache")
+    assert not is_fetched(repository.root / "artifacts/export", tmp_path / "cache")
+    ref = next(kept.parent.glob("*.ref"))
+    ref.unlink()
+    ref.mkdir()  # as little to be written as on a file system that is mounted read-only
+    assert fetch(f"{repository.root}@v1.0.0", tmp_path / "cache") == kept
 
 
 def test_a_robot_s_process_imports_neither_torch_nor_dvc_to_fetch_it(

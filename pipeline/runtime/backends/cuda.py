@@ -50,20 +50,20 @@ class Cuda:
         return int(self._stream.value or 0)
 
     def buffer(self, name: str, size: int) -> int:
-        """Address of a buffer on the GPU, made anew where it is too small.
+        """Address of a buffer on the GPU; one that is too small is replaced.
 
         Args:
             name: of the tensor.
             size: bytes.
         """
-        address, have = self._memory.get(name, (c_uint64(), 0))
-        if have < size:
-            if have:
-                self._call("cuMemFree_v2", address)
+        if name not in self._memory or self._memory[name][1] < size:
+            if name in self._memory:
+                # Forgotten first: if the allocation fails, the freed address must not be used.
+                self._call("cuMemFree_v2", self._memory.pop(name)[0])
             address = c_uint64()
             self._call("cuMemAlloc_v2", byref(address), c_size_t(size))
             self._memory[name] = (address, size)
-        return int(address.value)
+        return int(self._memory[name][0].value)
 
     def upload(self, name: str, array: NDArray[np.float32]) -> int:
         """Copy to the GPU.
