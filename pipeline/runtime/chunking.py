@@ -8,7 +8,6 @@ N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,29 +15,10 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
+from pipeline.runtime.deployment import ExecutionSettings
 from pipeline.runtime.limiter import Limiter
 
 Array = NDArray[np.float64]
-
-
-class ExecutionSettings(Protocol):
-    """What of params.yaml, section `execution`, is used here: numbers, wherever they come from."""
-
-    @property
-    def mode(self) -> Literal["chunk", "blend", "ensemble"]:
-        """How chunks become commands."""
-
-    @property
-    def execute_steps(self) -> int:
-        """Steps of a chunk that are executed before the next one."""
-
-    @property
-    def blend_steps(self) -> int:
-        """Steps over which an old chunk fades into a new one."""
-
-    @property
-    def ensemble_decay(self) -> float:
-        """How fast the weight of an ensemble's chunks changes with their age."""
 
 
 class ExecutionError(PipelineError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from pipeline.kinematics import JointLimits
 if TYPE_CHECKING:
     from pipeline.params import ExecutionParams
 
+ExecutionSettings: TypeAlias = "Execution | ExecutionParams"
+"""The numbers of section `execution`: as a policy carries them, or as params.yaml holds them."""
 Array = NDArray[np.float64]
 
 
@@ -35,6 +37,8 @@ class Execution:
     object_window: int
     object_jump_m: float
     object_jump_deg: float
+    object_jump_observations: int = 1
+    """One in policies of an earlier export, which were evaluated so."""
 
 
 @dataclass(frozen=True)

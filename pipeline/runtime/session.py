@@ -19,7 +19,7 @@ from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
 from pipeline.runtime.deployment import Deployment, DeploymentError
-from pipeline.runtime.pose_filter import ObjectFilter
+from pipeline.runtime.pose_filter import LEAST_LENGTH, ObjectFilter
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -113,13 +113,21 @@ class Session:
 
         Raises:
             DeploymentError: a field is missing or unknown, or has another shape.
-            ObservationError: a number is not finite.
+            ObservationError: a number is not finite, or the object's axis has length 0.
         """
         seen = self._read(observation)
         bad = [kind for kind, values in seen.items() if not np.isfinite(values).all()]
         if bad:
             names = ", ".join(self._backend.layout.field(kind).name for kind in bad)
             raise ObservationError(f"the observation holds a number that is not finite, in {names}")
+        if "object_axis" in seen:
+            length = float(np.linalg.norm(seen["object_axis"]))
+            if length < LEAST_LENGTH:
+                name = self._backend.layout.field("object_axis").name
+                raise ObservationError(
+                    f"{name} has length {length:.2g}, expected 1: it is the object's axis, a unit "
+                    "vector in the base frame; was it never filled in?"
+                )
         if not self._started:
             self._executor.reset(seen["joint_pos"][None])
             self._started = True

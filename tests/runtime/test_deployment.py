@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -30,3 +31,11 @@ def test_execution_and_limits_survive_the_file(params: Params) -> None:
 def test_broken_metadata_is_refused_with_the_file(params: Params) -> None:
     with pytest.raises(DeploymentError, match=r"policy\.onnx.*broken"):
         Deployment.from_json("{}", "policy.onnx")
+
+
+def test_a_policy_of_an_earlier_export_acts_as_it_was_evaluated(params: Params) -> None:
+    limits = RobotModel.from_params(params.robot).limits
+    content = json.loads(Deployment.from_params(params.execution, limits).to_json())
+    del content["execution"]["object_jump_observations"]
+    again = Deployment.from_json(json.dumps(content), "policy.onnx")
+    assert again.execution.object_jump_observations == 1

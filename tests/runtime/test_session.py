@@ -108,14 +108,15 @@ def test_the_state_vector_does_as_well_as_names(
     np.testing.assert_allclose(packed.act(state), named.act(OBSERVATION), atol=1e-6)
 
 
-def test_a_moved_object_asks_for_a_new_chunk_at_once(
+def test_a_moved_object_asks_for_a_new_chunk_and_an_outlier_does_not(
     backend: OnnxRuntimePolicy, deployment: Deployment
 ) -> None:
-    policy = RobotPolicy(backend, "onnxruntime", deployment)
-    for _ in range(2):
-        policy.act(OBSERVATION)
-    policy.act({**OBSERVATION, "pen_pos": np.array([0.5, -0.1, 0.3])})
-    assert policy.report().border.tolist() == [True, False, True]
+    execution = replace(deployment.execution, object_jump_observations=2)
+    policy = RobotPolicy(backend, "onnxruntime", replace(deployment, execution=execution))
+    moved = {**OBSERVATION, "pen_pos": OBSERVATION["pen_pos"] + [0.05, 0.0, 0.0]}
+    for seen in (OBSERVATION, moved, OBSERVATION, moved, moved):
+        policy.act(seen)
+    assert np.ravel(policy.report().border).tolist() == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,8 @@ def test_a_moved_object_asks_for_a_new_chunk_at_once(
         ({"joint_pos": np.zeros(7)}, DeploymentError, r"joint_pos has shape \(7,\), expected \(6,"),
         ({"cup_pos": np.zeros(3)}, DeploymentError, "'cup_pos', which the policy does not know"),
         ({"pen_axis": np.array([0, 0, np.nan])}, ObservationError, "not finite, in pen_axis"),
+        ({"pen_axis": np.zeros(3)}, ObservationError, r"pen_axis has length 0, expected 1"),
+        ({"pen_axis": np.full(3, 1e-9)}, ObservationError, r"pen_axis has length 1.7e-09"),
     ],
 )
 def test_what_is_wrong_with_an_observation_is_named(
@@ -139,7 +142,10 @@ def test_what_is_wrong_with_an_observation_is_named(
     given = {key: value for key, value in {**OBSERVATION, **change}.items() if value is not None}
     with pytest.raises(error, match=words):
         session.act(given)
-    session.act(OBSERVATION)  # nothing of it was kept
+    # Nothing of it was kept.
+    np.testing.assert_array_equal(
+        session.act(OBSERVATION), Session(backend, deployment).act(OBSERVATION)
+    )
 
 
 def test_a_state_vector_of_another_length_is_refused(
