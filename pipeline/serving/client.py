@@ -147,7 +147,9 @@ class PolicyClient:
             sent: Any = {key: np.asarray(value) for key, value in observation.items()}
         else:
             sent = np.asarray(observation)
-        answer: NDArray[np.float64] = self._call({"call": "act", "observation": sent}, "joint_pos")
+        answer: NDArray[np.float64] = self._call({"call": "act", "observation": sent}, "joint_pos")[
+            "joint_pos"
+        ]
         return answer
 
     def closed_loop(self, seed: int = 0, control_hz: float | None = None) -> RobotPolicy:
@@ -182,11 +184,11 @@ class PolicyClient:
         message: dict[str, Any] = {"call": "predict", "obs": np.asarray(obs), "seed": seed}
         if noise is not None:
             message["noise"] = np.asarray(noise)
-        chunk: NDArray[np.float32] = self._call(message, "chunk")
+        chunk: NDArray[np.float32] = self._call(message, "chunk")["chunk"]
         return chunk
 
-    def _call(self, message: dict[str, Any], wanted: str | None = None) -> Any:
-        """The value `wanted` of the answer to a call.
+    def _call(self, message: dict[str, Any], *wanted: str) -> dict[str, Any]:
+        """The answer to a call, which must hold the values `wanted`.
 
         A late answer must never be taken for that of the next call: every call has a number, and
         whatever leaves an answer outstanding closes the connection.
@@ -202,7 +204,7 @@ class PolicyClient:
             if answer.get("id") != self._calls:
                 raise WireError(f"an answer to call {answer.get('id')}, expected {self._calls}")
             self.server_ms = float(answer["server_ms"])
-            return None if wanted is None else answer[wanted]
+            return answer | {key: answer[key] for key in wanted}
         except TimeoutError as error:
             self.close()
             raise ClientError(
