@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 
 class DeploymentError(PipelineError):
-    """The policy cannot be run as it was asked to."""
+    """The policy cannot be run as requested."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +43,23 @@ class Execution:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the robot must know beside the network: how chunks are executed, within which limits."""
+    """What the robot needs besides the network: how to execute chunks, and the joint limits."""
 
     execution: Execution
     limits: JointLimits
 
     @classmethod
     def from_params(cls, execution: ExecutionParams, limits: JointLimits) -> Deployment:
-        """What is to be carried by an exported policy.
+        """Collect what an exported policy carries.
 
         Args:
             execution: the section `execution`.
-            limits: of the arm's joints.
+            limits: the arm's joint limits.
         """
         return cls(Execution(**execution.model_dump()), limits)
 
     def to_json(self) -> str:
-        """For the metadata of policy.onnx; a joint without end has null for its limits."""
+        """JSON for the metadata of policy.onnx; null stands for a limit that a joint lacks."""
         limits = {
             key: [value if math.isfinite(value) else None for value in values.tolist()]
             for key, values in vars(self.limits).items()
@@ -68,14 +68,14 @@ class Deployment:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Deployment:
-        """What `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Args:
             text: JSON.
-            source: file that it stands in, for the message.
+            source: the file it was read from, for the message.
 
         Raises:
-            DeploymentError: keys are missing or of another type.
+            DeploymentError: keys are missing or values have another type.
         """
         try:
             content = json.loads(text)

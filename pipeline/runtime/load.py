@@ -1,6 +1,6 @@
-"""`pipeline.load_policy`: the best backend that runs here, and a log line that says why.
+"""`pipeline.load_policy`: loads a policy on the best backend that runs here, and logs why.
 
-Imports only the backend that is taken.
+Only the backend that is used is imported.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pipeline.runtime.session import Backend, RobotPolicy
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "torch")
-"""In the order in which `auto` tries them."""
+"""All backends, in the order in which `auto` tries them."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What a path offers."""
+    """The files that a path leads to."""
 
     path: Path
     onnx: Path | None
@@ -58,7 +58,7 @@ def load_policy(
             below `~/.cache`. Engines of a fetched policy are not loaded but built here.
 
     Raises:
-        DeploymentError: nothing at that path can be run by that backend; the reason of each.
+        DeploymentError: no backend can run what lies there; the message gives each one's reason.
     """
     from pipeline.runtime.released import fetch, is_fetched
 

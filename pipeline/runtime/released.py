@@ -1,4 +1,4 @@
-"""A released policy by the name of its repository and version: fetched once, then at hand.
+"""Fetches a released policy, named by its repository and version, once into a cache.
 
 git and DVC are run as commands, so that the robot's own process imports neither.
 """
@@ -25,15 +25,15 @@ from pipeline.runtime.deployment import DeploymentError
 logger = logging.getLogger(__name__)
 
 EXPORT = "artifacts/export"
-"""What a repository's stage export writes."""
+"""The folder that stage export of a repository writes."""
 _ADDRESS = re.compile(r"\w+://[^/]*/.+|([\w.-]+@)?[\w.-]+:[^/\\].*")
 """A git address: with a scheme, or as scp has it (user@host:path)."""
 _REVISION = re.compile(r"([\w-]+@)?[^@:\s]+")
-"""What git allows in a name and gto makes of one: v1.0.0, main, pen-grasp-policy@v1.0.0."""
+"""A revision as git and GTO name them: v1.0.0, main, pen-grasp-policy@v1.0.0."""
 
 
 class ReleasedError(DeploymentError):
-    """A released policy cannot be had."""
+    """A released policy cannot be fetched."""
 
 
 def fetch(name: str, cache: Path | None = None) -> Path:
@@ -46,8 +46,8 @@ def fetch(name: str, cache: Path | None = None) -> Path:
             own cache folder.
 
     Raises:
-        ReleasedError: there is no such revision, git or DVC is missing, the data cannot be had, or
-            the cache cannot be written.
+        ReleasedError: there is no such revision, git or DVC is missing, the data cannot be fetched,
+            or the cache cannot be written.
     """
     found = split(name)
     if found is None:
@@ -97,7 +97,7 @@ def _reference(kept: Path, revision: str) -> Path:
 
 
 def split(name: str) -> tuple[str, str] | None:
-    """Take REPOSITORY@REVISION apart.
+    """Split REPOSITORY@REVISION.
 
     Args:
         name: of a policy, or a path, which may hold an @ too.
@@ -119,7 +119,7 @@ def split(name: str) -> tuple[str, str] | None:
 
 
 def _commit(repository: str, revision: str, kept: Path) -> str:
-    """The commit that a revision names; the one at hand where the repository is not reached."""
+    """The commit that a revision names; the last known one where the repository is offline."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     done = _run(["git", "ls-remote", "--", repository], repository)
@@ -128,7 +128,10 @@ def _commit(repository: str, revision: str, kept: Path) -> str:
         said = done.stderr.strip().replace("\n", " ")[-300:]
         if known.is_file():
             logger.warning(
-                "%s is not reached (%s); taking the %s at hand", repository, said, revision
+                "%s cannot be reached (%s); using %s as it was fetched before",
+                repository,
+                said,
+                revision,
             )
             return known.read_text()
         raise ReleasedError(
@@ -164,19 +167,19 @@ def _download(repository: str, revision: str, commit: str, folder: Path) -> None
         if done.returncode or not (partial / "policy.onnx").is_file():
             said = last_lines(done.stderr, 3) or f"no policy.onnx in {EXPORT}"
             raise ReleasedError(
-                f"{repository}@{revision}: its data cannot be had: {said}; in a clone of it "
+                f"{repository}@{revision}: its data cannot be fetched: {said}; in a clone of it "
                 "`python -m pipeline doctor` says what is wrong with the remote"
             )
         try:
             partial.rename(folder)
         except OSError:
-            # Another process was quicker; what it put there is whole and the same.
+            # Another process was faster and wrote the same files.
             if not (folder / "policy.onnx").is_file():
                 raise
 
 
 def _dvc(repository: str, commit: str) -> list[str]:
-    """How DVC is started here."""
+    """The command that starts DVC here."""
     if importlib.util.find_spec("dvc") is not None:
         return [sys.executable, "-m", "dvc"]
     command = shutil.which("dvc")
@@ -190,7 +193,7 @@ def _dvc(repository: str, commit: str) -> list[str]:
 
 
 def _run(command: list[str], repository: str) -> subprocess.CompletedProcess[str]:
-    # A robot that starts alone must not wait for somebody to type a password.
+    # A robot that starts unattended must not wait for a password.
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

@@ -1,4 +1,4 @@
-"""Calls a policy server from a robot's own process. NumPy, websockets and msgpack alone.
+"""Calls a policy server from the robot's process. Needs NumPy, websockets and msgpack alone.
 
 Shapes: B observations, T history steps, S state numbers, H horizon, J joints.
 """
@@ -45,8 +45,8 @@ class PolicyClient:
             while running:
                 send(policy.act({"joint_pos": q, "pen_pos": p, "pen_axis": a}))
 
-    `act` asks the server at every control step. `closed_loop` asks it for chunks alone, as seldom
-    as the policy executes them: history, execution and limits are then the robot's own.
+    `act` asks the server at every control step. The policy of `closed_loop` asks it for a chunk
+    only when it needs one; history, execution and limits then run on the robot.
 
     Attributes:
         layout: the meaning of observations and actions.
@@ -72,7 +72,7 @@ class PolicyClient:
             ca_file: PEM file of the certificate (or authority) to trust; None takes the system's.
 
         Raises:
-            ClientError: nobody answers there, the certificate or the token is wrong, or it is
+            ClientError: nothing answers there, the certificate or the token is wrong, or it is
                 another program's server.
         """
         self._url, self._timeout_s = url, timeout_s
@@ -160,7 +160,7 @@ class PolicyClient:
             control_hz: how often its `act` will be called; None for the policy's own rate.
 
         Returns:
-            What `load_policy` gives, but for the backend; closing the client ends it.
+            What `load_policy` gives, with the server as its backend. It ends with the client.
         """
         return RobotPolicy(self, self._url, self._deployment, seed, control_hz)
 

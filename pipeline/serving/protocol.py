@@ -1,7 +1,7 @@
 """Messages of the policy server: msgpack maps whose arrays are written as openpi writes them.
 
 An array is {"__ndarray__": true, "data": bytes, "dtype": "<f4", "shape": [..]}; plain lists of
-numbers are taken as well. Nothing is ever unpickled. NumPy and msgpack alone.
+numbers are taken as well. Nothing is unpickled. NumPy and msgpack alone.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ KINDS = "biuf"
 
 
 class WireError(PipelineError):
-    """A message is no msgpack map, or holds an array that is none."""
+    """A message is not a msgpack map, or holds a malformed array."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """A message as bytes.
+    """Pack a message.
 
     Args:
         message: strings, numbers, lists, maps and arrays.
@@ -33,13 +33,13 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def decode(data: bytes | str) -> dict[str, Any]:
-    """A message from bytes.
+    """Unpack a message.
 
     Args:
-        data: what came over the wire.
+        data: one frame.
 
     Raises:
-        WireError: it is no msgpack map, or an array in it is malformed.
+        WireError: it is not a msgpack map, or an array in it is malformed.
     """
     if isinstance(data, str):
         raise WireError("a text frame came, expected a binary one with a msgpack map")
@@ -48,7 +48,7 @@ def decode(data: bytes | str) -> dict[str, Any]:
     except WireError:
         raise
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
-        raise WireError(f"{len(data)} bytes that are no msgpack: {error}") from error
+        raise WireError(f"{len(data)} bytes that are not msgpack: {error}") from error
     if not isinstance(message, dict):
         raise WireError(f"the message is a {type(message).__name__}, expected a map")
     return {_text(key): value for key, value in message.items()}

@@ -1,4 +1,4 @@
-"""A policy behind a WebSocket: one session a connection, errors to the one who made them.
+"""Serves a policy over a WebSocket: each connection has its own session and gets its own errors.
 
 Protocol: the server greets with a map `hello`; then each binary frame is a msgpack map with `call`
 (act, predict or reset) and its arguments, answered by one map in turn: the result, or `error`. A
@@ -30,15 +30,15 @@ from pipeline.serving.security import is_loopback
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""Longest frame; an observation has some hundred bytes. A longer one closes the connection."""
+"""Longest frame, bytes; an observation has a few hundred. A longer one closes the connection."""
 MAX_WAITING = 4
-"""Frames of a client that wait for its answer; a flood beyond them is held back by TCP."""
-PREDICT_AT_MOST = 256
-"""Observations of one `predict`."""
+"""Frames of one client that wait for an answer; TCP holds further ones back."""
+MAX_OBSERVATIONS = 256
+"""Largest number of observations of one `predict`."""
 
 
 class ServeError(PipelineError):
-    """The server cannot start as asked, or a call is none that it knows."""
+    """The server cannot start as requested, or a call is malformed."""
 
 
 class PolicyServer:
@@ -47,15 +47,15 @@ class PolicyServer:
     def __init__(
         self, policy: RobotPolicy, token: str | None = None, tls: ssl.SSLContext | None = None
     ) -> None:
-        """Prepare.
+        """Prepare to serve.
 
         Args:
-            policy: computes chunks; its backend is shared, nothing else.
-            token: what clients must present; None where everyone on this machine may call.
+            policy: computes chunks; connections share its backend and nothing else.
+            token: what clients must present; None lets everyone on this machine call.
             tls: certificate and key (`security.tls_context`); None for an open connection.
         """
         self._policy, self._token, self._tls = policy, token, tls
-        # The engine computes outside Python's lock, so threads as many as cores are worth having.
+        # The engine computes outside Python's lock, so as many threads as cores are useful.
         self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="policy")
 
     async def start(self, host: str, port: int) -> Server:
@@ -128,7 +128,7 @@ class PolicyServer:
         }
 
     def _answer(self, session: Session, frame: bytes | str) -> dict[str, Any]:
-        """The answer to one frame; whatever is wrong with it becomes an error for its sender."""
+        """The answer to one frame; whatever is wrong with the frame becomes an error in it."""
         number: dict[str, Any] = {}
         try:
             message = decode(frame)
@@ -137,9 +137,9 @@ class PolicyServer:
             return number | self._call(session, message)
         except PipelineError as error:
             return number | {"error": str(error)}
-        except Exception:  # one client's accident must not end the others' server
+        except Exception:  # one client's failure must not stop the others
             logger.exception("a call failed")
-            return number | {"error": "the server failed on this call; its log says why"}
+            return number | {"error": "the server failed on this call; see its log"}
 
     def _call(self, session: Session, message: Mapping[str, Any]) -> dict[str, Any]:
         call = message.get("call")
@@ -167,6 +167,6 @@ class PolicyServer:
     def _predict(self, obs: Any = None, noise: Any = None, seed: int = 0) -> Any:
         if obs is None:
             raise ServeError("predict needs obs, shape (T, S) or (B, T, S)")
-        if len(obs) > PREDICT_AT_MOST:
-            raise ServeError(f"{len(obs)} observations, expected {PREDICT_AT_MOST} at most")
+        if len(obs) > MAX_OBSERVATIONS:
+            raise ServeError(f"{len(obs)} observations, expected {MAX_OBSERVATIONS} at most")
         return self._policy.predict(obs, noise, seed)

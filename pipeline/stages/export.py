@@ -1,4 +1,4 @@
-"""Export the policy: checkpoint in, ONNX graph, TensorRT engines and their report out."""
+"""Export a checkpoint as an ONNX graph and TensorRT engines, with a report."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Float32 = NDArray[np.float32]
 
 
 class ParityError(PipelineError):
-    """An exported policy does something else than the trained one."""
+    """An exported policy computes something else than the trained one."""
 
 
 def run(params: Params, out: Path, model: Path | None = None) -> None:
@@ -47,7 +47,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         model: checkpoint; None takes the best one of stage train.
 
     Raises:
-        BundleError: the checkpoint is missing or none of this pipeline.
+        BundleError: the checkpoint is missing or not of this pipeline.
         ParityError: ONNX Runtime and torch disagree. An engine that disagrees is reported as
             failed instead, and the rest is kept.
     """
@@ -144,7 +144,7 @@ def _parity(
 
 
 def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise: Float32) -> Check:
-    """What engines are compared on: as many observations as their profile and the data allow."""
+    """The comparison of engines: as many observations as their profile and the data allow."""
     size = min(params.batch[2], len(obs))
     return Check(obs[:size], noise[:size], runtime.predict(obs[:size], noise[:size]))
 

@@ -1,4 +1,4 @@
-"""A policy by repository and version: which commit, fetched once, at hand without a network."""
+"""A policy named by repository and version is fetched once and then found without a network."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _isolated(repository: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(key, value)
 
 
-def test_a_version_is_fetched_once_and_then_at_hand_without_a_network(
+def test_a_version_is_fetched_once_and_then_found_without_a_network(
     repository: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub = tmp_path / "hub"
@@ -77,7 +77,7 @@ def test_a_version_is_fetched_once_and_then_at_hand_without_a_network(
     (hub / ".git").rename(tmp_path / "git")
     with caplog.at_level(logging.WARNING):
         pipeline.load_policy(f"{hub}@v1.0.0", "onnxruntime", cache=tmp_path / "cache")
-    assert "is not reached" in caplog.text and "at hand" in caplog.text
+    assert "cannot be reached" in caplog.text and "as fetched before" in caplog.text
     with pytest.raises(ReleasedError, match=r"git cannot read it.*git ls-remote"):
         fetch(f"{hub}@v1.0.1", cache)
     assert {path.suffix for path in next(releases.iterdir()).iterdir()} == {"", ".ref"}
@@ -111,12 +111,12 @@ def test_a_robot_s_process_imports_neither_torch_nor_dvc_to_fetch_it(
     assert done.stdout.strip() == "[]"
 
 
-def test_what_cannot_be_had_is_named(
+def test_what_cannot_be_fetched_is_named(
     repository: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ReleasedError, match=r"no version, tag or branch 'v2.0.0'.*arm-policy@v1"):
         fetch(f"{repository.root}@v2.0.0", tmp_path)
-    with pytest.raises(ReleasedError, match="its data cannot be had"):
+    with pytest.raises(ReleasedError, match="its data cannot be fetched"):
         fetch(f"{repository.root}@{'0' * 40}", tmp_path)
     with pytest.raises(DeploymentError, match="or REPOSITORY@VERSION"):
         pipeline.load_policy("no/such/folder@v1.0.0")

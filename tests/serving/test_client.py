@@ -121,7 +121,7 @@ def test_after_a_time_out_no_late_answer_is_taken_for_another_call(hello: dict[s
         ({"joint_pos": np.zeros(6), "server_ms": 0.0}, "answer to call None, expected 1"),
         ({"id": 1, "joint_pos": np.zeros(6)}, "lacks 'server_ms'"),
         ({"id": 1, "server_ms": 0.0}, "lacks 'joint_pos'"),
-        (b"\xc1", "no msgpack"),
+        (b"\xc1", "not msgpack"),
     ],
 )
 def test_an_answer_that_does_not_belong_to_the_call_is_refused(

@@ -1,4 +1,4 @@
-"""Messages survive the wire, and what is none is refused."""
+"""Messages survive the transport, and malformed ones are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pipeline.serving.protocol import WireError, decode, encode
         arrays.array_shapes(min_dims=0, max_dims=3, min_side=0),
     )
 )
-def test_arrays_come_back_as_they_went(array: np.ndarray) -> None:
+def test_arrays_are_unpacked_as_they_were_packed(array: np.ndarray) -> None:
     back = decode(encode({"x": {"y": array}}))["x"]["y"]
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
@@ -68,7 +68,7 @@ def test_any_bytes_are_a_map_or_an_error(data: bytes) -> None:
         {"__ndarray__": True, "data": b"1234", "dtype": "<f4", "shape": [2**63]},
     ],
 )
-def test_an_array_that_is_none_is_refused(content: dict[str, object]) -> None:
+def test_a_malformed_array_is_refused(content: dict[str, object]) -> None:
     with pytest.raises(WireError, match="array"):
         decode(msgpack.packb({"x": content}))
 

@@ -104,7 +104,7 @@ def test_no_web_page_may_talk_to_the_server(url: str) -> None:
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        (b"\xc1 no msgpack", "no msgpack"),
+        (b"\xc1 no msgpack", "not msgpack"),
         ("a text frame", "text frame"),
         (msgpack.packb([1]), "expected a map"),
         (encode({"call": "jump"}), "call is 'jump', expected act, predict, reset"),

@@ -1,6 +1,6 @@
 """Runs a TensorRT engine on this machine's GPU, without torch.
 
-The same for `tensorrt` and `tensorrt_rtx`. Not executed where no GPU is.
+Works with `tensorrt` and `tensorrt_rtx`. Without a GPU it was only run with a driver of the tests.
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
 """
 
@@ -30,7 +30,7 @@ class EngineRunner:
 
     Threads may share it: one call at a time has the context, the stream and the buffers.
 
-    Loading crashes the process where there is no driver: ask a child first
+    Loading crashes the process where there is no driver: ask a child process first
     (`driver_process.find_gpus`).
     """
 
@@ -90,7 +90,7 @@ class EngineRunner:
 
 
 def error_log(trt: Any) -> Any:
-    """A logger that keeps what the library calls an error, in `errors`, and says nothing.
+    """A logger that keeps the library's errors in `errors` and prints nothing.
 
     Args:
         trt: the module tensorrt or tensorrt_rtx.

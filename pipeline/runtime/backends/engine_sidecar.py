@@ -33,8 +33,8 @@ def read_profile(engine: Path) -> tuple[int, int, int]:
     Args:
         engine: the engine's file, which need not exist.
     """
-    profile = read_sidecar(engine).get("profile")
     try:
+        profile = read_sidecar(engine)["profile"]
         return int(profile["min_batch"]), int(profile["opt_batch"]), int(profile["max_batch"])
     except (KeyError, TypeError, ValueError):
         return 1, 1, 64

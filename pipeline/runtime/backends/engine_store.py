@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class EngineStoreError(PipelineError):
-    """No engine can be had for this machine."""
+    """There is no engine for this machine."""
 
 
 def default_cache() -> Path:
@@ -138,14 +138,14 @@ def engine_name(backend: str, capability: str) -> str:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How engines are built, beside what the graph says."""
+    """How engines are built; precision and shapes come from the graph."""
 
     version_compatible: bool = False
     """For later releases of the library too (full TensorRT)."""
     hardware_compatible: bool = False
     """For every GPU from Ampere on (full TensorRT)."""
     timing_cache: Path | None = None
-    """File in which full TensorRT keeps what it timed on this GPU, for the next build."""
+    """File in which full TensorRT keeps its timings on this GPU for the next build."""
 
 
 def build(
@@ -166,7 +166,7 @@ def build(
         capability: compute capability; full TensorRT builds for the GPU of this machine alone.
         batch: least, usual and most observations of a call.
         options: flags and timing cache; None for none.
-        gpu: that it is built on; None where it is built ahead of time.
+        gpu: the GPU that it is built on; None where it is built ahead of time.
 
     Returns:
         The worker's answer: `status` built with `version`, `seconds` and `bytes`; or skipped or
@@ -176,7 +176,7 @@ def build(
 
     policy = OnnxRuntimePolicy(onnx)
     chosen = options or BuildOptions()
-    # TensorRT-RTX has the flags in its interface and compiles for the GPU when it loads instead.
+    # TensorRT-RTX has the flags in its interface, but compiles for the GPU when it loads.
     full = backend == "tensorrt"
     flags = {
         "version_compatible": full and chosen.version_compatible,

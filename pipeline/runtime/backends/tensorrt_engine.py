@@ -1,4 +1,4 @@
-"""A TensorRT engine as a backend: what OnnxRuntimePolicy is for ONNX Runtime."""
+"""A TensorRT engine as a backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Float32 = NDArray[np.float32]
 
 
 class EnginePolicy:
-    """An engine that fits this machine; what observations mean is read from its policy.onnx.
+    """An engine that fits this machine; layout and configuration are read from its policy.onnx.
 
     Attributes:
         layout: the meaning of observations and actions.
@@ -29,8 +29,8 @@ class EnginePolicy:
         """Load the engine on the first GPU.
 
         Args:
-            engine: as `engine_store.fitting_engine` gives it.
-            onnx: policy.onnx that it was made from.
+            engine: a file that `engine_store.fitting_engine` chose.
+            onnx: the policy.onnx that it was built from.
             backend: tensorrt or tensorrt-rtx.
 
         Raises:
@@ -67,10 +67,10 @@ class EnginePolicy:
 def in_batches(
     run: Callable[[Float32, Float32], Float32], max_batch: int, obs: Float32, noise: Float32
 ) -> Float32:
-    """One result of several calls, none with more than an engine's profile allows.
+    """Run a batch in several calls, none larger than an engine's profile allows.
 
     Args:
-        run: chunks (N, H, A) of observations (N, T, S) and noise (N, H, A).
+        run: computes chunks (N, H, A) from observations (N, T, S) and noise (N, H, A).
         max_batch: largest N of a call.
         obs: shape (B, T, S).
         noise: shape (B, H, A).

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.benchmark.load import LoadTestError, direct_calls, under_load
+from pipeline.benchmark.server_latency import LoadTestError, direct_calls, under_load
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Bundle
 from pipeline.robot.model import RobotModel
