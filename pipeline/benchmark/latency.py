@@ -130,8 +130,8 @@ class _Worker:
                 line = ""
         if not line:
             raise TimingError(
-                f"a timed process ended with {self.process.wait(10)} and no answer; expected a line "
-                "of JSON: run `python -m pipeline.benchmark.latency_worker` by hand to see why"
+                f"a timed process ended with {self.process.wait(10)} and no answer; expected a "
+                "line of JSON: run `python -m pipeline.benchmark.latency_worker` by hand to see why"
             )
         answer: dict[str, Any] = json.loads(line)
         return answer

@@ -8,6 +8,7 @@ N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,11 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
-from pipeline.runtime.deployment import ExecutionSettings
+from pipeline.runtime.deployment import Execution
 from pipeline.runtime.limiter import Limiter
+
+if TYPE_CHECKING:
+    from pipeline.params import ExecutionParams
 
 Array = NDArray[np.float64]
 
@@ -58,7 +62,7 @@ class ChunkExecutor:
 
     def __init__(
         self,
-        params: ExecutionSettings,
+        params: Execution | ExecutionParams,
         limits: JointLimits,
         horizon: int,
         policy_hz: float,

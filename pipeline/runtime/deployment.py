@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,6 @@ from pipeline.kinematics import JointLimits
 if TYPE_CHECKING:
     from pipeline.params import ExecutionParams
 
-ExecutionSettings: TypeAlias = "Execution | ExecutionParams"
-"""The numbers of section `execution`: as a policy carries them, or as params.yaml holds them."""
 Array = NDArray[np.float64]
 
 

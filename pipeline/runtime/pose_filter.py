@@ -5,10 +5,15 @@ Numpy alone, so that evaluation and a robot run the same code. N robots, each wi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runtime.deployment import ExecutionSettings
+from pipeline.runtime.deployment import Execution
+
+if TYPE_CHECKING:
+    from pipeline.params import ExecutionParams
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -27,7 +32,7 @@ class ObjectFilter:
     them in a row lie at one place: then the object was moved, and their mean is where it is now.
     """
 
-    def __init__(self, params: ExecutionSettings) -> None:
+    def __init__(self, params: Execution | ExecutionParams) -> None:
         """Fix the window and what counts as a jump.
 
         Args:
