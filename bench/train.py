@@ -87,7 +87,7 @@ def our_step(params: Params, batch: int) -> Ours:
     generator = torch.Generator().manual_seed(0)
     trainer = Trainer(model, params.train, 10**6, generator)
     data = windows(layout, params)
-    model.fit_batches([data.batch(torch.arange(2000))], lambda *pair: pair)
+    model.fit([data.batch(torch.arange(2000))], lambda *pair: pair)
     trainer.ema.load_state_dict(model.state_dict())
     windows_of_block = data.order(generator)[: trainer.block_steps * batch]
     block, count = trainer.prepare(*data.batch(windows_of_block)), iter(range(10**9))

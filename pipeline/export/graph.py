@@ -33,7 +33,7 @@ from pipeline.export.graph_parts import (
     without,
 )
 from pipeline.policy.checkpoint import Bundle
-from pipeline.policy.model import PolicyModel, rearranged
+from pipeline.policy.model import PolicyModel
 
 __all__ = ["OnnxExportError", "export_onnx"]
 
@@ -42,11 +42,7 @@ EXAMPLE_BATCH = 3
 
 Precision = Literal["float32", "float16"]
 
-ROWS = {
-    "step_embeddings": "step_embedding",
-    "step_coefficients": "coefficients",
-    "step_shuffles": "shuffle",
-}
+ROWS = {"step_embeddings": "step_embedding", "step_coefficients": "coefficients"}
 """Tables with a row a step, and what the step calls its row."""
 
 
@@ -64,24 +60,16 @@ class _Frame(nn.Module):
 
 
 class _Step(nn.Module):
-    """One denoising step; DDPM's also takes the starting noise and how this step rearranges it."""
+    """One denoising step."""
 
     def __init__(self, model: PolicyModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(
-        self,
-        chunk: Tensor,
-        step_embedding: Tensor,
-        coefficients: Tensor,
-        context: Tensor,
-        noise: Tensor | None = None,
-        shuffle: Tensor | None = None,
+        self, chunk: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
     ) -> tuple[Tensor, Tensor]:
-        fresh = None if noise is None or shuffle is None else rearranged(noise, shuffle)
-        output = self.model.network.denoise(chunk, step_embedding, context)
-        return output, self.model.advance(output, chunk, coefficients, fresh)
+        return self.model.denoise_step(chunk, step_embedding, coefficients, context)
 
 
 @dataclass(frozen=True)
@@ -169,17 +157,13 @@ def _export(model: PolicyModel, opset: int) -> _Parts:
         "step_embeddings": embeddings.unsqueeze(1).numpy(),
         "step_coefficients": model.table.numpy(),
     }
-    if params.sampler == "ddpm":
-        # A copy: torch.export takes one tensor in two places for one input.
-        step_inputs |= {"noise": chunk.clone(), "shuffle": model.shuffles[0]}
-        tables["step_shuffles"] = model.shuffles.numpy()
     outputs = ("condition", "context", "action")
     return _Parts(
         export_part(frame, {"obs": obs, "denoised": chunk}, outputs, opset, EXAMPLE_BATCH),
         export_part(step, step_inputs, ("prediction", "next_chunk"), opset, EXAMPLE_BATCH),
         {name: numpy_helper.from_array(array, name) for name, array in tables.items()},
         chunk_shape,
-        params.num_inference_steps,
+        len(model.steps),
     )
 
 

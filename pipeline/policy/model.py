@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
-from pipeline.policy.diffusion import SamplerTable, noise_levels, shuffles
+from pipeline.policy.diffusion import SamplerTable, noise_levels
 from pipeline.policy.features import ObservationFeatures
 from pipeline.policy.networks.mlp import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
@@ -37,7 +37,6 @@ class PolicyModel(nn.Module):
     noise: Tensor
     steps: Tensor
     table: Tensor
-    shuffles: Tensor
 
     def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry) -> None:
         """Build an untrained policy whose normalisers are the identity.
@@ -61,44 +60,21 @@ class PolicyModel(nn.Module):
         self.network = build_network(
             params, layout.action_dim, params.n_obs_steps * self.features.num_features
         )
-        signal, noise = noise_levels(params.num_train_steps)
+        signal, noise = noise_levels(params.sampler, params.num_train_steps)
         table = SamplerTable.build(
             params.sampler, params.num_train_steps, params.num_inference_steps, params.prediction
         )
-        shuffle = shuffles(params.num_inference_steps, params.horizon * layout.action_dim)
         constants = {
             "signal": torch.from_numpy(signal).float(),
             "noise": torch.from_numpy(noise).float(),
             "steps": torch.from_numpy(table.steps.copy()),
             "table": torch.from_numpy(table.rows()),
-            "shuffles": torch.from_numpy(shuffle),
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
-    def fit(
-        self,
-        state: Tensor,
-        action: Tensor,
-        windows: tuple[Tensor, Tensor],
-        perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    ) -> None:
-        """Measure the normalisers' ranges on training windows.
-
-        Args:
-            state: shape (N, S).
-            action: shape (N, A), rad.
-            windows: rows of observations (W, T) and of actions (W, H).
-            perturb: what training does to raw observations and actions.
-
-        Raises:
-            NormalizerError: a value is not finite.
-        """
-        pairs = zip(*(torch.split(rows, FIT_CHUNK) for rows in windows), strict=True)
-        self.fit_batches(((state[o], action[a]) for o, a in pairs), perturb)
-
     @torch.no_grad()
-    def fit_batches(
+    def fit(
         self,
         batches: Iterable[tuple[Tensor, Tensor]],
         perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
@@ -200,48 +176,28 @@ class PolicyModel(nn.Module):
         return signal * noise - spread * clean
 
     def denoise_step(
-        self,
-        noisy: Tensor,
-        step_embedding: Tensor,
-        coefficients: Tensor,
-        context: Tensor,
-        fresh: Tensor | None = None,
-    ) -> Tensor:
-        """One step of the sampler.
+        self, chunk: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run one step of the sampler.
 
         Args:
-            noisy: shape (B, H, A).
+            chunk: noisy actions in network units, shape (B, H, A).
             step_embedding: the network's, shape (1, E).
             coefficients: a row of `SamplerTable`, shape (5,).
             context: the network's, shape (B, E).
-            fresh: noise of this step, shape (B, H, A); DDPM alone takes some.
 
         Returns:
-            The chunk at the step before, shape (B, H, A).
+            The network's prediction and the chunk at the next step, shape (B, H, A) each.
         """
-        output = self.network.denoise(noisy, step_embedding, context)
-        return self.advance(output, noisy, coefficients, fresh)
-
-    def advance(
-        self, output: Tensor, noisy: Tensor, coefficients: Tensor, fresh: Tensor | None = None
-    ) -> Tensor:
-        """What the sampler makes of the network's output.
-
-        Args:
-            output: shape (B, H, A).
-            noisy: what the network saw, shape (B, H, A).
-            coefficients: a row of `SamplerTable`, shape (5,).
-            fresh: noise of this step, shape (B, H, A); DDPM alone takes some.
-
-        Returns:
-            The chunk at the step before, shape (B, H, A).
-        """
-        from_output, from_noisy, keep, blend, spread = coefficients.unbind()
+        seen, from_output, from_noisy, keep, blend = coefficients.unbind()
+        if self.params.sampler == "mip":
+            chunk = seen * chunk
+        output = self.network.denoise(chunk, step_embedding, context)
+        clean = output
         if self.params.prediction != "sample":
-            output = from_output * output + from_noisy * noisy
-        clean = output.clamp(-self.params.clip, self.params.clip)
-        following = keep * noisy + blend * clean
-        return following if fresh is None else following + spread * fresh
+            clean = from_output * output + from_noisy * chunk
+        clean = clean.clamp(-self.params.clip, self.params.clip)
+        return output, keep * chunk + blend * clean
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Sample a chunk of actions; the same noise gives the same chunk.
@@ -256,14 +212,6 @@ class PolicyModel(nn.Module):
         context = self.network.embed_condition(self.condition(obs))
         embeddings = self.network.embed_step(self.steps)
         chunk = noise
-        for index in range(self.params.num_inference_steps):
-            row, fresh = embeddings[index : index + 1], None
-            if self.params.sampler == "ddpm":
-                fresh = rearranged(noise, self.shuffles[index])
-            chunk = self.denoise_step(chunk, row, self.table[index], context, fresh)
+        for embedding, coefficients in zip(embeddings.split(1), self.table, strict=True):
+            _, chunk = self.denoise_step(chunk, embedding, coefficients, context)
         return self.codec.decode(chunk, self.current_joints(obs))
-
-
-def rearranged(noise: Tensor, order: Tensor) -> Tensor:
-    """The numbers of a chunk's noise (B, H, A) in another order (H · A,); see `shuffles`."""
-    return noise.flatten(1).index_select(1, order).reshape(noise.shape)

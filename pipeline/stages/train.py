@@ -203,7 +203,7 @@ def _fit(inputs: Inputs, trainer: Trainer) -> None:
     old = params.init_from is not None and params.init_stats == "old"
     fitted = copy.deepcopy(model) if old else model
     perturb = partial(trainer.perturb, generator=trainer.generator)
-    fitted.fit_batches(train.batches(FIT_CHUNK), perturb)
+    fitted.fit(train.batches(FIT_CHUNK), perturb)
     if old:
         factor = exceeding(model, fitted)
         if factor > 1:

@@ -76,7 +76,7 @@ def find_threads(model: PolicyModel, obs: Tensor, action: Tensor, draws: int, co
     shape = (draws * len(obs), *action.shape[1:])
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(shape, generator=generator)
-    steps = torch.randint(trial.params.num_train_steps, shape[:1], generator=generator)
+    steps = torch.randint(len(trial.signal), shape[:1], generator=generator)
     before = torch.get_num_threads()
 
     def seconds(threads: int) -> float:

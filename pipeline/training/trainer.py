@@ -204,7 +204,7 @@ class Trainer:
         draws, device = self.params.noise_draws, obs.device
         noise = torch.randn((draws, *action.shape), generator=self.generator, device=device)
         steps = torch.randint(
-            self.model.params.num_train_steps,
+            len(self.model.signal),
             (draws, len(obs)),
             generator=self.generator,
             device=device,
@@ -305,7 +305,7 @@ class Validation:
         shape = (len(windows), model.params.horizon, model.layout.action_dim)
         self.noise = torch.randn(shape, generator=generator, device=device)
         self.steps = torch.randint(
-            model.params.num_train_steps, shape[:1], generator=generator, device=device
+            len(model.signal), shape[:1], generator=generator, device=device
         )
 
     @torch.inference_mode()

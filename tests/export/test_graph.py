@@ -36,7 +36,7 @@ def test_the_mlp_s_graph_does_what_torch_does(exported: tuple[Bundle, Path]) -> 
     [
         {"network": "unet", "prediction": "epsilon"},
         {"actions": "absolute", "object_in_tcp": False, "inputs": ["joint_pos"], "mlp_blocks": 1},
-        {"network": "transformer", "sampler": "ddpm"},
+        {"network": "transformer", "sampler": "mip", "num_inference_steps": 2},
         {"prediction": "velocity", "num_inference_steps": 2},
     ],
     ids=["unet", "plain", "transformer", "velocity"],
@@ -71,7 +71,7 @@ def test_an_unrolled_graph_does_what_the_loop_does(
         pytest.param({"network": "mlp"}, False, id="mlp"),
         pytest.param({"network": "unet"}, False, id="unet", marks=pytest.mark.slow),
         pytest.param(
-            {"network": "transformer", "sampler": "ddpm"},
+            {"network": "transformer", "sampler": "mip", "num_inference_steps": 2},
             True,
             id="transformer",
             marks=pytest.mark.slow,
