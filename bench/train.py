@@ -82,10 +82,10 @@ class Ours:
 def our_step(params: Params, batch: int) -> Ours:
     """A training step of the network that the parameters say."""
     layout = Layout.from_params(params)
-    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
-    model = PolicyModel(params.policy, layout, geometry)
+    robot = RobotModel.from_params(params.robot)
+    model = PolicyModel(params.policy, layout, policy_geometry(robot, params.task))
     generator = torch.Generator().manual_seed(0)
-    trainer = Trainer(model, params.train, 10**6, generator)
+    trainer = Trainer(model, params.train, 10**6, generator, robot.limits)
     data = windows(layout, params)
     model.fit([data.batch(torch.arange(2000))], lambda *pair: pair)
     trainer.ema.load_state_dict(model.state_dict())

@@ -122,7 +122,7 @@ def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) ->
     if policy_hz is None:
         raise EvaluateError(
             f"{model}: was trained on data without a rate, so its steps have no duration; expected "
-            "rate_hz in the data set's attributes: build it with `dataset`, or add the attribute"
+            "rate_hz in the data set's attributes: train again with --rate-hz, or add the attribute"
         )
     if dataset.rate_hz is not None and dataset.rate_hz != policy_hz:
         raise EvaluateError(

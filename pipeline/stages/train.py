@@ -74,7 +74,9 @@ class Inputs:
     """Of training and of validation."""
 
 
-def run(params: Params, out: Path, data_path: Path | None = None) -> None:
+def run(
+    params: Params, out: Path, data_path: Path | None = None, rate_hz: float | None = None
+) -> None:
     """Train a policy; go on where an identical training was interrupted.
 
     Args:
@@ -83,23 +85,24 @@ def run(params: Params, out: Path, data_path: Path | None = None) -> None:
         out: folder for checkpoints, history.csv, metrics.json and TensorBoard events. What an
             earlier training left in it is replaced, other files stay.
         data_path: training zarr; None takes the one that stage dataset writes.
+        rate_hz: control rate of a zarr that does not say its own, Hz.
 
     Raises:
-        TrainError: no training or validation episodes.
+        TrainError: no training or validation episodes, or the zarr has another rate.
         LearningError: the loss is not finite, or a worker is gone.
         PipelineError: the data set is missing or of another layout, a parameter does not fit, or
             a file cannot be written.
         SystemExit: a signal asked for the end; the state is kept.
     """
     if params.train.launcher == "torchrun" and torchrun_size() == 1:
-        _launch(params, out, data_path)
+        _launch(params, out, data_path, rate_hz)
         return
     device = worker_device(choose_device(params.train.device))
     with joined_workers(device) as workers:
-        _train(params, out, data_path, device, workers)
+        _train(params, out, data_path, rate_hz, device, workers)
 
 
-def _launch(params: Params, out: Path, data_path: Path | None) -> None:
+def _launch(params: Params, out: Path, data_path: Path | None, rate_hz: float | None) -> None:
     """The same command in several workers, with the parameters as they are now."""
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "params.yaml"
@@ -107,27 +110,36 @@ def _launch(params: Params, out: Path, data_path: Path | None) -> None:
         options: list[str | Path] = ["train", "--params", chosen, "--out", out]
         if data_path is not None:
             options += ["--data-path", data_path]
+        if rate_hz is not None:
+            options += ["--rate-hz", str(rate_hz)]
         launch(params.train.devices, options)
 
 
 def _train(
-    params: Params, out: Path, data_path: Path | None, device: torch.device, workers: Workers
+    params: Params,
+    out: Path,
+    data_path: Path | None,
+    rate_hz: float | None,
+    device: torch.device,
+    workers: Workers,
 ) -> None:
     torch.set_num_threads(params.train.threads or 1)
     path = data_path or Path("artifacts/dataset") / f"{params.task.object}_grasp.zarr"
     limit = int(params.train.data_limit_gb * 1e9)
     dataset = load_dataset(path, Layout.from_params(params), params.dataset, limit)
+    dataset = _with_rate(dataset, rate_hz, workers)
     inputs = _fit_machine(_inputs(params, dataset, device), workers)
     params = inputs.params
     if workers.leads:
         _prepare(out)
     steps = params.train.num_epochs * -(-len(inputs.train) // params.train.batch_windows)
-    trainer = Trainer(inputs.model, params.train, steps, inputs.generators[0], workers)
+    limits = RobotModel.from_params(params.robot).limits
+    trainer = Trainer(inputs.model, params.train, steps, inputs.generators[0], limits, workers)
     _fit(inputs, trainer)
     config = make_config(
         params.policy, inputs.dataset.layout, inputs.model.geometry, inputs.dataset.rate_hz
     )
-    key = _key(params, path, device)
+    key = _key(params, path, inputs.dataset.rate_hz, device)
     judges = _judges(inputs) if workers.leads else Judges(lambda model: 0.0, None)
     save = partial(_save, inputs, trainer, config)
     store = StateStore(state_root("train"), key)
@@ -153,6 +165,28 @@ def _train(
                 "space and run the same command again: it goes on from the last saved state"
             ) from error
         store.remove()
+
+
+def _with_rate(dataset: Dataset, rate_hz: float | None, workers: Workers) -> Dataset:
+    """The data set with its control rate, or a warning that it has none.
+
+    Raises:
+        TrainError: the rate is not positive, or the data set has another one.
+    """
+    if rate_hz is not None and not rate_hz > 0:
+        raise TrainError(f"--rate-hz is {rate_hz}: expected a positive number of steps a second")
+    if None not in (rate_hz, dataset.rate_hz) and rate_hz != dataset.rate_hz:
+        raise TrainError(
+            f"{dataset.path}: its attribute rate_hz is {dataset.rate_hz}, but --rate-hz is "
+            f"{rate_hz}; expected the same: leave --rate-hz out, or correct the attribute"
+        )
+    if dataset.rate_hz is None and rate_hz is None and workers.leads:
+        console.print(
+            f"Warning: {dataset.path} has no attribute rate_hz, so its steps have no duration. "
+            "Training selects by the validation loss, and evaluate and the robot will refuse the "
+            "checkpoint. Name the control rate in Hz with --rate-hz, for instance --rate-hz 30"
+        )
+    return replace(dataset, rate_hz=dataset.rate_hz or rate_hz)
 
 
 def _inputs(params: Params, dataset: Dataset, device: torch.device) -> Inputs:
@@ -271,7 +305,7 @@ def _write_metrics(out: Path, inputs: Inputs, progress: Progress) -> None:
     write_json(out / "metrics.json", metrics)
 
 
-def _key(params: Params, data: Path, device: torch.device) -> str:
+def _key(params: Params, data: Path, rate_hz: float | None, device: torch.device) -> str:
     """Name of this training among the interrupted ones; devices differ in their last bits."""
     sections = params.model_dump(
         mode="json",
@@ -282,7 +316,7 @@ def _key(params: Params, data: Path, device: torch.device) -> str:
     if params.train.init_from is not None:
         files.append(params.train.init_from)
     hashes = [sha256_file(file) for file in files]
-    return state_key(sections, hashes, folder_hash(data), device.type)
+    return state_key(sections, hashes, folder_hash(data), rate_hz, device.type)
 
 
 def _windows(

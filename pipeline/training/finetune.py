@@ -10,8 +10,8 @@ from pipeline.errors import PipelineError
 from pipeline.policy.checkpoint import Bundle, load_bundle
 from pipeline.policy.model import PolicyModel
 
-FREE = {"num_inference_steps"}
-"""Keys of section policy that leave weights as they are."""
+FREE = {"num_inference_steps", "clip"}
+"""Keys of section policy that only sampling reads: training gives the same weights."""
 
 
 class FinetuneError(PipelineError):

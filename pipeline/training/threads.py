@@ -76,6 +76,9 @@ def find_threads(model: PolicyModel, obs: Tensor, action: Tensor, draws: int, co
     shape = (draws * len(obs), *action.shape[1:])
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(shape, generator=generator)
+    with torch.no_grad():  # a step finds these prepared
+        condition = trial.condition(obs)
+        clean = trial.codec.encode(action, trial.current_joints(obs))
     steps = torch.randint(len(trial.signal), shape[:1], generator=generator)
     before = torch.get_num_threads()
 
@@ -84,7 +87,7 @@ def find_threads(model: PolicyModel, obs: Tensor, action: Tensor, draws: int, co
         times = []
         for _ in range(PROBE_STEPS + 1):
             started = time.perf_counter()
-            torch.autograd.backward(trial.loss(obs, action, noise, steps))
+            torch.autograd.backward(trial.denoising_loss(condition, clean, noise, steps))
             times.append(time.perf_counter() - started)
         return min(times[1:])
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.kinematics import JointLimits
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
 from pipeline.training.augmentation import StatePerturbation
@@ -153,6 +154,7 @@ class Trainer:
         params: TrainParams,
         num_steps: int,
         generator: torch.Generator,
+        limits: JointLimits,
         workers: Workers = ALONE,
     ) -> None:
         """Prepare the optimiser and the averaged copy.
@@ -163,6 +165,7 @@ class Trainer:
             num_steps: steps of the whole training.
             generator: draws noise and diffusion steps, on the model's device; of every worker the
                 same.
+            limits: of the joints: no action is moved beyond them.
             workers: the processes that share each batch.
         """
         self.workers = workers
@@ -171,7 +174,7 @@ class Trainer:
         self.generator = generator
         self._loss = training_loss(model, params.precision, params.compile)
         self.perturb = StatePerturbation(
-            params, model.layout, model.geometry, model.params.horizon,
+            params, model.layout, model.geometry, model.params.horizon, limits,
             sees_velocity="joint_vel" in model.params.inputs,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
@@ -304,9 +307,7 @@ class Validation:
         device = windows.device
         shape = (len(windows), model.params.horizon, model.layout.action_dim)
         self.noise = torch.randn(shape, generator=generator, device=device)
-        self.steps = torch.randint(
-            len(model.signal), shape[:1], generator=generator, device=device
-        )
+        self.steps = torch.randint(len(model.signal), shape[:1], generator=generator, device=device)
 
     @torch.inference_mode()
     def loss(self, model: PolicyModel) -> float:

@@ -4,13 +4,17 @@ import csv
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import zarr
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.dataset.store import create_array, create_group
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
@@ -101,6 +105,48 @@ def test_training_writes_what_the_guide_shows(
     assert policy.predict(policy.bundle.examples).shape[1:] == (16, 6)
     assert policy.bundle.config["rate_hz"] == 30.0
     assert len(policy.bundle.stats["state"]["min"]) == 25
+
+
+@pytest.fixture
+def zarr_without_rate(zarr_path: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "without_rate.zarr"
+    shutil.copytree(zarr_path, path)
+    del zarr.open_group(path, mode="r+").attrs["rate_hz"]
+    return path
+
+
+def test_a_zarr_without_a_rate_is_told_before_training_and_takes_one_from_the_command(
+    small: Params, zarr_without_rate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.run(small, tmp_path / "none", zarr_without_rate)
+    printed = capsys.readouterr().out
+    assert "no attribute rate_hz" in printed and "--rate-hz" in printed
+    assert printed.index("Warning") < printed.index("Epoch 1/")
+    assert load_bundle(tmp_path / "none" / "best_model.pt").config["rate_hz"] is None
+    done = CliRunner().invoke(
+        app,
+        ["train", "--params", str(_written(small, tmp_path)), "--out", str(tmp_path / "named"),
+         "--data-path", str(zarr_without_rate), "--rate-hz", "25"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "no attribute rate_hz" not in capsys.readouterr().out
+    assert load_bundle(tmp_path / "named" / "best_model.pt").config["rate_hz"] == 25.0
+
+
+def test_a_rate_that_contradicts_the_zarr_or_is_none_is_refused(
+    small: Params, zarr_path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(train.TrainError, match=r"rate_hz is 30.0, but --rate-hz is 25.0"):
+        train.run(small, tmp_path / "out", zarr_path, 25.0)
+    with pytest.raises(train.TrainError, match="positive"):
+        train.run(small, tmp_path / "out", zarr_path, 0.0)
+    assert not (tmp_path / "out").exists()
+
+
+def _written(params: Params, folder: Path) -> Path:
+    path = folder / "params.json"
+    path.write_text(json.dumps(params.model_dump(mode="json")))
+    return path
 
 
 def test_the_same_seed_gives_the_same_files_and_another_one_others(

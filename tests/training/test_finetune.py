@@ -29,8 +29,10 @@ def test_weights_and_ranges_are_the_checkpoint_s(
     torch.testing.assert_close(dict(model.state_dict()), bundle.ema)
 
 
-def test_denoising_steps_may_differ(params: Params, layout: Layout, checkpoint: Path) -> None:
-    chosen = params.override("policy", num_inference_steps=2)
+def test_what_only_sampling_reads_may_differ(
+    params: Params, layout: Layout, checkpoint: Path
+) -> None:
+    chosen = params.override("policy", num_inference_steps=2, clip=1.5)
     load_initial(checkpoint, PolicyModel(chosen.policy, layout, make_geometry(params)))
 
 
@@ -41,6 +43,9 @@ def test_another_network_layout_or_object_is_refused_by_name(
     wide = params.override("policy", mlp_width=512, horizon=8)
     with pytest.raises(FinetuneError, match=r"policy.horizon is 16 there and 8 here"):
         load_initial(checkpoint, PolicyModel(wide.policy, layout, geometry))
+    mip = params.override("policy", sampler="mip", num_inference_steps=2)
+    with pytest.raises(FinetuneError, match=r"policy.sampler is ddim there and mip here"):
+        load_initial(checkpoint, PolicyModel(mip.policy, layout, geometry))
     longer = replace(geometry, grasp_offset_m=geometry.grasp_offset_m * 2)
     with pytest.raises(FinetuneError, match="object length"):
         load_initial(checkpoint, PolicyModel(params.policy, layout, longer))

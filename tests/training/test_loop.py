@@ -15,7 +15,7 @@ from pipeline.training.loop import Judges, Learning, LearningError, Progress, di
 from pipeline.training.resume import StateStore
 from pipeline.training.selection import Score
 from pipeline.training.trainer import Prepared, Trainer, Validation, Windows
-from tests.fixtures.policy import make_fitted, random_states
+from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 SCORES = {2: Score(0.5, 9.0), 4: Score(1.0, 3.0), 5: Score(1.0, 2.0)}
 
@@ -34,7 +34,8 @@ class Bench:
         self.windows = Windows(
             states, states[:, :6] + 0.1, rows + torch.arange(2), rows + torch.arange(16)
         )
-        self.trainer = Trainer(model, self.params, 15, torch.Generator().manual_seed(0))
+        generator, limits = torch.Generator().manual_seed(0), make_limits(params)
+        self.trainer = Trainer(model, self.params, 15, generator, limits)
         self.validation = Validation(self.windows, model, torch.Generator().manual_seed(1))
         self.out = out
         out.mkdir(exist_ok=True)

@@ -10,7 +10,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.training.prefetcher import Feed
 from pipeline.training.trainer import Prepared, Trainer, Windows
-from tests.fixtures.policy import make_fitted, random_states
+from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 WINDOWS, BATCH, STEPS = 70, 8, 9
 
@@ -35,7 +35,8 @@ def make_feed(params: Params, layout: Layout) -> Feed:
     train = params.override(
         "train", batch_size=BATCH, noise_probability=0.0, noise_velocity_rad_s=0.0
     ).train
-    return Feed(windows, Trainer(model, train, 100, torch.Generator().manual_seed(0)))
+    generator = torch.Generator().manual_seed(0)
+    return Feed(windows, Trainer(model, train, 100, generator, make_limits(params)))
 
 
 def epoch(feed: Feed, first: int = 0) -> list[Prepared]:
