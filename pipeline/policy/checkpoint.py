@@ -6,6 +6,7 @@ statistics of the data, layout of states and actions, and a few observations it 
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ class Bundle:
     @property
     def params(self) -> PolicyParams:
         """Section policy that the checkpoint was trained with."""
-        return PolicyParams.model_validate(self.config["policy"])
+        return PolicyParams.model_validate_json(json.dumps(self.config["policy"]))
 
     @property
     def geometry(self) -> Geometry:

@@ -89,9 +89,8 @@ def inference_steps(num_train_steps: int, num_inference_steps: int) -> NDArray[n
 class SamplerTable:
     """Coefficients of a sampler, one row per step.
 
-    With the noisy chunk x and the network's output o, a step is
+    With the noisy chunk x and the network's output o for it, a step is
 
-        o     = network(seen · x)
         clean = clip(from_output · o + from_noisy · x)
         x     ← keep · x + blend · clean
 
@@ -102,12 +101,12 @@ class SamplerTable:
 
     steps: NDArray[np.int64]
     """Training levels, shape (K,)."""
-    seen: Array
-    """0 where the network sees zeros instead of the chunk (first pass of MIP), else 1."""
     from_output: Array
     from_noisy: Array
     keep: Array
     blend: Array
+    start: float = 1.0
+    """Factor of the noise that the chunk starts from; 0 for MIP, which starts from zeros."""
 
     @classmethod
     def build(
@@ -126,20 +125,19 @@ class SamplerTable:
             prediction: what the network predicts (see `PolicyModel`).
         """
         if sampler == "mip":
-            one, zero, seen = np.ones(2), np.zeros(2), np.array([0.0, 1.0])
-            return cls(np.array([1, 0]), seen, one, zero, zero, np.array([MIP_SIGNAL, 1.0]))
+            one, zero, blend = np.ones(2), np.zeros(2), np.array([MIP_SIGNAL, 1.0])
+            return cls(np.array([1, 0]), one, zero, zero, blend, start=0.0)
         levels = noise_levels(sampler, num_train_steps)
         steps = inference_steps(num_train_steps, num_inference_steps)
         signal, spread = (level[steps] for level in levels)
         signal_next, spread_next = np.append(signal[1:], 1.0), np.append(spread[1:], 0.0)
         keep = spread_next / spread
         blend = signal_next - keep * signal
-        seen = np.ones(num_inference_steps)
-        return cls(steps, seen, *_to_clean(prediction, signal, spread), keep, blend)
+        return cls(steps, *_to_clean(prediction, signal, spread), keep, blend)
 
     def rows(self) -> NDArray[np.float32]:
-        """The five coefficients as one table, shape (K, 5)."""
-        columns = (self.seen, self.from_output, self.from_noisy, self.keep, self.blend)
+        """The four coefficients as one table, shape (K, 4)."""
+        columns = (self.from_output, self.from_noisy, self.keep, self.blend)
         return np.stack(columns, axis=1).astype(np.float32)
 
 

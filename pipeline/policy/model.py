@@ -21,6 +21,7 @@ from pipeline.policy.diffusion import SamplerTable, noise_levels
 from pipeline.policy.features import ObservationFeatures
 from pipeline.policy.networks.mlp import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
+from pipeline.policy.onnx_parts import OnnxParts, onnx_parts
 
 FIT_CHUNK = 16384
 """Windows that are looked at together when ranges are measured: bounds memory."""
@@ -64,6 +65,7 @@ class PolicyModel(nn.Module):
         table = SamplerTable.build(
             params.sampler, params.num_train_steps, params.num_inference_steps, params.prediction
         )
+        self.start = table.start
         constants = {
             "signal": torch.from_numpy(signal).float(),
             "noise": torch.from_numpy(noise).float(),
@@ -183,15 +185,13 @@ class PolicyModel(nn.Module):
         Args:
             chunk: noisy actions in network units, shape (B, H, A).
             step_embedding: the network's, shape (1, E).
-            coefficients: a row of `SamplerTable`, shape (5,).
+            coefficients: a row of `SamplerTable`, shape (4,).
             context: the network's, shape (B, E).
 
         Returns:
             The network's prediction and the chunk at the next step, shape (B, H, A) each.
         """
-        seen, from_output, from_noisy, keep, blend = coefficients.unbind()
-        if self.params.sampler == "mip":
-            chunk = seen * chunk
+        from_output, from_noisy, keep, blend = coefficients.unbind()
         output = self.network.denoise(chunk, step_embedding, context)
         clean = output
         if self.params.prediction != "sample":
@@ -211,7 +211,11 @@ class PolicyModel(nn.Module):
         """
         context = self.network.embed_condition(self.condition(obs))
         embeddings = self.network.embed_step(self.steps)
-        chunk = noise
-        for embedding, coefficients in zip(embeddings.split(1), self.table, strict=True):
+        chunk = noise if self.start == 1.0 else self.start * noise
+        for embedding, coefficients in zip(torch.split(embeddings, 1), self.table, strict=True):
             _, chunk = self.denoise_step(chunk, embedding, coefficients, context)
         return self.codec.decode(chunk, self.current_joints(obs))
+
+    def as_onnx(self) -> OnnxParts:
+        """The parts of the exported graph, with the names and examples of their inputs."""
+        return onnx_parts(self)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_an_unrolled_graph_does_what_the_loop_does(
         ),
     ],
 )
-def test_in_half_the_network_is_float16_and_the_rest_is_not(
+def test_in_float16_the_network_is_float16_and_the_rest_is_not(
     params: Params, layout: Layout, tmp_path: Path, values: dict[str, object], unrolled: bool
 ) -> None:
     bundle = make_bundle(params.override("policy", **values), layout)
@@ -96,10 +97,17 @@ def test_in_half_the_network_is_float16_and_the_rest_is_not(
     check(bundle, path, 5e-3)
 
 
+def _shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, list[str | int]]:
+    return {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in values
+    }
+
+
 def test_the_graph_says_what_it_is(exported: tuple[Bundle, Path], layout: Layout) -> None:
     proto = onnx.load(str(exported[1]))
-    assert [value.name for value in proto.graph.input] == ["obs", "noise"]
-    assert [value.name for value in proto.graph.output] == ["action"]
+    assert _shapes(proto.graph.input) == {"obs": ["batch", 2, 25], "noise": ["batch", 16, 6]}
+    assert _shapes(proto.graph.output) == {"action": ["batch", 16, 6]}
     assert [node.op_type for node in proto.graph.node].count("Loop") == 1
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     assert json.loads(metadata["layout"])["fingerprint"] == layout.fingerprint

@@ -105,6 +105,6 @@ def test_mip_sees_zeros_first_and_then_nearly_all_of_its_first_answer() -> None:
     signal, spread = noise_levels("mip", 100)
     assert signal[table.steps].tolist() == [0.0, MIP_SIGNAL]
     assert spread[table.steps] == pytest.approx([0.0, 1 - MIP_SIGNAL])
-    assert table.seen.tolist() == [0.0, 1.0]
+    assert table.start == 0.0
     assert table.keep.tolist() == [0.0, 0.0]
     assert table.blend.tolist() == [MIP_SIGNAL, 1.0]
