@@ -128,7 +128,7 @@ def test_a_trainer_goes_on_from_its_state_bit_by_bit(
             20,
             torch.Generator(),
             make_limits(params),
-        )  # fmt: skip
+        )
         for _ in range(2)
     ]
     batch = windows.batch(torch.arange(8))
