@@ -22,7 +22,7 @@ import numpy as np
 
 from pipeline.export.graph import export_onnx
 from pipeline.params import load_params
-from pipeline.policy.checkpoint import Bundle, load_bundle, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from pipeline.run import console, versions, write_json
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 from pipeline.stages import evaluate, train
@@ -37,17 +37,17 @@ STEPS = {"ddim": (10, 2, 1), "mip": (2,)}
 """Inference steps that are measured with each training."""
 
 
-def resampled(bundle: Bundle, num_steps: int) -> Bundle:
+def resampled(checkpoint: Checkpoint, num_steps: int) -> Checkpoint:
     """The same weights with another number of inference steps."""
-    policy = {**bundle.config["policy"], "num_inference_steps": num_steps}
-    return replace(bundle, config={**bundle.config, "policy": policy})
+    policy = {**checkpoint.config["policy"], "num_inference_steps": num_steps}
+    return replace(checkpoint, config={**checkpoint.config, "policy": policy})
 
 
-def milliseconds(bundle: Bundle, path: Path) -> float:
+def milliseconds(checkpoint: Checkpoint, path: Path) -> float:
     """Median time of one chunk in ONNX Runtime, batch 1, one thread."""
-    export_onnx(bundle, path, 18, {})
+    export_onnx(checkpoint, path, 18, {})
     policy = OnnxRuntimePolicy(path)
-    obs = bundle.examples[:1].numpy()
+    obs = checkpoint.examples[:1].numpy()
     noise = np.random.default_rng(0).standard_normal((1, *policy._chunk), dtype=np.float32)
     times = []
     for _ in range(CALLS):
@@ -80,11 +80,11 @@ def main() -> None:
             folder = Path(name) / str(index)
             params = base.override("policy", **TRAININGS[training])
             train.run(params, folder / "train", options.data)
-            bundle = load_bundle(folder / "train" / "best_model.pt")
+            checkpoint = load_checkpoint(folder / "train" / "best_model.pt")
             for num_steps in STEPS[training]:
-                changed = resampled(bundle, num_steps)
+                changed = resampled(checkpoint, num_steps)
                 model = folder / f"{training}_{num_steps}.pt"
-                save_bundle(model, changed)
+                save_checkpoint(model, changed)
                 evaluate.run(params, folder / "evaluate", model, options.data)
                 found = json.loads((folder / "evaluate" / "metrics.json").read_text())
                 closed = found["closed_loop"]

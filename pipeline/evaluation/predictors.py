@@ -62,7 +62,7 @@ def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list
         deployment = Deployment.from_params(params.execution, limits)
         if set(names) - {"torch"}:
             export_onnx(
-                policy.bundle, graph, params.export.opset, {"deployment": deployment.to_json()},
+                policy.checkpoint, graph, params.export.opset, {"deployment": deployment.to_json()},
                 params.export.unrolled, params.export.precision,
             )  # fmt: skip
         drivers = [_load(name, policy, graph) for name in names]

@@ -30,7 +30,7 @@ from pipeline.export.graph_parts import (
     renamed,
     without,
 )
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.policy.onnx_parts import OnnxParts
 
 __all__ = ["OnnxExportError", "export_onnx"]
@@ -54,7 +54,7 @@ _Denoising = Callable[[_Parts, str], tuple[list[onnx.NodeProto], list[onnx.Tenso
 
 
 def export_onnx(
-    bundle: Bundle,
+    checkpoint: Checkpoint,
     path: Path,
     opset: int,
     metadata: dict[str, str],
@@ -64,7 +64,7 @@ def export_onnx(
     """Write the graph: inputs `obs` (B, T, S) and `noise` (B, H, A), output `action` (B, H, A).
 
     Args:
-        bundle: the trained policy; its averaged weights are exported.
+        checkpoint: the trained policy; its averaged weights are exported.
         path: the file to write.
         opset: ONNX operator set.
         metadata: further metadata beside layout, fingerprint, config, rate and precision.
@@ -75,7 +75,7 @@ def export_onnx(
         OnnxExportError: torch made a graph that cannot be composed.
         onnx.checker.ValidationError: the composed graph breaks the ONNX specification.
     """
-    parts = _export(bundle.build().as_onnx(), opset)
+    parts = _export(checkpoint.build().as_onnx(), opset)
     if precision == "float16":
         parts = _network_in_float16(parts)
     graph = _compose(parts, _unrolled if unrolled else _looped)
@@ -85,13 +85,13 @@ def export_onnx(
         ir_version=helper.OP_SET_ID_VERSION_MAP[("ai.onnx", opset)],
         producer_name="pipeline.export.graph",
     )
-    rate = bundle.config["rate_hz"]
+    rate = checkpoint.config["rate_hz"]
     helper.set_model_props(
         proto,
         {
-            "layout": json.dumps(bundle.layout.to_dict()),
-            "fingerprint": bundle.layout.fingerprint,
-            "config": json.dumps(bundle.config),
+            "layout": json.dumps(checkpoint.layout.to_dict()),
+            "fingerprint": checkpoint.layout.fingerprint,
+            "config": json.dumps(checkpoint.config),
             "rate_hz": "" if rate is None else str(rate),
             "precision": precision,
             "denoising": "unrolled" if unrolled else "loop",

@@ -27,12 +27,12 @@ from pipeline.policy.model import PolicyModel
 KEYS = ("model", "ema", "config", "stats", "layout", "examples")
 
 
-class BundleError(PipelineError):
+class CheckpointError(PipelineError):
     """A file is no checkpoint of this pipeline, or does not fit what was asked for."""
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Checkpoint:
     """A trained policy."""
 
     model: dict[str, Tensor]
@@ -65,14 +65,16 @@ class Bundle:
         """The policy with its averaged weights, on the CPU, in evaluation mode.
 
         Raises:
-            BundleError: weights and configuration do not fit.
+            CheckpointError: weights and configuration do not fit.
         """
         with torch.random.fork_rng(devices=[]):
             model = PolicyModel(self.params, self.layout, self.geometry)
         try:
             model.load_state_dict(self.ema)
         except RuntimeError as error:
-            raise BundleError(f"the checkpoint's weights and config disagree: {error}") from error
+            raise CheckpointError(
+                f"the checkpoint's weights and config disagree: {error}"
+            ) from error
         return model.eval().requires_grad_(False)
 
 
@@ -99,23 +101,23 @@ def make_config(
     }
 
 
-def save_bundle(path: Path, bundle: Bundle) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint beside its place, then rename.
 
     Args:
         path: the file.
-        bundle: what to write.
+        checkpoint: what to write.
 
     Raises:
-        BundleError: it cannot be written, for instance because the disk is full.
+        CheckpointError: it cannot be written, for instance because the disk is full.
     """
     content = {
-        "model": bundle.model,
-        "ema": bundle.ema,
-        "config": bundle.config,
-        "stats": bundle.stats,
-        "layout": bundle.layout.to_dict(),
-        "examples": bundle.examples,
+        "model": checkpoint.model,
+        "ema": checkpoint.ema,
+        "config": checkpoint.config,
+        "stats": checkpoint.stats,
+        "layout": checkpoint.layout.to_dict(),
+        "examples": checkpoint.examples,
     }
     write_whole(path, content)
 
@@ -130,7 +132,7 @@ def write_whole(path: Path, content: Any) -> None:
         content: what `torch.save` takes.
 
     Raises:
-        BundleError: it cannot be written; what stood there before is untouched.
+        CheckpointError: it cannot be written; what stood there before is untouched.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -142,7 +144,7 @@ def write_whole(path: Path, content: Any) -> None:
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch turns the disk's errors into its own
         partial.unlink(missing_ok=True)
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: cannot be written ({_disk_error(error)}); what stood there before is whole. "
             "Free some space, or name another folder"
         ) from error
@@ -165,30 +167,30 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def load_bundle(path: Path) -> Bundle:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing in it is executed.
 
     Args:
         path: the file.
 
     Raises:
-        BundleError: the file is missing, no checkpoint, or one without layout.
+        CheckpointError: the file is missing, no checkpoint, or one without layout.
         LayoutError: its layout is broken.
     """
     if not path.is_file():
-        raise BundleError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols: the reason below says more
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes of any other kind raise whatever they run into
         reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: not a checkpoint that can be read safely ({reason}); "
             "expected one that `python -m pipeline train` wrote"
         ) from error
     _require_keys(path, content)
-    bundle = Bundle(
+    checkpoint = Checkpoint(
         content["model"],
         content["ema"],
         content["config"],
@@ -197,30 +199,30 @@ def load_bundle(path: Path) -> Bundle:
         content["examples"],
     )
     try:
-        _ = bundle.params, bundle.geometry
+        _ = checkpoint.params, checkpoint.geometry
     except (ValidationError, KeyError, TypeError, KinematicsError) as error:
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: its config does not fit this version of the pipeline ({error}); train again"
         ) from error
-    return bundle
+    return checkpoint
 
 
 def _require_keys(path: Path, content: object) -> None:
     if not isinstance(content, Mapping):
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: holds {type(content).__name__}, expected a checkpoint with {', '.join(KEYS)}"
         )
     missing = [key for key in KEYS if key not in content]
     if not missing:
         return
     if {"model", "ema", "config"} <= set(content) and "layout" in missing:
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: a checkpoint of the earlier scripts (model, ema, config, no layout and no "
             "normalisation). It does not say what its numbers mean and its network was trained on "
             "raw units, so it cannot be run here; train again with `python -m pipeline train "
             "--data-path <its zarr>`"
         )
-    raise BundleError(
+    raise CheckpointError(
         f"{path}: no checkpoint of this pipeline: {', '.join(missing)} missing, found "
         f"{', '.join(map(str, content)) or 'nothing'}"
     )

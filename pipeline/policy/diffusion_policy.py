@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.policy.checkpoint import Bundle, load_bundle
+from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.observation import check_noise, check_observation
 
@@ -56,7 +56,7 @@ class DiffusionPolicy:
         self.state_dim, self.action_dim = state_dim, action_dim
         self.horizon, self.n_obs_steps = horizon, n_obs_steps
         self.device = choose_device(str(device))
-        self._bundle: Bundle | None = None
+        self._checkpoint: Checkpoint | None = None
         self._model: PolicyModel | None = None
 
     @classmethod
@@ -68,9 +68,9 @@ class DiffusionPolicy:
             device: see the constructor.
 
         Raises:
-            BundleError: the file is no checkpoint of this pipeline.
+            CheckpointError: the file is no checkpoint of this pipeline.
         """
-        config = load_bundle(Path(path)).config
+        config = load_checkpoint(Path(path)).config
         policy = cls(
             config["state_dim"],
             config["action_dim"],
@@ -89,32 +89,32 @@ class DiffusionPolicy:
             layout: the layout that observations will have, where the caller knows it.
 
         Raises:
-            BundleError: the file is missing or no checkpoint of this pipeline.
+            CheckpointError: the file is missing or no checkpoint of this pipeline.
             LayoutError: the checkpoint was trained for another layout.
             PolicyError: the checkpoint was trained for other dimensions; they are named.
         """
-        bundle = load_bundle(Path(path))
+        checkpoint = load_checkpoint(Path(path))
         for name in ("state_dim", "action_dim", "horizon", "n_obs_steps"):
-            ours, theirs = getattr(self, name), bundle.config[name]
+            ours, theirs = getattr(self, name), checkpoint.config[name]
             if ours != theirs:
                 raise PolicyError(
                     f"{path}: was trained with {name}={theirs}, but the policy was made with "
                     f"{name}={ours}; make it with DiffusionPolicy({name}={theirs}, …)"
                 )
         if layout is not None:
-            bundle.layout.require(layout, str(path), "the observations")
-        self._bundle, self._model = bundle, bundle.build().to(self.device)
+            checkpoint.layout.require(layout, str(path), "the observations")
+        self._checkpoint, self._model = checkpoint, checkpoint.build().to(self.device)
 
     @property
-    def bundle(self) -> Bundle:
+    def checkpoint(self) -> Checkpoint:
         """The loaded checkpoint: config, layout, stats.
 
         Raises:
             PolicyError: nothing is loaded.
         """
-        if self._bundle is None:
+        if self._checkpoint is None:
             raise PolicyError("no weights: call policy.load('best_model.pt') first")
-        return self._bundle
+        return self._checkpoint
 
     @property
     def layout(self) -> Layout:
@@ -123,7 +123,7 @@ class DiffusionPolicy:
         Raises:
             PolicyError: nothing is loaded.
         """
-        return self.bundle.layout
+        return self.checkpoint.layout
 
     @torch.inference_mode()
     def predict(

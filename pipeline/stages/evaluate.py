@@ -64,7 +64,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
     dataset = load_dataset(data, layout, params.dataset)
     policy.layout.require(layout, str(model), "params.yaml")
-    rate_hz = _rate(policy.bundle.config["rate_hz"], model, dataset, data)
+    rate_hz = _rate(policy.checkpoint.config["rate_hz"], model, dataset, data)
 
     predict, drivers = load_drivers(policy, params)
     robot = RobotModel.from_params(params.robot)

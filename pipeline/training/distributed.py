@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pipeline.errors import PipelineError
 
-PATIENCE = timedelta(minutes=60)
+TIMEOUT = timedelta(minutes=60)
 """How long workers wait for the first one, which alone validates, rolls out and writes."""
 
 
@@ -41,7 +41,7 @@ class Workers:
     size: int
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
 
@@ -80,7 +80,7 @@ class Workers:
         )
         return total[0]
 
-    def share(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first worker's value, on all of them.
 
         Args:
@@ -91,7 +91,7 @@ class Workers:
         """
         if self.size == 1:
             return value
-        box = [value if self.leads else None]
+        box = [value if self.is_main else None]
         try:
             dist.broadcast_object_list(box, src=0)
         except RuntimeError as error:
@@ -107,7 +107,7 @@ def _reason(error: RuntimeError) -> str:
     return first.partition(". ")[0]
 
 
-ALONE = Workers(0, 1)
+SINGLE_PROCESS = Workers(0, 1)
 """A training in one process."""
 
 
@@ -135,12 +135,12 @@ def joined_workers(device: torch.device) -> Iterator[Workers]:
         device: of this worker.
     """
     if torchrun_size() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
     finally:
@@ -170,11 +170,13 @@ def launch(processes: int, arguments: Sequence[str | Path]) -> None:
     asked: list[int] = []
     with subprocess.Popen(command) as process:
 
-        def pass_on(number: int, frame: FrameType | None) -> None:
+        def forward_signal(number: int, frame: FrameType | None) -> None:
             asked.append(number)
             process.send_signal(signal.SIGTERM)
 
-        previous = {name: signal.signal(name, pass_on) for name in (signal.SIGTERM, signal.SIGINT)}
+        previous = {
+            name: signal.signal(name, forward_signal) for name in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             status = process.wait()
         finally:

@@ -1,4 +1,4 @@
-"""The learning curves as files: history.csv, TensorBoard's events, DVCLive's folder.
+"""The learning log as files: history.csv, TensorBoard's events, DVCLive's folder.
 
 Knows numbers by epoch, not where they come from.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from dvclive.live import Live
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.training.selection import Epoch
+from pipeline.training.selection import Epoch, Score
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ CURVE_STEPS = 50
 
 @dataclass(frozen=True)
 class Record:
-    """An epoch with what only its curves show."""
+    """An epoch with what only its log show."""
 
     row: Epoch
     losses: list[float]
@@ -55,7 +55,7 @@ class Record:
         return cls(**{**data, "row": Epoch.from_dict(data["row"])})
 
 
-class Curves:
+class TrainingLog:
     """Writes each epoch to three places.
 
     Stage evaluate depends on history.csv: the same training must write the same one, so speeds go
@@ -73,7 +73,7 @@ class Curves:
         self._events = SummaryWriter(str(out / "tensorboard"))
         self._live = _live(out / "dvclive")
 
-    def __enter__(self) -> Curves:
+    def __enter__(self) -> TrainingLog:
         """Itself."""
         return self
 
@@ -148,3 +148,21 @@ def _quietly(make: Callable[[], Live]) -> Live:
         return make()
     finally:
         loud.setLevel(level)
+
+
+def digits(loss: float) -> str:
+    """Four decimals, six where four would show no more than a digit or two.
+
+    Args:
+        loss: of an epoch.
+    """
+    return f"{loss:.4f}" if loss >= 0.01 else f"{loss:.6f}"
+
+
+def score_words(score: Score) -> str:
+    """What the console says of a closed loop.
+
+    Args:
+        score: of an epoch.
+    """
+    return f"success={score.success:.1%}, median error {score.error_mm:.1f} mm"

@@ -6,28 +6,14 @@ trainer's affair.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
 from pipeline.training.trainer import Prepared, Trainer
+from pipeline.training.windows import Source
 
 
-class Source(Protocol):
-    """Where batches come from: the order of an epoch, and the windows of a batch."""
-
-    def __len__(self) -> int:
-        """Number of windows, W."""
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The windows of an epoch, shape (W,); the same generator state gives the same order."""
-
-    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
-
-
-class Feed:
+class Prefetcher:
     """The batches of a training, from wherever it stands.
 
     Everything random comes from the trainer's generator, so two of its earlier states say what was
@@ -74,7 +60,7 @@ class Feed:
         begin = index * size - self._start
         return self._block.part(slice(begin, begin + size))
 
-    def take_back(self) -> None:
+    def undo(self) -> None:
         """Undraw the batch asked for last: its step could not be taken."""
         if len(self._before):
             self.trainer.generator.set_state(self._before)

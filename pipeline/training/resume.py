@@ -11,20 +11,65 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.hashing import code_hash
-from pipeline.policy.checkpoint import BundleError, write_whole
+from pipeline.policy.checkpoint import CheckpointError, write_whole
+from pipeline.training.logging import Record
 
 STATE = "state.pt"
 LOCK = "lock"
 KEPT = 3
 """States of other, unfinished trainings that stay on disk; older ones are removed."""
+
+
+@dataclass
+class Progress:
+    """Where a training stands between two steps, but for what the trainer holds."""
+
+    step: int = 0
+    """Steps done."""
+    losses: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Of the steps of this epoch."""
+    prefetcher: dict[str, Tensor] = field(default_factory=dict)
+    """What the feed draws this epoch's batches from again."""
+    epoch_s: float = 0.0
+    """Time spent in this epoch, s."""
+    records: list[Record] = field(default_factory=list)
+    """Epochs that are done."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Checkpoints in the output folder, and the names under which the store keeps them."""
+    seconds: float = 0.0
+    """Time spent in training, s."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, lists and dictionaries."""
+        return {
+            **vars(self),
+            "losses": torch.from_numpy(self.losses),
+            "records": [record.to_dict() for record in self.records],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Progress:
+        """The inverse of `to_dict`.
+
+        Args:
+            data: what it returned.
+        """
+        records = [Record.from_dict(record) for record in data["records"]]
+        return cls(**{**data, "losses": data["losses"].numpy(), "records": records})
 
 
 def state_key(*parts: object) -> str:
@@ -96,7 +141,7 @@ class StateStore:
         """The last state that was saved whole, None where there is none.
 
         Raises:
-            BundleError: the file cannot be read.
+            CheckpointError: the file cannot be read.
         """
         path = self.folder / STATE
         if not self.owned or not path.is_file():
@@ -104,7 +149,7 @@ class StateStore:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # bytes of any other kind raise whatever they run into
-            raise BundleError(
+            raise CheckpointError(
                 f"{path}: not a state of training that can be read ({error}); remove "
                 f"{self.folder} to train from the beginning"
             ) from error
@@ -129,7 +174,7 @@ class StateStore:
                 the same content, so that one that is kept already is not touched. Others go.
 
         Raises:
-            BundleError: it cannot be written; the state of before is whole.
+            CheckpointError: it cannot be written; the state of before is whole.
         """
         if not self.owned:
             return
@@ -138,7 +183,7 @@ class StateStore:
                 _link(files[name], self.folder / name)
                 self._kept.add(name)
         except OSError as error:
-            raise BundleError(f"{self.folder}: cannot be written ({error})") from error
+            raise CheckpointError(f"{self.folder}: cannot be written ({error})") from error
         write_whole(self.folder / STATE, state)
         for path in self.folder.iterdir():
             if path.name not in {STATE, LOCK, *files}:
@@ -173,3 +218,52 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, partial)
     partial.replace(target)
+
+
+class StopSignal:
+    """Remembers SIGTERM and Ctrl-C instead of dying of them at once; a second one does end it.
+
+    Example:
+        with StopSignal() as stop:
+            while not stop.number:
+                …
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        """Nothing was asked yet."""
+        self.number = 0
+        """Number of the signal that came, 0 before."""
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        """Take the signals over; only a process's main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {name: signal.signal(name, self._ask) for name in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give them back."""
+        for name, handler in self._previous.items():
+            signal.signal(name, handler)
+
+    @property
+    def status(self) -> int:
+        """Exit status of a process that a signal ended, as shells count: 143 or 130."""
+        return 128 + self.number
+
+    @property
+    def name(self) -> str:
+        """Name of the signal that came."""
+        return signal.Signals(self.number).name
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise SystemExit(self.status)
+        self.number = number

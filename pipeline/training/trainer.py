@@ -9,71 +9,26 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.kinematics import JointLimits
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
 from pipeline.training.augmentation import StatePerturbation
-from pipeline.training.distributed import ALONE, Workers
+from pipeline.training.distributed import SINGLE_PROCESS, Workers
 from pipeline.training.precision import training_loss
-from pipeline.training.streaming import StreamedWindows
+from pipeline.training.windows import StreamedWindows, Windows
 
 VALIDATION_BATCH = 4096
 """Windows of one validation batch: bounds memory."""
 BLOCK = 2048
 """Windows that are prepared together."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Flat data and the rows of every window, on one device."""
-
-    state: Tensor
-    """Shape (N, S)."""
-    action: Tensor
-    """Shape (N, A), rad."""
-    obs_rows: Tensor
-    """Shape (W, T)."""
-    action_rows: Tensor
-    """Shape (W, H)."""
-
-    def __len__(self) -> int:
-        """Number of windows, W."""
-        return len(self.obs_rows)
-
-    @property
-    def device(self) -> torch.device:
-        """Where batches are made."""
-        return self.state.device
-
-    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
-        return self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The windows of one epoch in the order of its batches, shape (W,).
-
-        Args:
-            generator: on the windows' device; the same state gives the same order.
-        """
-        return torch.randperm(len(self), generator=generator, device=self.state.device)
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All windows in their own order, a batch at a time.
-
-        Args:
-            size: windows of a batch.
-        """
-        for rows in torch.split(torch.arange(len(self), device=self.device), size):
-            yield self.batch(rows)
 
 
 @dataclass(frozen=True)
@@ -155,7 +110,7 @@ class Trainer:
         num_steps: int,
         generator: torch.Generator,
         limits: JointLimits,
-        workers: Workers = ALONE,
+        workers: Workers = SINGLE_PROCESS,
     ) -> None:
         """Prepare the optimiser and the averaged copy.
 
@@ -322,13 +277,3 @@ class Validation:
             obs, action = self.windows.batch(rows)
             total += model.loss(obs, action, self.noise[rows], self.steps[rows]) * len(rows)
         return float(total / len(self.windows))
-
-
-def first_not_finite(losses: NDArray[np.float32]) -> int | None:
-    """Index of the first loss that is no finite number, None where all are.
-
-    Args:
-        losses: shape (steps,).
-    """
-    bad = np.flatnonzero(~np.isfinite(losses))
-    return int(bad[0]) if len(bad) else None

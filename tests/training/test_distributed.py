@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.training.distributed import (
-    ALONE,
+    SINGLE_PROCESS,
     WorkerError,
     Workers,
     launch,
@@ -35,8 +35,8 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert torchrun_size() == 1
-    assert ALONE.leads
-    assert ALONE.share({"a": 1}) == {"a": 1}
+    assert SINGLE_PROCESS.is_main
+    assert SINGLE_PROCESS.broadcast({"a": 1}) == {"a": 1}
     assert worker_device(torch.device("cuda")) == torch.device("cuda")
 
 

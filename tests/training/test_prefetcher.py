@@ -8,8 +8,9 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.training.prefetcher import Feed
-from pipeline.training.trainer import Prepared, Trainer, Windows
+from pipeline.training.prefetcher import Prefetcher
+from pipeline.training.trainer import Prepared, Trainer
+from pipeline.training.windows import Windows
 from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 WINDOWS, BATCH, STEPS = 70, 8, 9
@@ -21,11 +22,11 @@ def _three_steps_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def feed(params: Params, layout: Layout) -> Feed:
+def feed(params: Params, layout: Layout) -> Prefetcher:
     return make_feed(params, layout)
 
 
-def make_feed(params: Params, layout: Layout) -> Feed:
+def make_feed(params: Params, layout: Layout) -> Prefetcher:
     rng = np.random.default_rng(0)
     states = torch.from_numpy(random_states(rng, layout, WINDOWS + 20))
     rows = torch.arange(WINDOWS)[:, None]
@@ -36,10 +37,10 @@ def make_feed(params: Params, layout: Layout) -> Feed:
         "train", batch_size=BATCH, noise_probability=0.0, noise_velocity_rad_s=0.0
     ).train
     generator = torch.Generator().manual_seed(0)
-    return Feed(windows, Trainer(model, train, 100, generator, make_limits(params)))
+    return Prefetcher(windows, Trainer(model, train, 100, generator, make_limits(params)))
 
 
-def epoch(feed: Feed, first: int = 0) -> list[Prepared]:
+def epoch(feed: Prefetcher, first: int = 0) -> list[Prepared]:
     return [feed.batch(index) for index in range(first, feed.steps)]
 
 
@@ -48,7 +49,7 @@ def same(first: Prepared, second: Prepared) -> bool:
     return all(torch.equal(*pair) for pair in pairs)
 
 
-def test_an_epoch_holds_every_window_once(feed: Feed) -> None:
+def test_an_epoch_holds_every_window_once(feed: Prefetcher) -> None:
     assert feed.steps == STEPS
     batches = epoch(feed)
     assert [len(batch) for batch in batches] == [BATCH] * 8 + [WINDOWS - 8 * BATCH]
@@ -59,7 +60,7 @@ def test_an_epoch_holds_every_window_once(feed: Feed) -> None:
 
 @pytest.mark.parametrize("stop", range(STEPS + 1))
 def test_a_feed_goes_on_with_the_batches_that_were_to_come(
-    feed: Feed, params: Params, layout: Layout, stop: int
+    feed: Prefetcher, params: Params, layout: Layout, stop: int
 ) -> None:
     epoch(feed)
     calm = epoch(feed) + epoch(feed)
@@ -77,13 +78,13 @@ def test_a_feed_goes_on_with_the_batches_that_were_to_come(
 
 @pytest.mark.parametrize("index", [0, 2, 3])
 def test_a_batch_that_is_taken_back_comes_again(
-    feed: Feed, params: Params, layout: Layout, index: int
+    feed: Prefetcher, params: Params, layout: Layout, index: int
 ) -> None:
     for earlier in range(index):
         feed.batch(earlier)
     before = feed.trainer.generator.get_state()
     batch = feed.batch(index)
-    feed.take_back()
+    feed.undo()
     assert torch.equal(feed.trainer.generator.get_state(), before)
     again = make_feed(params, layout)
     again.trainer.generator.set_state(before)

@@ -17,12 +17,11 @@ from pipeline.training.distributed import Workers
 from pipeline.training.trainer import (
     Trainer,
     Validation,
-    Windows,
     averaging_rate,
-    first_not_finite,
     learning_rate,
     seeded_generators,
 )
+from pipeline.training.windows import Windows
 from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 
@@ -188,8 +187,3 @@ def test_validation_is_the_same_each_time_and_does_not_depend_on_its_batches(
     assert validation.loss(fitted) == loss
     monkeypatch.setattr("pipeline.training.trainer.VALIDATION_BATCH", 7)
     assert validation.loss(fitted) == pytest.approx(loss, rel=1e-5)
-
-
-def test_the_first_loss_that_is_no_number_is_found() -> None:
-    assert first_not_finite(np.array([1, 2], np.float32)) is None
-    assert first_not_finite(np.array([1, np.inf, np.nan], np.float32)) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.hashing import sha256_file
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.runtime.backends.driver_process import Gpu
 from pipeline.runtime.backends.engine_store import (
     EngineStoreError,
@@ -36,7 +36,7 @@ def version() -> str:
 
 
 @pytest.fixture
-def export(exported: tuple[Bundle, Path], tmp_path: Path) -> Path:
+def export(exported: tuple[Checkpoint, Path], tmp_path: Path) -> Path:
     """A folder with policy.onnx and a real engine for 8.6, built here without a GPU."""
     (tmp_path / "policy.onnx").write_bytes(exported[1].read_bytes())
     (tmp_path / "engines").mkdir()

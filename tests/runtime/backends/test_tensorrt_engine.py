@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.runtime.backends.cuda import CudaError
 from pipeline.runtime.backends.driver_process import find_gpus
 from pipeline.runtime.backends.engine_store import build
@@ -24,13 +24,15 @@ GPUS, REASON = find_gpus()
 
 
 @pytest.mark.skipif(bool(GPUS), reason="this machine has a GPU")
-def test_without_a_driver_it_is_refused(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+def test_without_a_driver_it_is_refused(exported: tuple[Checkpoint, Path], tmp_path: Path) -> None:
     with pytest.raises(CudaError):
         EnginePolicy(tmp_path / "policy.engine", exported[1], "tensorrt-rtx")
 
 
 @pytest.mark.skipif(not GPUS, reason=f"needs a GPU: {REASON}")
-def test_it_predicts_as_onnx_runtime_does(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+def test_it_predicts_as_onnx_runtime_does(
+    exported: tuple[Checkpoint, Path], tmp_path: Path
+) -> None:
     engine = tmp_path / "policy.engine"
     assert build(exported[1], engine, "tensorrt-rtx", GPUS[0].capability, (1, 1, 8))
     policy, graph = (
