@@ -6,7 +6,6 @@ statistics of the data, layout of states and actions, and a few observations it 
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -50,7 +49,7 @@ class Checkpoint:
     @property
     def params(self) -> PolicyParams:
         """Section policy that the checkpoint was trained with."""
-        return PolicyParams.model_validate_json(json.dumps(self.config["policy"]))
+        return PolicyParams.parse(self.config["policy"])
 
     @property
     def geometry(self) -> Geometry:
