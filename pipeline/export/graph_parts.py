@@ -18,7 +18,7 @@ from pipeline.policy.onnx_parts import EXAMPLE_BATCH, OnnxModule
 
 
 class OnnxExportError(PipelineError):
-    """The graph cannot be composed."""
+    """The graph cannot be composed from torch's exports."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def export_part(part: OnnxModule, prefix: str, opset: int) -> Part:
         {0: size} if value.shape[:1] == (EXAMPLE_BATCH,) else {} for value in part.inputs.values()
     )
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        # The exporter warns of its own internals (deprecations, tracing); the checker judges.
+        # The exporter warns of its own internals (deprecations, tracing); the ONNX checker decides.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             part.module.eval(),
@@ -86,7 +86,7 @@ def depending(nodes: Iterable[onnx.NodeProto], *sources: str) -> list[onnx.NodeP
 
 
 def leading_to(nodes: list[onnx.NodeProto], *targets: str) -> list[onnx.NodeProto]:
-    """Nodes that a value is made of, in their order.
+    """Nodes that a value is computed from, in their order.
 
     Args:
         nodes: in topological order.
@@ -112,7 +112,7 @@ def without(nodes: list[onnx.NodeProto], some: list[onnx.NodeProto]) -> list[onn
 
 
 def renamed(node: onnx.NodeProto, names: Mapping[str, str], name: str) -> onnx.NodeProto:
-    """A copy of a node whose inputs and outputs are called otherwise.
+    """A copy of a node with other names of inputs and outputs.
 
     Args:
         node: it holds no graph of its own.

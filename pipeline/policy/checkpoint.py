@@ -1,7 +1,7 @@
-"""Checkpoints: what a trained policy is on disk, and how it is refused when it is something else.
+"""Write and read checkpoints; refuse files that are none.
 
-A checkpoint says by itself what it was trained for: weights, averaged weights, configuration,
-statistics of the data, layout of states and actions, and a few observations it was trained near.
+A checkpoint holds everything that running a policy needs: weights, averaged weights, configuration,
+statistics of the data, layout of states and actions, and a few held-out observations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ KEYS = ("model", "ema", "config", "stats", "layout", "examples")
 
 
 class CheckpointError(PipelineError):
-    """A file is no checkpoint of this pipeline, or does not fit what was asked for."""
+    """A file is not a checkpoint of this pipeline, or does not fit the request."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Checkpoint:
     """A trained policy."""
 
     model: dict[str, Tensor]
-    """Weights and ranges as the optimiser left them."""
+    """Weights and ranges after the last optimiser step."""
     ema: dict[str, Tensor]
-    """The same, weights averaged over training: these act."""
+    """The same, with weights averaged over training. Policies run with these."""
     config: dict[str, Any]
     """Dimensions, control rate, section policy of params.yaml."""
     stats: dict[str, Any]
@@ -124,14 +124,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def write_whole(path: Path, content: Any) -> None:
     """Write a file of tensors beside its place, flush it to the disk, then rename.
 
-    Whatever ends the process, and whenever, the file is the old one or the new one.
+    If the process is killed meanwhile, the file is either the old one or the new one.
 
     Args:
         path: the file.
         content: what `torch.save` takes.
 
     Raises:
-        CheckpointError: it cannot be written; what stood there before is untouched.
+        CheckpointError: it cannot be written; the earlier file is untouched.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -144,13 +144,13 @@ def write_whole(path: Path, content: Any) -> None:
     except (OSError, RuntimeError) as error:  # torch turns the disk's errors into its own
         partial.unlink(missing_ok=True)
         raise CheckpointError(
-            f"{path}: cannot be written ({_disk_error(error)}); what stood there before is whole. "
+            f"{path}: cannot be written ({_disk_error(error)}); the earlier file is unchanged. "
             "Free some space, or name another folder"
         ) from error
 
 
 def _disk_error(error: BaseException) -> BaseException:
-    """What the disk said, where torch raised something else on top of it."""
+    """The file system's error, where torch raised another one on top of it."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -158,7 +158,7 @@ def _disk_error(error: BaseException) -> BaseException:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a rename: without it a power cut may undo what the file's own flush has kept."""
+    """Flush a rename, which a power cut may otherwise undo."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -167,22 +167,22 @@ def _sync_folder(folder: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; nothing in it is executed.
+    """Read a checkpoint without executing anything in it.
 
     Args:
         path: the file.
 
     Raises:
-        CheckpointError: the file is missing, no checkpoint, or one without layout.
+        CheckpointError: the file is missing, is not a checkpoint, or has no layout.
         LayoutError: its layout is broken.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols: the reason below says more
+            warnings.simplefilter("ignore")  # the error below says more than torch about pickle
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of any other kind raise whatever they run into
+    except Exception as error:  # other bytes raise errors of many kinds
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise CheckpointError(
             f"{path}: not a checkpoint that can be read safely ({reason}); "

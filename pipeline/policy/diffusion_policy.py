@@ -1,4 +1,4 @@
-"""The policy as a user runs it in Python: load a checkpoint, predict from observations.
+"""Run a policy in Python: load a checkpoint, predict actions from observations.
 
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
 """
@@ -27,7 +27,7 @@ class PolicyError(PipelineError):
 
 
 class DiffusionPolicy:
-    """A trained policy: two observations in, a chunk of joint positions out.
+    """A trained policy that turns two observations into a chunk of joint positions.
 
     Example:
         policy = DiffusionPolicy(state_dim=25, action_dim=6, horizon=16, n_obs_steps=2)
@@ -43,7 +43,7 @@ class DiffusionPolicy:
         n_obs_steps: int = 2,
         device: str | torch.device = "cuda",
     ) -> None:
-        """Say which dimensions the caller works with; `load` refuses a checkpoint with others.
+        """Fix the caller's dimensions; `load` refuses a checkpoint with others.
 
         Args:
             state_dim: numbers of an observation, S.
@@ -61,7 +61,7 @@ class DiffusionPolicy:
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str = "auto") -> DiffusionPolicy:
-        """A loaded policy with the dimensions that its checkpoint has.
+        """Load a policy with the dimensions of its checkpoint.
 
         Args:
             path: checkpoint of stage train.
@@ -82,7 +82,7 @@ class DiffusionPolicy:
         return policy
 
     def load(self, path: str | Path, layout: Layout | None = None) -> None:
-        """Take the averaged weights of a checkpoint.
+        """Load the averaged weights of a checkpoint.
 
         Args:
             path: for instance best_model.pt.
@@ -132,7 +132,7 @@ class DiffusionPolicy:
         noise: Tensor | NDArray[np.floating] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """A chunk of actions.
+        """Predict a chunk of actions.
 
         Args:
             obs: raw observations, shape (T, S) or (B, T, S), oldest step first.

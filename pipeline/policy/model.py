@@ -1,7 +1,7 @@
-"""The whole policy as one module: features, normalisation, network, diffusion.
+"""The policy as one module: features, normalisation, network and diffusion.
 
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers, D noise draws
-of an observation. What trains, samples and is exported is this one module, so that all three agree.
+of an observation. Training, sampling and export use this one module, so that all three agree.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.policy.normalizer import ActionCodec, MinMax
 from pipeline.policy.onnx_parts import OnnxParts, onnx_parts
 
 FIT_CHUNK = 16384
-"""Windows that are looked at together when ranges are measured: bounds memory."""
+"""Windows in a batch when ranges are measured; bounds the memory."""
 
 
 class PolicyModel(nn.Module):
@@ -81,11 +81,11 @@ class PolicyModel(nn.Module):
         batches: Iterable[tuple[Tensor, Tensor]],
         perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     ) -> None:
-        """Measure the normalisers' ranges on windows that come piece by piece.
+        """Measure the normalisers' ranges on batches of training windows.
 
         Args:
             batches: raw observations (B, T, S) and actions (B, H, A), rad; perturbed in place.
-            perturb: what training does to raw observations and actions.
+            perturb: the perturbation of raw observations and actions in training.
 
         Raises:
             NormalizerError: a value is not finite.
@@ -144,7 +144,7 @@ class PolicyModel(nn.Module):
         steps: Tensor,
         precision: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> Tensor:
-        """`loss` on what was prepared already: the part of it that has a gradient.
+        """Compute `loss` from prepared conditions and actions: the part that has a gradient.
 
         Args:
             condition: normalised features, shape (B, C).
@@ -166,7 +166,7 @@ class PolicyModel(nn.Module):
         return F.mse_loss(predicted.float(), self._target(clean, noise, signal, spread))
 
     def _target(self, clean: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
-        """What the network is to predict.
+        """The network's target.
 
         The velocity is signal · noise − spread · clean (Salimans & Ho 2022, "Progressive
         Distillation", appendix D).

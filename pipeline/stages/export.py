@@ -34,7 +34,7 @@ Float32 = NDArray[np.float32]
 
 
 class ParityError(PipelineError):
-    """An exported policy does something else than the trained one."""
+    """An exported policy gives other actions than the trained one."""
 
 
 def run(params: Params, out: Path, model: Path | None = None) -> None:
@@ -144,7 +144,7 @@ def _parity(
 
 
 def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise: Float32) -> Check:
-    """What engines are compared on: as many observations as their profile and the data allow."""
+    """Inputs for engines: as many observations as their profile and the data allow."""
     size = min(params.batch[2], len(obs))
     return Check(obs[:size], noise[:size], runtime.predict(obs[:size], noise[:size]))
 

@@ -1,4 +1,4 @@
-"""Train the diffusion policy: data set in, checkpoints and learning log out."""
+"""Train the diffusion policy: data set in, checkpoints and learning curves out."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ NOT_DECISIVE = {"state_every_s", "launcher", "devices"}
 def run(
     params: Params, out: Path, data_path: Path | None = None, rate_hz: float | None = None
 ) -> None:
-    """Train a policy; go on where an identical training was interrupted.
+    """Train a policy, or resume an identical training that was interrupted.
 
     Args:
         params: sections policy and train; task and robot for the layout, dataset for the split

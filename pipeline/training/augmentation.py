@@ -1,7 +1,7 @@
-"""Moves the joints off the demonstrations in training, and says how to come back.
+"""Move the joints off the demonstrations in training, and relabel the actions to lead back.
 
-Demonstrations are thin lines through the joint space. A policy that has never stood beside one does
-not know the way back, and the closed loop leaves them all the time. Shapes: B windows, T history
+Demonstrations are thin lines through the joint space. The closed loop leaves them all the time, and
+a policy that was trained on the lines alone does not return. Shapes: B windows, T history
 steps, H horizon, S state numbers, A action numbers.
 """
 
@@ -17,7 +17,7 @@ from pipeline.layout import Layout
 from pipeline.params import TrainParams
 
 SLIDE_M_PER_RAD = 0.3
-"""A sliding joint's noise, m, for a turning one's in rad: what moves the TCP alike at 0.3 m."""
+"""Noise of a sliding joint per rad of a turning one: both move a TCP at 0.3 m equally far."""
 
 
 class StatePerturbation:
@@ -31,7 +31,7 @@ class StatePerturbation:
 
     A policy that sees joint velocities sees them with noise of `noise_velocity_rad_s` in every
     window: a recorded velocity is that of one servo (or of the plan), and a policy that trusts it
-    is tied to that servo.
+    depends on that servo.
     """
 
     def __init__(

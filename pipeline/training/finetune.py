@@ -1,4 +1,4 @@
-"""Starts a training from the weights of an earlier one. Refuses what does not fit, by name."""
+"""Start a training from an earlier checkpoint, or refuse it and name what differs."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def load_initial(path: Path, model: PolicyModel) -> Checkpoint:
 
 @torch.no_grad()
 def exceeding(model: PolicyModel, fitted: PolicyModel) -> float:
-    """How far new actions reach, in units of the range that a policy can express.
+    """Compare the reach of new actions with the range that a policy can express.
 
     Args:
         model: with the ranges that stay.

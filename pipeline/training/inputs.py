@@ -1,4 +1,4 @@
-"""What a training consists of, on its device: data, model, batch, threads and ranges."""
+"""Prepare a training on its device: data, model, batch, threads and ranges."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TrainError(PipelineError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a training is made of, on its device."""
+    """Data and model of a training, on its device."""
 
     params: Params
     dataset: Dataset
@@ -46,7 +46,12 @@ class Inputs:
 
 
 def with_rate(dataset: Dataset, rate_hz: float | None, workers: Workers) -> Dataset:
-    """The data set with its control rate, or a warning that it has none.
+    """Add the control rate to the data set, or warn that it has none.
+
+    Args:
+        dataset: of the zarr.
+        rate_hz: from the command line; None where nothing was named.
+        workers: the main process prints.
 
     Raises:
         TrainError: the rate is not positive, or the data set has another one.
@@ -94,7 +99,15 @@ def make_inputs(params: Params, dataset: Dataset, device: torch.device) -> Input
 
 
 def choose_machine(inputs: Inputs, workers: Workers) -> Inputs:
-    """Check the batch against the device's memory, or choose it, and the number of threads."""
+    """Check or choose the batch by the device's memory, and the number of CPU threads.
+
+    Args:
+        inputs: with the batch and threads of section train.
+        workers: the main process chooses for all.
+
+    Raises:
+        MemoryLimitError: the batch does not fit the device.
+    """
     train, model, device = inputs.params.train, inputs.model, inputs.train.device
     first = inputs.train.batch(torch.zeros(1, dtype=torch.int64, device=device))
     memory = BatchMemory(model, *first, train.noise_draws)
@@ -123,7 +136,12 @@ def _threads(inputs: Inputs, batch: int) -> int:
 
 
 def fit_ranges(inputs: Inputs, trainer: Trainer) -> None:
-    """Measure the ranges, or check that those of the checkpoint that is tuned still hold."""
+    """Measure the ranges, or warn where those of the initial checkpoint are too small.
+
+    Args:
+        inputs: of this training.
+        trainer: perturbs the windows; its averaged weights get the ranges.
+    """
     model, train, params = inputs.model, inputs.train, inputs.params.train
     old = params.init_from is not None and params.init_stats == "old"
     fitted = copy.deepcopy(model) if old else model

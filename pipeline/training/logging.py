@@ -1,7 +1,4 @@
-"""The learning log as files: history.csv, TensorBoard's events, DVCLive's folder.
-
-Knows numbers by epoch, not where they come from.
-"""
+"""Log epochs to history.csv, TensorBoard and DVCLive, and word them for the console."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ CURVE_STEPS = 50
 
 @dataclass(frozen=True)
 class Record:
-    """An epoch with what only its log show."""
+    """An epoch with the details that only its curves show."""
 
     row: Epoch
     losses: list[float]
@@ -74,7 +71,7 @@ class TrainingLog:
         self._live = _live(out / "dvclive")
 
     def __enter__(self) -> TrainingLog:
-        """Itself."""
+        """Return the log itself."""
         return self
 
     def __exit__(
@@ -93,7 +90,7 @@ class TrainingLog:
         """Add an epoch.
 
         Args:
-            record: epochs in their order, those of before an interruption first.
+            record: the next epoch; after an interruption the earlier ones come first.
         """
         row = record.row
         columns = row.columns()
@@ -131,16 +128,16 @@ class TrainingLog:
 
 
 def _live(folder: Path) -> Live | None:
-    """DVCLive without anything of it that needs a network, a commit, or DVC's own files."""
+    """Open DVCLive without network, commits or DVC's own files; None where it fails."""
     try:
         return _quietly(lambda: Live(str(folder), save_dvc_exp=False, dvcyaml=None))
-    except Exception as error:  # whatever git or DVC runs into: it only watches
+    except Exception as error:  # git and DVC raise many kinds; logging must not end a training
         logger.warning("training goes on without DVCLive: %s", error)
         return None
 
 
 def _quietly(make: Callable[[], Live]) -> Live:
-    """DVCLive announces itself on its own logger; the console is the stage's."""
+    """Open DVCLive with its own messages turned off."""
     loud = logging.getLogger("dvclive")
     level = loud.level
     loud.setLevel(logging.WARNING)
@@ -160,7 +157,7 @@ def digits(loss: float) -> str:
 
 
 def score_words(score: Score) -> str:
-    """What the console says of a closed loop.
+    """Word a closed loop's score for the console.
 
     Args:
         score: of an epoch.

@@ -1,6 +1,6 @@
-"""The training loop: batch, step; once an epoch validate, roll out, log and save; stop and go on.
+"""The training loop: steps, and after each epoch validation, rollouts, logs and checkpoints.
 
-Owns where a training stands. Files and rollouts come in as functions, data as windows.
+The loop saves its state and resumes from it. Files and rollouts are passed in as functions.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ SAVING_SHARE = 0.05
 
 
 class TrainingError(PipelineError):
-    """The loss is no number any more, memory ran out, or a worker is gone."""
+    """The loss is not finite, memory ran out, or a worker ended early."""
 
 
 @dataclass(frozen=True)
 class Evaluators:
-    """What says how good some averaged weights are."""
+    """Functions that measure how good averaged weights are."""
 
     validate: Callable[[PolicyModel], float]
     """The validation loss."""
     roll_out: Callable[[PolicyModel], Score] | None
-    """A small closed loop; None where the data cannot be rolled out."""
+    """Score of a small closed loop; None where the data cannot be rolled out."""
 
 
 class TrainingLoop:
-    """One training, from wherever it stands to its end."""
+    """One training, from its start or a saved state to its end."""
 
     def __init__(
         self,
@@ -57,12 +57,12 @@ class TrainingLoop:
         save: Callable[[Path], None],
         store: StateStore,
     ) -> None:
-        """Put the parts together.
+        """Connect the parts.
 
         Args:
             trainer: takes the steps.
             data: training windows.
-            evaluators: of the averaged weights.
+            evaluators: measure the averaged weights.
             out: folder of the stage.
             save: writes a checkpoint of the trainer's weights.
             store: of the state to resume from.
@@ -80,7 +80,7 @@ class TrainingLoop:
         self._may_save = self._next_save = 0.0
 
     def resume(self) -> None:
-        """Go to where the store's state was saved, on every worker; say so. Nothing without one."""
+        """Load the saved state on every worker and print the step; do nothing without one."""
         workers = self.trainer.workers
         state = workers.broadcast(self.store.load() if workers.is_main else None)
         if state is None:
@@ -101,10 +101,10 @@ class TrainingLoop:
         )
 
     def run(self, log: TrainingLog | None, summarise: Callable[[Progress], None]) -> None:
-        """Train to the end.
+        """Train to the last step.
 
         Args:
-            log: where epochs are logged; None on workers that do not lead.
+            log: where epochs are logged; None on all workers but the main process.
             summarise: called after every epoch.
 
         Raises:
@@ -146,7 +146,7 @@ class TrainingLoop:
         except WorkerError as error:
             is_main = self.trainer.workers.is_main
             if stop.number and not is_main:
-                raise SystemExit(stop.status) from error  # all were told to end: no accident
+                raise SystemExit(stop.status) from error  # every worker got the signal
             self.prefetcher.undo()
             kept = self._save_state() if is_main else ""
             raise TrainingError(
@@ -206,9 +206,9 @@ class TrainingLoop:
             console.print(f"  → Best model saved ({why})")
 
     def _pause(self, stop: StopSignal) -> None:
-        """Between two steps: save the state if it is time, end if that was asked for."""
+        """Save the state when due, and end after a signal; called between two steps."""
         if not self.trainer.workers.is_main:
-            return  # it stops when the main process is gone: states are saved between steps
+            return  # the main process saves and stops; the others follow it
         if stop.number:
             kept = self._save_state()
             console.print(
@@ -220,7 +220,7 @@ class TrainingLoop:
             self._save_state()
 
     def _save_state(self) -> str:
-        """Keep where the training stands; returns the half sentence that says so."""
+        """Save the state; returns the end of a message that says where."""
         started, progress = time.monotonic(), self.progress
         index = progress.step % self.steps
         progress.losses = self._losses[:index].cpu().numpy().copy()
@@ -248,7 +248,7 @@ class TrainingLoop:
             raise self._diverged("the loss", first_step + bad + 1)
 
     def _exhausted(self, error: RuntimeError) -> TrainingError:
-        """The error that says which batch to try; the state saved last stays."""
+        """The error for exhausted memory; it names a batch to try."""
         batch, first = self.params.batch_windows, str(error).splitlines()[0]
         return TrainingError(
             f"{self._losses.device} ran out of memory in step {self.progress.step + 1} of "
@@ -258,7 +258,7 @@ class TrainingLoop:
         )
 
     def _diverged(self, what: str, step: int) -> TrainingError:
-        """The error that says where it happened, after the last good weights are put aside."""
+        """Save the last good weights; returns the error that names the step."""
         rate = learning_rate(step - 1, self.trainer.num_steps, self.params)
         state = self.store.load()
         kept = "no weights from before were kept"

@@ -1,7 +1,7 @@
-"""What an interrupted training needs to go on, kept on disk while it runs.
+"""Save the state of a running training, and stop a training between two steps on a signal.
 
-Owns a folder outside DVC's outputs: DVC removes those before it runs a stage again, and a state
-that it kept would make every run of a sweep resume from the baseline. Knows no networks.
+States lie outside DVC's outputs: DVC removes outputs before it runs a stage again, and a state that
+it kept would make every run of a sweep resume from the baseline.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ KEPT = 3
 
 @dataclass
 class Progress:
-    """Where a training stands between two steps, but for what the trainer holds."""
+    """The position of a training between two steps; the trainer holds weights and optimiser."""
 
     step: int = 0
     """Steps done."""
     losses: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
-    """Of the steps of this epoch."""
+    """Losses of this epoch's steps."""
     prefetcher: dict[str, Tensor] = field(default_factory=dict)
-    """What the feed draws this epoch's batches from again."""
+    """Generator states from which this epoch's batches are drawn again."""
     epoch_s: float = 0.0
     """Time spent in this epoch, s."""
     records: list[Record] = field(default_factory=list)
@@ -73,10 +73,10 @@ class Progress:
 
 
 def state_key(*parts: object) -> str:
-    """Name of a training: equal exactly where another run must end with the same weights.
+    """Name of a training; equal only for runs that must end with the same weights.
 
     Args:
-        parts: whatever decides the result, as JSON knows it.
+        parts: everything that decides the result, as JSON values.
     """
     text = json.dumps([code_hash(), torch.__version__, *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -86,7 +86,7 @@ class StateStore:
     """The saved state of one training, and the checkpoints that it had written by then.
 
     A state is written beside its place, flushed to the disk and renamed. One process at a time owns
-    a store: the lock goes with the process, however it ends.
+    a store. The lock ends with the process.
 
     Example:
         with StateStore(state_root("train"), key) as store:
@@ -97,7 +97,7 @@ class StateStore:
     """
 
     def __init__(self, root: Path, key: str) -> None:
-        """Name the store; nothing is touched yet.
+        """Set the folder; nothing is read or written yet.
 
         Args:
             root: folder of all states of the stage.
@@ -105,7 +105,7 @@ class StateStore:
         """
         self.folder = root / key
         self.owned = False
-        """Whether this process may read and write; False where another one does."""
+        """Whether this process may read and write; False while another one does."""
         self._lock: IO[bytes] | None = None
         self._kept: set[str] = set()
 
@@ -129,7 +129,7 @@ class StateStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Release the lock; the state stays. A folder that holds none goes."""
+        """Release the lock and keep the state; remove a folder without one."""
         if self._lock is None:
             return
         if not (self.folder / STATE).exists():
@@ -138,7 +138,7 @@ class StateStore:
         self._lock, self.owned = None, False
 
     def load(self) -> dict[str, Any] | None:
-        """The last state that was saved whole, None where there is none.
+        """The last saved state, None where there is none.
 
         Raises:
             CheckpointError: the file cannot be read.
@@ -171,10 +171,10 @@ class StateStore:
         Args:
             state: tensors, numbers, texts, and lists and dictionaries of them.
             files: checkpoints that belong to it, by the name they are kept as; a name always means
-                the same content, so that one that is kept already is not touched. Others go.
+                the same content, so kept ones are not copied again. Others are removed.
 
         Raises:
-            CheckpointError: it cannot be written; the state of before is whole.
+            CheckpointError: it cannot be written; the earlier state is unchanged.
         """
         if not self.owned:
             return
@@ -191,7 +191,7 @@ class StateStore:
                 self._kept.discard(path.name)
 
     def remove(self) -> None:
-        """Forget everything: the training is done."""
+        """Remove the state of a finished training."""
         if self.owned:
             for path in self.folder.iterdir():
                 if path.name != LOCK:
@@ -210,7 +210,7 @@ class StateStore:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file at another place: free where both lie on one disk, else a copy."""
+    """Hard-link a file, or copy it to another disk."""
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:
@@ -221,7 +221,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 class StopSignal:
-    """Remembers SIGTERM and Ctrl-C instead of dying of them at once; a second one does end it.
+    """Notes SIGTERM and Ctrl-C instead of ending at once; a second signal ends the process.
 
     Example:
         with StopSignal() as stop:
@@ -232,13 +232,13 @@ class StopSignal:
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self) -> None:
-        """Nothing was asked yet."""
+        """Start without a signal."""
         self.number = 0
-        """Number of the signal that came, 0 before."""
+        """Number of the received signal; 0 before."""
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        """Take the signals over; only a process's main thread can."""
+        """Install the handlers; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             self._previous = {name: signal.signal(name, self._ask) for name in self.SIGNALS}
         return self
@@ -249,7 +249,7 @@ class StopSignal:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Give them back."""
+        """Restore the earlier handlers."""
         for name, handler in self._previous.items():
             signal.signal(name, handler)
 
@@ -260,7 +260,7 @@ class StopSignal:
 
     @property
     def name(self) -> str:
-        """Name of the signal that came."""
+        """Name of the received signal."""
         return signal.Signals(self.number).name
 
     def _ask(self, number: int, frame: FrameType | None) -> None:

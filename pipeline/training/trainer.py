@@ -1,8 +1,7 @@
-"""One step of training, the averaged weights, the validation loss. No files, no printing.
+"""Take training steps, average the weights and compute the validation loss.
 
 Shapes: B windows of a batch, D noise draws of each, T history steps, H horizon, S state numbers,
-A action numbers, C numbers of a condition. The whole data set lies on the device: a batch is a
-gather.
+A action numbers, C numbers of a condition.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Prepared:
-    """Windows as the network trains on them, with all chance drawn: only products are left."""
+    """Windows with features, encoded actions and noise, ready for the network."""
 
     condition: Tensor
     """Normalised features, shape (B, C)."""
@@ -73,7 +72,7 @@ def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
 
 
 def averaging_rate(step: int, max_decay: float) -> float:
-    """Share of the averaged weights that a step keeps: rises from 0.1, so that noise is forgotten.
+    """Share of the averaged weights that a step keeps; rises from 0.1, to forget initial noise.
 
     Args:
         step: from 0.
@@ -118,8 +117,8 @@ class Trainer:
             model: a policy with fitted ranges, on its device.
             params: section train.
             num_steps: steps of the whole training.
-            generator: draws noise and diffusion steps, on the model's device; of every worker the
-                same.
+            generator: draws noise and diffusion steps, on the model's device; the same on every
+                worker.
             limits: of the joints: no action is moved beyond them.
             workers: the processes that share each batch.
         """
@@ -151,8 +150,8 @@ class Trainer:
     def prepare(self, obs: Tensor, action: Tensor) -> Prepared:
         """Perturb windows, derive their features, and draw noise and diffusion steps.
 
-        None of it has a gradient, so the windows of many steps are done at once: small batches
-        would pay for the calls, not for the arithmetic.
+        None of it has a gradient, so the windows of many steps are prepared at once, which saves
+        calls for small batches.
 
         Args:
             obs: raw observations, shape (B, T, S); perturbed in place.
@@ -191,7 +190,7 @@ class Trainer:
         return loss.detach()
 
     def _gradient(self, batch: Prepared) -> Tensor:
-        """The whole batch's loss and gradient, whoever computes which part of it."""
+        """Compute loss and gradient of the whole batch, across all workers."""
         if self.workers.size == 1:
             return self._backward(batch, 1.0)
         part = self.workers.part(len(batch))
@@ -211,7 +210,7 @@ class Trainer:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a step changes: weights, average, optimiser, generator."""
+        """Everything that a step changes: weights, averages, optimiser, generator."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -220,7 +219,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was taken.
+        """Restore a state of `state_dict`.
 
         Args:
             state: what it returned.
@@ -232,7 +231,7 @@ class Trainer:
 
     @torch.no_grad()
     def is_finite(self) -> bool:
-        """Whether every averaged weight is a finite number; waits for the device."""
+        """Whether every averaged weight is finite; waits for the device."""
         return bool(torch.stack([weight.isfinite().all() for weight in self._averaged]).all())
 
     def gradient_norm(self) -> Tensor:
@@ -245,7 +244,7 @@ class Trainer:
 class Validation:
     """The loss of averaged weights on held-out windows, with noise that never changes.
 
-    Fixed noise makes losses of epochs, runs and machines comparable: what differs is the policy.
+    Fixed noise makes losses of epochs, runs and machines comparable.
     """
 
     def __init__(
@@ -269,7 +268,7 @@ class Validation:
         """Mean loss over all windows.
 
         Args:
-            model: the policy to judge.
+            model: the policy to validate.
         """
         total = torch.zeros((), device=self.noise.device)
         every = torch.arange(len(self.windows), device=self.noise.device)

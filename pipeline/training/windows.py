@@ -26,7 +26,7 @@ from pipeline.errors import PipelineError
 BLOCKS_A_BUFFER = 8
 """Blocks whose windows are shuffled together: one batch mixes as many places of the data set."""
 BUFFERS = 3
-"""One is trained on, one is read, and while it is put together its parts lie beside it."""
+"""One is trained on, one is read, and its parts take the place of a third meanwhile."""
 
 
 class StreamError(PipelineError):
@@ -45,7 +45,7 @@ class Rows(Protocol):
 
 
 class Source(Protocol):
-    """Where batches come from: the order of an epoch, and the windows of a batch."""
+    """A source of batches: the order of an epoch, and the windows of a batch."""
 
     def __len__(self) -> int:
         """Number of windows, W."""
@@ -126,7 +126,7 @@ class StreamedWindows:
         limit_bytes: int,
         device: torch.device,
     ) -> None:
-        """Cut the episodes into blocks.
+        """Divide the episodes into blocks.
 
         Args:
             rows: states (N, S) and actions (N, A).
@@ -194,7 +194,7 @@ class StreamedWindows:
     def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,), any of them.
 
-        Fast where windows follow `order`, since what comes next is then read ahead.
+        Fast where windows follow `order`, since the next ones are then read ahead.
         """
         chosen = windows.cpu().numpy()
         blocks = np.searchsorted(self._block_starts, chosen, "right") - 1
@@ -220,7 +220,7 @@ class StreamedWindows:
             yield self.batch(rows)
 
     def _group(self, blocks: NDArray[np.int64]) -> None:
-        """Say which blocks share a buffer, in the order of an epoch."""
+        """Assign blocks to buffers in the order of an epoch."""
         self._groups = np.split(blocks, range(BLOCKS_A_BUFFER, len(blocks), BLOCKS_A_BUFFER))
         self._group_of_block = np.empty(self.num_blocks, np.int64)
         for index, group in enumerate(self._groups):
@@ -277,7 +277,7 @@ class StreamedWindows:
 
 
 def resident_bytes(dataset: Dataset, episodes: Index, lengths: tuple[int, int]) -> int:
-    """What the windows of some episodes take where the whole data set lies on the device.
+    """Bytes of some episodes' windows when the whole data set lies on the device.
 
     Args:
         dataset: all rows, of every split.

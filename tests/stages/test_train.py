@@ -134,16 +134,6 @@ def test_a_zarr_without_a_rate_is_told_before_training_and_takes_one_from_the_co
     assert load_checkpoint(tmp_path / "named" / "best_model.pt").config["rate_hz"] == 25.0
 
 
-def test_a_rate_that_contradicts_the_zarr_or_is_none_is_refused(
-    small: Params, zarr_path: Path, tmp_path: Path
-) -> None:
-    with pytest.raises(TrainError, match=r"rate_hz is 30.0, but --rate-hz is 25.0"):
-        train.run(small, tmp_path / "out", zarr_path, 25.0)
-    with pytest.raises(TrainError, match="positive"):
-        train.run(small, tmp_path / "out", zarr_path, 0.0)
-    assert not (tmp_path / "out").exists()
-
-
 def _written(params: Params, folder: Path) -> Path:
     path = folder / "params.json"
     path.write_text(json.dumps(params.model_dump(mode="json")))

@@ -1,4 +1,4 @@
-"""Trainings that really die: killed, told to stop, bereft of a worker."""
+"""Trainings that are really killed, stopped by a signal, or lose a worker."""
 
 from __future__ import annotations
 
