@@ -204,7 +204,7 @@ class Session:
             if self._filter.jumped.any():
                 self._executor.interrupt()
         self._past.append(seen)
-        if self._executor.steps_left == 0:
+        if self._executor.steps_left[0] == 0:
             noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
             chunk = self._backend.predict(self.history()[None], self._noise_scale * noise)
             self._executor.add(chunk)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.dataset.store import load_dataset
-from pipeline.evaluation.rollout_validation import Watch, WatchError
+from pipeline.evaluation.rollout_validation import RolloutValidation, RolloutValidationError
 from pipeline.hashing import folder_hash, sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -153,8 +153,8 @@ def _evaluators(inputs: Inputs) -> Evaluators:
     if inputs.params.train.rollout_every == 0:
         return Evaluators(validation.loss, None)
     try:
-        watch = Watch.from_dataset(inputs.dataset, inputs.params)
-    except WatchError as error:
+        rollouts = RolloutValidation.from_dataset(inputs.dataset, inputs.params)
+    except RolloutValidationError as error:
         console.print(
             f"No closed loop while training, the validation loss chooses: {inputs.dataset.path}: "
             f"{error}"
@@ -167,7 +167,7 @@ def _evaluators(inputs: Inputs) -> Evaluators:
             batch = (torch.from_numpy(array).to(device) for array in (obs, noise))
             return np.asarray(model(*batch).cpu().numpy(), dtype=np.float64)
 
-        return watch.score(predict)
+        return rollouts.score(predict)
 
     return Evaluators(validation.loss, roll_out)
 
