@@ -169,11 +169,15 @@ def serve(
         str | None,
         typer.Option(envvar="POLICY_TOKEN", help="What clients must present (or POLICY_TOKEN)."),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM), for wss:// instead of ws://.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
 ) -> None:
     """Serve the exported policy over a WebSocket."""
     from pipeline.stages import serve as stage
 
-    stage.run(model, host, port, backend, token)
+    stage.run(model, host, port, backend, token, tls_cert, tls_key)
 
 
 @app.command()

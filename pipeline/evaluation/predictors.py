@@ -22,8 +22,8 @@ from pipeline.export.graph import export_onnx
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment
 
 Array = NDArray[np.float64]
 SHOWN = (

@@ -1,10 +1,11 @@
-"""Export the policy: checkpoint in, ONNX graph, TensorRT engines and their report out."""
+"""Export a checkpoint as an ONNX graph and TensorRT engines, with a report."""
 
 from __future__ import annotations
 
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
 from pipeline.runtime.backends.engine_store import BuildOptions
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 PARITY_BATCHES = (1, 3, 64)
 PACKAGES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt")
@@ -34,7 +35,7 @@ Float32 = NDArray[np.float32]
 
 
 class ParityError(PipelineError):
-    """An exported policy gives other actions than the trained one."""
+    """An exported policy computes something else than the trained one."""
 
 
 def run(params: Params, out: Path, model: Path | None = None) -> None:
@@ -46,8 +47,9 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         model: checkpoint; None takes the best one of stage train.
 
     Raises:
-        CheckpointError: the checkpoint is missing or none of this pipeline.
-        ParityError: ONNX Runtime and torch, or an engine and ONNX Runtime, disagree.
+        CheckpointError: the checkpoint is missing or not of this pipeline.
+        ParityError: ONNX Runtime and torch disagree. An engine that disagrees is reported as
+            failed instead, and the rest is kept.
     """
     path = model or Path("artifacts/train/best_model.pt")
     checkpoint = load_checkpoint(path)
@@ -76,14 +78,12 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         torch_ms = _latency(lambda: policy.predict(obs[:1], noise=noise[:1]), calls)
         runtime_ms = _latency(lambda: runtime.predict(obs[:1], noise[:1]), calls)
         check = _check(params.export, runtime, obs, noise)
-        engines = []
         console.print("Building TensorRT engines")
-        for report in build_engines(
+        built = build_engines(
             graph, folder / "engines", params.export.targets, params.export.batch, check,
             BuildOptions(params.export.version_compatible, params.export.hardware_compatible),
-        ):  # fmt: skip
-            _require_engine_parity(report, params.export.engine_parity_rad)
-            engines.append(report)
+        )  # fmt: skip
+        engines = [_compare(report, folder, params.export) for report in built]
         content = {
             "model": {"path": str(path), "sha256": hashes["checkpoint_sha256"]},
             "layout_fingerprint": checkpoint.layout.fingerprint,
@@ -144,17 +144,34 @@ def _parity(
 
 
 def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise: Float32) -> Check:
-    """Inputs for engines: as many observations as their profile and the data allow."""
+    """The comparison of engines: as many observations as their profile and the data allow."""
     size = min(params.batch[2], len(obs))
     return Check(obs[:size], noise[:size], runtime.predict(obs[:size], noise[:size]))
 
 
-def _require_engine_parity(report: EngineReport, limit_rad: float) -> None:
-    if report.max_abs_rad is not None and not report.max_abs_rad <= limit_rad:
-        raise ParityError(
-            f"the {report.backend} engine for {report.target} differs from ONNX Runtime by "
-            f"{report.max_abs_rad:.2e} rad, export.engine_parity_rad allows {limit_rad:.2e}"
-        )
+def _compare(report: EngineReport, folder: Path, params: ExportParams) -> EngineReport:
+    """The report of an engine; of one that differs from ONNX Runtime too much, a failure.
+
+    Such an engine's files are removed, and `load_policy` builds none in its place.
+    """
+    key, limit_rad = (
+        ("half_parity_rad", params.half_parity_rad)
+        if params.precision == "float16"
+        else ("engine_parity_rad", params.engine_parity_rad)
+    )
+    if report.max_abs_rad is None or report.file is None or report.max_abs_rad <= limit_rad:
+        return report
+    engine = folder / report.file
+    engine.unlink()
+    engine.with_suffix(".json").unlink()
+    reason = (
+        f"the engine differs from ONNX Runtime by {report.max_abs_rad:.2e} rad, export.{key} "
+        f"allows {limit_rad:.2e}; it was removed"
+    )
+    largest = report.max_abs_rad if np.isfinite(report.max_abs_rad) else None  # JSON has no NaN
+    return replace(
+        report, status="failed", reason=reason, file=None, bytes=None, max_abs_rad=largest
+    )
 
 
 def _latency(call: Callable[[], object], calls: int) -> dict[str, float | int]:

@@ -12,7 +12,7 @@ from pipeline.benchmark.latency import BLOCK, Subject, Timing, TimingError, bloc
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pipeline.benchmark.latency_worker import peak_rss_mb, serve
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 
 def test_it_answers_line_by_line(exported: tuple[Checkpoint, Path], params: Params) -> None:

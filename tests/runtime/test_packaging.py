@@ -17,7 +17,7 @@ from pipeline.export.graph import export_onnx
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 REPOSITORY = Path(__file__).parents[2]
 EXTRAS: dict[str, list[str]] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())[

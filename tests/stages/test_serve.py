@@ -20,8 +20,9 @@ from pipeline.policy.checkpoint import Checkpoint, make_config
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 from pipeline.serving.client import PolicyClient
+from pipeline.serving.security import TlsError
 from pipeline.serving.server import ServeError
 from pipeline.stages import serve
 
@@ -69,6 +70,14 @@ def test_it_serves_until_it_is_stopped(exported_small: Path) -> None:
             assert "Stopped" in child.stdout.read()
         finally:
             child.kill()
+
+
+def test_a_certificate_that_is_missing_is_named(exported_small: Path, tmp_path: Path) -> None:
+    with pytest.raises(TlsError, match=r"cert\.pem: no such file"):
+        serve.run(
+            exported_small, "127.0.0.1", 0, "onnxruntime", None,
+            tmp_path / "cert.pem", tmp_path / "key.pem",
+        )  # fmt: skip
 
 
 def test_a_port_that_is_taken_is_named(exported_small: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.policy.diffusion_policy import DiffusionPolicy
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 Float32 = NDArray[np.float32]
 

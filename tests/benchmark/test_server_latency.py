@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.benchmark.load import LoadTestError, direct_calls, under_load
+from pipeline.benchmark.server_latency import LoadTestError, direct_calls, under_load
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment, RobotPolicy
+from pipeline.runtime.session import RobotPolicy
 
 SEEN = {
     "joint_pos": np.zeros(6),
