@@ -107,6 +107,10 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option("--init-from", help="Checkpoint to start from: train.init_from.")
     ] = None,
+    rate_hz: Annotated[
+        float | None,
+        typer.Option("--rate-hz", help="Control rate of a zarr that does not say its own, Hz."),
+    ] = None,
 ) -> None:
     """Train the diffusion policy."""
     from pipeline.params import load_params
@@ -121,7 +125,7 @@ def train(
         init_from=init_from,
     )
     chosen = chosen.override("policy", horizon=horizon, n_obs_steps=n_obs_steps)
-    stage.run(chosen, out, data_path)
+    stage.run(chosen, out, data_path, rate_hz)
 
 
 @app.command()

@@ -26,7 +26,7 @@ from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.machine import available_cores, processor
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
@@ -153,20 +153,20 @@ def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]
         weights = PolicyModel(params.policy, layout, geometry).state_dict()
     config = make_config(params.policy, layout, geometry, RATE_HZ)
     examples = torch.zeros(1, params.policy.n_obs_steps, layout.state_dim)
-    bundle = Bundle(weights, weights, config, {}, layout, examples)
+    checkpoint = Checkpoint(weights, weights, config, {}, layout, examples)
     text = Deployment.from_params(params.execution, robot.limits).to_json()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint, graph = Path(folder, "model.pt"), Path(folder, "policy.onnx")
-        save_bundle(checkpoint, bundle)
-        export_onnx(bundle, graph, params.export.opset, {"deployment": text})
+        file, graph = Path(folder, "model.pt"), Path(folder, "policy.onnx")
+        save_checkpoint(file, checkpoint)
+        export_onnx(checkpoint, graph, params.export.opset, {"deployment": text})
         subjects = {
-            name: Subject(name, checkpoint if name == "torch" else graph, text)
+            name: Subject(name, file if name == "torch" else graph, text)
             for name in reversed(BACKENDS)
         }
         for number, (name, unrolled, precision) in enumerate(variants):
             other = Path(folder, f"variant_{number}.onnx")
             export_onnx(
-                bundle, other, params.export.opset, {}, unrolled,
+                checkpoint, other, params.export.opset, {}, unrolled,
                 "float16" if precision == "float16" else "float32",
             )  # fmt: skip
             subjects[name] = Subject("onnxruntime", other, text)

@@ -21,7 +21,7 @@ from pipeline.export.graph import export_onnx
 from pipeline.hashing import sha256_file
 from pipeline.machine import processor
 from pipeline.params import ExportParams, Params
-from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.checkpoint import load_checkpoint
 from pipeline.policy.diffusion_policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
@@ -47,18 +47,18 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         model: checkpoint; None takes the best one of stage train.
 
     Raises:
-        BundleError: the checkpoint is missing or not of this pipeline.
+        CheckpointError: the checkpoint is missing or not of this pipeline.
         ParityError: ONNX Runtime and torch disagree. An engine that disagrees is reported as
             failed instead, and the rest is kept.
     """
-    checkpoint = model or Path("artifacts/train/best_model.pt")
-    bundle = load_bundle(checkpoint)
+    path = model or Path("artifacts/train/best_model.pt")
+    checkpoint = load_checkpoint(path)
     torch.set_num_threads(1)
-    policy = DiffusionPolicy.from_checkpoint(checkpoint, device="cpu")
+    policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
     with output_folder(out) as folder:
         graph = folder / "policy.onnx"
         console.print("Exporting policy.onnx")
-        hashes = {"checkpoint_sha256": sha256_file(checkpoint)}
+        hashes = {"checkpoint_sha256": sha256_file(path)}
         limits = RobotModel.from_params(params.robot).limits
         metadata = {
             "deployment": Deployment.from_params(params.execution, limits).to_json(),
@@ -67,12 +67,12 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         }
         started = time.perf_counter()
         export_onnx(
-            bundle, graph, params.export.opset, metadata, params.export.unrolled,
+            checkpoint, graph, params.export.opset, metadata, params.export.unrolled,
             params.export.precision,
         )  # fmt: skip
         seconds = time.perf_counter() - started
         runtime = OnnxRuntimePolicy(graph, threads=1)
-        obs, noise = _inputs(bundle.examples.numpy(), runtime, max(PARITY_BATCHES))
+        obs, noise = _inputs(checkpoint.examples.numpy(), runtime, max(PARITY_BATCHES))
         parity = _parity(policy, runtime, obs, noise, params.export)
         calls = params.export.latency_calls
         torch_ms = _latency(lambda: policy.predict(obs[:1], noise=noise[:1]), calls)
@@ -85,9 +85,9 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         )  # fmt: skip
         engines = [_compare(report, folder, params.export) for report in built]
         content = {
-            "model": {"path": str(checkpoint), "sha256": hashes["checkpoint_sha256"]},
-            "layout_fingerprint": bundle.layout.fingerprint,
-            "rate_hz": bundle.config["rate_hz"],
+            "model": {"path": str(path), "sha256": hashes["checkpoint_sha256"]},
+            "layout_fingerprint": checkpoint.layout.fingerprint,
+            "rate_hz": checkpoint.config["rate_hz"],
             "onnx": {**_describe(graph), "export_seconds": round(seconds, 2)},
             "parity": parity,
             "backends": {

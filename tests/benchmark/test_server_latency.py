@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.benchmark.server_latency import LoadTestError, direct_calls, under_load
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
@@ -23,7 +23,7 @@ SEEN = {
 
 
 @pytest.fixture(scope="module")
-def policy(exported: tuple[Bundle, Path], params: Params) -> RobotPolicy:
+def policy(exported: tuple[Checkpoint, Path], params: Params) -> RobotPolicy:
     limits = RobotModel.from_params(params.robot).limits
     deployment = Deployment.from_params(params.execution, limits)
     return load_policy(exported[1], "onnxruntime", deployment=deployment)

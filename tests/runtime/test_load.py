@@ -16,7 +16,7 @@ import pytest
 import pipeline
 from pipeline.export.graph import export_onnx
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, save_checkpoint
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.backends import driver_process, tensorrt_engine
 from pipeline.runtime.backends.cuda import CudaError
@@ -40,7 +40,9 @@ def deployment(params: Params) -> Deployment:
 
 @pytest.fixture(scope="module")
 def folder(
-    exported: tuple[Bundle, Path], deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
+    exported: tuple[Checkpoint, Path],
+    deployment: Deployment,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """As stage export leaves it, without engines."""
     place = tmp_path_factory.mktemp("export")
@@ -61,9 +63,9 @@ def test_without_a_gpu_auto_takes_onnx_runtime_and_says_why(
 
 
 def test_a_checkpoint_runs_on_torch_with_settings_that_are_given(
-    exported: tuple[Bundle, Path], deployment: Deployment, folder: Path, tmp_path: Path
+    exported: tuple[Checkpoint, Path], deployment: Deployment, folder: Path, tmp_path: Path
 ) -> None:
-    save_bundle(tmp_path / "best_model.pt", exported[0])
+    save_checkpoint(tmp_path / "best_model.pt", exported[0])
     with pytest.raises(DeploymentError, match="holds no execution settings"):
         load_policy(tmp_path / "best_model.pt")
     eager = load_policy(tmp_path / "best_model.pt", deployment=deployment)
@@ -88,7 +90,9 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(folder: Path, tmp_path
         load_policy(folder, backend="cuda")
 
 
-def test_an_export_without_settings_for_the_robot_says_so(exported: tuple[Bundle, Path]) -> None:
+def test_an_export_without_settings_for_the_robot_says_so(
+    exported: tuple[Checkpoint, Path],
+) -> None:
     assert "deployment" not in {p.key for p in onnx.load(str(exported[1])).metadata_props}
     with pytest.raises(DeploymentError, match="export the policy with"):
         load_policy(exported[1], backend="onnxruntime")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
 from pipeline.runtime import released
 from pipeline.runtime.deployment import Deployment, DeploymentError
@@ -29,7 +29,7 @@ SEEN = {"joint_pos": np.zeros(6), "pen_pos": np.full(3, 0.3), "pen_axis": np.arr
 
 @pytest.fixture(scope="module")
 def repository(
-    exported: tuple[Bundle, Path], params: Params, tmp_path_factory: pytest.TempPathFactory
+    exported: tuple[Checkpoint, Path], params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
     """An exported policy in a DVC remote, v1.0.0; its folder's name holds an @."""
     folder = tmp_path_factory.mktemp("released")

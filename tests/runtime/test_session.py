@@ -15,7 +15,7 @@ from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.policy.observation import ObservationError
 from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
@@ -45,7 +45,7 @@ def deployment(params: Params, robot: RobotModel) -> Deployment:
 
 
 @pytest.fixture(scope="module")
-def backend(exported: tuple[Bundle, Path]) -> OnnxRuntimePolicy:
+def backend(exported: tuple[Checkpoint, Path]) -> OnnxRuntimePolicy:
     return OnnxRuntimePolicy(exported[1])
 
 

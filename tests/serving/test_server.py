@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
@@ -36,7 +36,7 @@ OBSERVATION = {
 
 
 @pytest.fixture(scope="module")
-def policy(params: Params, exported: tuple[Bundle, Path]) -> RobotPolicy:
+def policy(params: Params, exported: tuple[Checkpoint, Path]) -> RobotPolicy:
     execution = params.override("execution", noise_scale=1.0).execution
     deployment = Deployment.from_params(execution, RobotModel.from_params(params.robot).limits)
     return load_policy(exported[1], "onnxruntime", deployment=deployment)

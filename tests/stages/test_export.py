@@ -11,7 +11,7 @@ from pipeline.export.engines import EngineReport
 from pipeline.hashing import sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, BundleError, make_config, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, CheckpointError, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
@@ -35,7 +35,7 @@ def checkpoint(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
         examples = torch.randn(5, 2, layout.state_dim)
     config = make_config(small.policy, layout, geometry, 30.0)
     path = tmp_path_factory.mktemp("model") / "best_model.pt"
-    save_bundle(path, Bundle(weights, weights, config, {}, layout, examples))
+    save_checkpoint(path, Checkpoint(weights, weights, config, {}, layout, examples))
     return path
 
 
@@ -100,7 +100,7 @@ def test_a_graph_that_differs_is_not_written(
 ) -> None:
     graph = (exported / "policy.onnx").read_bytes()
     # The graph of before, not made again: that takes seconds and is not what is tested.
-    monkeypatch.setattr(export, "export_onnx", lambda bundle, path, *_: path.write_bytes(graph))
+    monkeypatch.setattr(export, "export_onnx", lambda loaded, path, *_: path.write_bytes(graph))
     strict = small.override("export", parity_rad=1e-12)
     with pytest.raises(export.ParityError, match=r"export\.parity_rad"):
         export.run(strict, tmp_path / "out", checkpoint)
@@ -147,7 +147,7 @@ def test_an_engine_that_differs_is_reported_as_failed_and_the_rest_is_kept(
     passes: bool,
 ) -> None:
     graph = (exported / "policy.onnx").read_bytes()
-    monkeypatch.setattr(export, "export_onnx", lambda bundle, path, *_: path.write_bytes(graph))
+    monkeypatch.setattr(export, "export_onnx", lambda checkpoint, path, *_: path.write_bytes(graph))
     monkeypatch.setattr(
         export, "build_engines", lambda onnx, folder, *_: iter(_engines(folder, difference_rad))
     )
@@ -169,5 +169,5 @@ def test_an_engine_that_differs_is_reported_as_failed_and_the_rest_is_kept(
 
 
 def test_a_missing_checkpoint_is_named(small: Params, tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match=r"nowhere\.pt"):
+    with pytest.raises(CheckpointError, match=r"nowhere\.pt"):
         export.run(small, tmp_path / "out", tmp_path / "nowhere.pt")

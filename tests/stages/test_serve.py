@@ -16,7 +16,7 @@ import torch
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, make_config
+from pipeline.policy.checkpoint import Checkpoint, make_config
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
@@ -44,10 +44,12 @@ def exported_small(params: Params, tmp_path_factory: pytest.TempPathFactory) -> 
         torch.manual_seed(0)
         weights = PolicyModel(small.policy, layout, geometry).state_dict()
     config = make_config(small.policy, layout, geometry, 30.0)
-    bundle = Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, layout.state_dim))
+    checkpoint = Checkpoint(
+        weights, weights, config, {}, layout, torch.zeros(1, 2, layout.state_dim)
+    )
     deployment = Deployment.from_params(small.execution, robot.limits)
     folder = tmp_path_factory.mktemp("export")
-    export_onnx(bundle, folder / "policy.onnx", 18, {"deployment": deployment.to_json()})
+    export_onnx(checkpoint, folder / "policy.onnx", 18, {"deployment": deployment.to_json()})
     return folder
 
 

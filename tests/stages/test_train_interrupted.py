@@ -1,4 +1,4 @@
-"""Trainings that really die: killed, told to stop, bereft of a worker."""
+"""Trainings that are really killed, stopped by a signal, or lose a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.params import Params
-from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("train_driver.py")
@@ -88,7 +88,7 @@ def test_two_workers_learn_what_one_does_and_survive_the_loss_of_one(
     assert "run the same command again to go on" in said
     assert "Resumed" in said
     np.testing.assert_allclose(losses(lost), losses(one), rtol=1e-3)
-    weights = [load_bundle(folder / "final_model.pt").ema for folder in (one, two)]
+    weights = [load_checkpoint(folder / "final_model.pt").ema for folder in (one, two)]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.runtime.backends.cuda import CudaError
 from pipeline.runtime.backends.driver_process import find_gpus
 from pipeline.runtime.backends.engine_runner import EngineError, EngineRunner, error_log
@@ -33,7 +33,7 @@ def test_without_a_driver_it_refuses_before_the_library_is_asked(tmp_path: Path)
 @has_library
 @pytest.mark.skipif(not GPUS, reason=f"needs a GPU: {REASON}")
 def test_an_engine_does_what_onnx_runtime_does(
-    exported: tuple[Bundle, Path], tmp_path: Path
+    exported: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
     engine = tmp_path / "policy.engine"
     built = build(exported[1], engine, "tensorrt-rtx", GPUS[0].capability, (1, 1, 8))

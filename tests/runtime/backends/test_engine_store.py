@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.hashing import sha256_file
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.runtime.backends.driver_process import Gpu
 from pipeline.runtime.backends.engine_sidecar import mismatch
 from pipeline.runtime.backends.engine_store import (
@@ -37,7 +37,7 @@ def version() -> str:
 
 
 @pytest.fixture(scope="module")
-def built(exported: tuple[Bundle, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(exported: tuple[Checkpoint, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with policy.onnx and a real engine for 8.6, built here without a GPU."""
     folder = tmp_path_factory.mktemp("export")
     (folder / "policy.onnx").write_bytes(exported[1].read_bytes())

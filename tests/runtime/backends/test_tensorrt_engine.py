@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.backends.cuda import CudaError
 from pipeline.runtime.backends.driver_process import find_gpus
@@ -33,14 +33,16 @@ GPUS, REASON = find_gpus()
 
 
 @pytest.mark.skipif(bool(GPUS), reason="this machine has a GPU")
-def test_without_a_driver_it_is_refused(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+def test_without_a_driver_it_is_refused(exported: tuple[Checkpoint, Path], tmp_path: Path) -> None:
     with pytest.raises(CudaError):
         EnginePolicy(tmp_path / "policy.engine", exported[1], "tensorrt-rtx")
 
 
 @has_library
 @pytest.mark.skipif(not GPUS, reason=f"needs a GPU: {REASON}")
-def test_it_predicts_as_onnx_runtime_does(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+def test_it_predicts_as_onnx_runtime_does(
+    exported: tuple[Checkpoint, Path], tmp_path: Path
+) -> None:
     engine = tmp_path / "policy.engine"
     built = build(exported[1], engine, "tensorrt-rtx", GPUS[0].capability, (1, 1, 8))
     assert built["status"] == "built", built
@@ -68,7 +70,7 @@ def test_pieces_are_put_together_in_order(number: int, most: int) -> None:
 
 
 def test_each_client_of_a_served_engine_gets_its_own_answers(
-    fake_gpu: str, exported: tuple[Bundle, Path], params: Params, tmp_path: Path
+    fake_gpu: str, exported: tuple[Checkpoint, Path], params: Params, tmp_path: Path
 ) -> None:
     (tmp_path / "policy.engine").write_bytes(ENGINE)
     engine = EnginePolicy(tmp_path / "policy.engine", exported[1], fake_gpu)
