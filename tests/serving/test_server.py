@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgpack
@@ -25,6 +26,7 @@ from pipeline.serving.client import ClientError, PolicyClient
 from pipeline.serving.protocol import decode, encode
 from pipeline.serving.security import tls_context
 from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError
+from tests.conftest import HANG_S
 from tests.fixtures.serving import served
 
 TOKEN = "a secret of the tests"
@@ -74,15 +76,16 @@ def test_a_robot_may_act_itself_and_ask_for_chunks_alone(url: str, policy: Robot
 
 
 def test_a_hundred_clients_have_each_their_own_history(url: str, policy: RobotPolicy) -> None:
-    def drive(number: int) -> bool:
+    def drive(number: int, client: PolicyClient) -> bool:
         seen = {**OBSERVATION, "joint_pos": OBSERVATION["joint_pos"] + 0.001 * number}
         session = policy.session(seed=number)
-        with PolicyClient(url) as client:
-            client.reset(seed=number)
-            return all(np.array_equal(client.act(seen), session.act(seen)) for _ in range(8))
+        client.reset(seed=number)
+        return all(np.array_equal(client.act(seen), session.act(seen)) for _ in range(8))
 
-    with ThreadPoolExecutor(100) as pool:
-        assert all(pool.map(drive, range(100)))
+    # They connect one after the other: a server gives each only some seconds for that.
+    with ExitStack() as stack, ThreadPoolExecutor(100) as pool:
+        clients = [stack.enter_context(PolicyClient(url, timeout_s=HANG_S)) for _ in range(100)]
+        assert all(pool.map(drive, range(100), clients))
 
 
 def test_an_answer_carries_the_id_of_its_call(url: str) -> None:
@@ -133,7 +136,7 @@ def test_what_is_wrong_comes_back_to_its_sender_and_the_session_goes_on(
 
 
 def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(url: str) -> None:
-    with PolicyClient(url) as steady:
+    with PolicyClient(url, timeout_s=HANG_S) as steady:
         steady.act(OBSERVATION)
         # Gone in the middle of a frame: a header that promises 100 bytes, ten of them, the end.
         host, port = url.removeprefix("ws://").split(":")
@@ -149,7 +152,7 @@ def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(url: str) -
             greedy.send(b"\0" * (MAX_MESSAGE_BYTES + 1))
             with pytest.raises(ConnectionClosed, match="1009"):
                 greedy.recv()
-        with connect(url) as flood:
+        with connect(url, close_timeout=0) as flood:  # it leaves without the answers
             flood.recv()
             for _ in range(300):
                 flood.send(encode({"call": "act", "observation": OBSERVATION}))

@@ -25,6 +25,7 @@ from pipeline.serving.client import PolicyClient
 from pipeline.serving.security import TlsError
 from pipeline.serving.server import ServeError
 from pipeline.stages import serve
+from tests.conftest import HANG_S
 
 REPOSITORY = Path(__file__).parents[2]
 OBSERVATION = {
@@ -66,7 +67,7 @@ def test_it_serves_until_it_is_stopped(exported_small: Path) -> None:
             with PolicyClient(line.partition(" at ")[2].split()[0]) as client:
                 assert client.act(OBSERVATION).shape == (6,)
                 child.send_signal(signal.SIGTERM)
-                assert child.wait(20) == 0
+                assert child.wait(HANG_S) == 0
             assert "Stopped" in child.stdout.read()
         finally:
             child.kill()
