@@ -22,8 +22,8 @@ from pipeline.export.graph import export_onnx
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment
 
 Array = NDArray[np.float64]
 SHOWN = (
@@ -66,7 +66,7 @@ def load_predictors(policy: DiffusionPolicy, params: Params) -> tuple[Predict, l
         deployment = Deployment.from_params(params.execution, limits)
         if set(names) - {"torch"}:
             export_onnx(
-                policy.bundle, graph, params.export.opset, {"deployment": deployment.to_json()},
+                policy.checkpoint, graph, params.export.opset, {"deployment": deployment.to_json()},
                 params.export.unrolled, params.export.precision,
             )  # fmt: skip
         predictors = [_load(name, policy, graph) for name in names]

@@ -75,7 +75,7 @@ class RolloutValidation:
         execution = ExecutionParams(
             mode="blend", execute_steps=max(1, 3 * horizon // 8), blend_steps=horizon // 2,
             ensemble_decay=0.0, noise_scale=0.0, object_window=1, object_jump_m=1.0,
-            object_jump_deg=180.0,
+            object_jump_deg=180.0, object_jump_observations=1,
         )  # fmt: skip
         loop = Loop(
             simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,

@@ -22,6 +22,7 @@ class ExecutionParams(Section):
     object_window: PositiveInt
     object_jump_m: Positive
     object_jump_deg: Annotated[float, Field(gt=0, le=180)]
+    object_jump_observations: PositiveInt
 
 
 class FailureParams(Section):

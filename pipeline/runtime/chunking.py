@@ -8,7 +8,7 @@ N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,30 +16,14 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
+from pipeline.runtime.deployment import Execution
 from pipeline.runtime.limiter import Limiter
+
+if TYPE_CHECKING:
+    from pipeline.params import ExecutionParams
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-class ExecutionSettings(Protocol):
-    """What of params.yaml, section `execution`, is used here: numbers, wherever they come from."""
-
-    @property
-    def mode(self) -> Literal["chunk", "blend", "ensemble"]:
-        """How chunks become commands."""
-
-    @property
-    def execute_steps(self) -> int:
-        """Steps of a chunk that are executed before the next one."""
-
-    @property
-    def blend_steps(self) -> int:
-        """Steps over which an old chunk fades into a new one."""
-
-    @property
-    def ensemble_decay(self) -> float:
-        """How fast the weight of an ensemble's chunks changes with their age."""
 
 
 class ExecutionError(PipelineError):
@@ -82,7 +66,7 @@ class ChunkExecutor:
 
     def __init__(
         self,
-        params: ExecutionSettings,
+        params: Execution | ExecutionParams,
         limits: JointLimits,
         horizon: int,
         policy_hz: float,

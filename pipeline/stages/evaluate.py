@@ -68,7 +68,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
     dataset = load_dataset(data, layout, params.dataset)
     policy.layout.require(layout, str(model), "params.yaml")
-    rate_hz = _rate(policy.bundle.config["rate_hz"], model, dataset, data)
+    rate_hz = _rate(policy.checkpoint.config["rate_hz"], model, dataset, data)
 
     predict, predictors = load_predictors(policy, params)
     robot = RobotModel.from_params(params.robot)
@@ -124,7 +124,7 @@ def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) ->
     if policy_hz is None:
         raise EvaluateError(
             f"{model}: was trained on data without a rate, so its steps have no duration; expected "
-            "rate_hz in the data set's attributes: build it with `dataset`, or add the attribute"
+            "rate_hz in the data set's attributes: train again with --rate-hz, or add the attribute"
         )
     if dataset.rate_hz is not None and dataset.rate_hz != policy_hz:
         raise EvaluateError(

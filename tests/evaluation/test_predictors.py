@@ -20,7 +20,7 @@ from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
-from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
@@ -43,7 +43,7 @@ def policy(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Diffusion
         weights = PolicyModel(small.policy, layout, geometry).state_dict()
     config = make_config(small.policy, layout, geometry, 30.0)
     path = tmp_path_factory.mktemp("model") / "best_model.pt"
-    save_bundle(path, Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, 25)))
+    save_checkpoint(path, Checkpoint(weights, weights, config, {}, layout, torch.zeros(1, 2, 25)))
     return DiffusionPolicy.from_checkpoint(path, device="cpu")
 
 

@@ -163,7 +163,9 @@ def test_sixty_robots_together_do_what_each_does_alone(loop: Loop, params: Param
         step = np.tanh(obs[:, -1].astype(np.float64) @ mixing).reshape(-1, 16, 6)
         return obs[:, -1:, :6] + 0.1 * step + 0.01 * noise
 
-    execution = loop.execution.model_copy(update={"mode": "blend", "object_jump_m": 0.03})
+    # Every outlier interrupts, so that noise makes each robot replan at times of its own.
+    often = {"mode": "blend", "object_jump_m": 0.03, "object_jump_observations": 1}
+    execution = loop.execution.model_copy(update=often)
     chosen = replace(loop, execution=execution)
     together = chosen.run(react, Trials(position, axis, (plan,) * 60, 60), 30, 3, noisy)
     assert together.execution is not None

@@ -31,6 +31,7 @@ def _executor(
         "mode": "chunk", "execute_steps": 3, "blend_steps": 2, "ensemble_decay": 0.1,
         "noise_scale": 1.0,
         "object_window": 1, "object_jump_m": 1.0, "object_jump_deg": 90.0,
+        "object_jump_observations": 1,
     }  # fmt: skip
     params = ExecutionParams.model_validate({**values, **changes})
     executor = ChunkExecutor(params, limits, HORIZON, 10.0, control_hz)

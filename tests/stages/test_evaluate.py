@@ -15,7 +15,7 @@ from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.trials import expert_commands
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
@@ -74,7 +74,7 @@ def _checkpoint(params: Params, path: Path, rate_hz: float | None = RATE_HZ) -> 
         torch.manual_seed(0)
         weights = PolicyModel(params.policy, layout, geometry).state_dict()
     config = make_config(params.policy, layout, geometry, rate_hz)
-    save_bundle(path, Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, 25)))
+    save_checkpoint(path, Checkpoint(weights, weights, config, {}, layout, torch.zeros(1, 2, 25)))
     return path
 
 

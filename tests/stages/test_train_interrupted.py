@@ -1,4 +1,4 @@
-"""Trainings that really end early: killed, told to stop, or left by a worker."""
+"""Trainings that are really killed, stopped by a signal, or lose a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.params import Params
-from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("train_driver.py")
@@ -99,7 +99,7 @@ def test_two_workers_learn_what_one_does_and_survive_the_loss_of_one(
     (resumed,) = (line for line in said.splitlines() if line.startswith("Resumed"))
     assert _steps([resumed]) == [int(0.4 * int(resumed.split()[-1]))]
     np.testing.assert_allclose(losses(lost), losses(one), rtol=1e-3)
-    weights = [load_bundle(folder / "final_model.pt").ema for folder in (one, two)]
+    weights = [load_checkpoint(folder / "final_model.pt").ema for folder in (one, two)]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
 
 
