@@ -1,4 +1,4 @@
-"""Expert arm trajectories in, a diffusion policy that works in closed loop out."""
+"""Trains, exports and runs a diffusion policy from expert trajectories of an arm."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["load_policy"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `load_policy` on its first use: stages need none of it."""
+    """Import `load_policy` on first use, because stages do not need it."""
     if name != "load_policy":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from pipeline.runtime.load import load_policy

@@ -1,4 +1,4 @@
-"""`python -m pipeline`: the command line."""
+"""Entry point of `python -m pipeline`."""
 
 from pipeline.cli import main
 

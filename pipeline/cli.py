@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,6 +35,17 @@ Minimize = Annotated[
 ]
 
 
+def _option(name: str, key: str = "", help: str = "") -> Any:
+    """Define an option that accepts - and _ in its name, by default for a key of params.yaml."""
+    names = dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}"))
+    return typer.Option(*names, help=help or f"Instead of {key}.")
+
+
+def _flag(name: str, help: str) -> Any:
+    """Define a flag without its --no- variant."""
+    return typer.Option(f"--{name}", help=help)
+
+
 def _load(path: Path) -> Params:
     from pipeline.params import load_params
 
@@ -44,7 +55,7 @@ def _load(path: Path) -> Params:
 @app.callback()
 def _options(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, _flag("debug", "Show the traceback of an error.")] = False,
 ) -> None:
     """Define the options of every command. `main` reads --debug."""
     from pipeline.experiments.gpus import USERS, claim_gpu
@@ -97,46 +108,25 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "--output-dir", "--output_dir", help="Folder to write.")
     ] = Path("artifacts/train"),
-    data_path: Annotated[
-        Path | None, typer.Option("--data-path", "--data_path", help="Training zarr.")
-    ] = None,
-    num_epochs: Annotated[
-        int | None,
-        typer.Option("--num-epochs", "--num_epochs", help="Instead of train.num_epochs."),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", "--batch_size", help="Instead of train.batch_size."),
-    ] = None,
-    lr: Annotated[float | None, typer.Option(help="Instead of train.lr.")] = None,
-    horizon: Annotated[int | None, typer.Option(help="Instead of policy.horizon.")] = None,
-    n_obs_steps: Annotated[
-        int | None,
-        typer.Option("--n-obs-steps", "--n_obs_steps", help="Instead of policy.n_obs_steps."),
-    ] = None,
-    save_freq: Annotated[
-        int | None, typer.Option("--save-freq", "--save_freq", help="Instead of train.save_freq.")
-    ] = None,
-    init_from: Annotated[
-        Path | None,
-        typer.Option("--init-from", help="Checkpoint to start from, instead of train.init_from."),
-    ] = None,
+    data_path: Annotated[Path | None, _option("data-path", help="Training zarr.")] = None,
+    num_epochs: Annotated[int | None, _option("num-epochs", "train.num_epochs")] = None,
+    batch_size: Annotated[int | None, _option("batch-size", "train.batch_size")] = None,
+    lr: Annotated[float | None, _option("lr", "train.lr")] = None,
+    horizon: Annotated[int | None, _option("horizon", "policy.horizon")] = None,
+    n_obs_steps: Annotated[int | None, _option("n-obs-steps", "policy.n_obs_steps")] = None,
+    save_freq: Annotated[int | None, _option("save-freq", "train.save_freq")] = None,
+    init_from: Annotated[Path | None, _option("init-from", "train.init_from")] = None,
     rate_hz: Annotated[
-        float | None,
-        typer.Option("--rate-hz", help="Control rate of a zarr that does not say its own, Hz."),
+        float | None, _option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
     ] = None,
 ) -> None:
     """Train the diffusion policy."""
     from pipeline.stages import train as stage
 
     chosen = _load(params).override(
-        "train",
-        num_epochs=num_epochs,
-        batch_size=batch_size,
-        lr=lr,
-        save_freq=save_freq,
+        "train", num_epochs=num_epochs, batch_size=batch_size, lr=lr, save_freq=save_freq,
         init_from=init_from,
-    )
+    )  # fmt: skip
     chosen = chosen.override("policy", horizon=horizon, n_obs_steps=n_obs_steps)
     stage.run(chosen, out, data_path, rate_hz)
 
@@ -177,8 +167,7 @@ def serve(
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")
     ] = "auto",
     token: Annotated[
-        str | None,
-        typer.Option(envvar="POLICY_TOKEN", help="Token that clients must send."),
+        str | None, typer.Option(envvar="POLICY_TOKEN", help="Token that clients must send.")
     ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="Certificate (PEM), for wss:// instead of ws://.")
@@ -193,20 +182,12 @@ def serve(
 
 @app.command()
 def bench(
-    what: Annotated[
-        str,
-        typer.Argument(
-            help="inference (each backend and network) or serve (the server under load)."
-        ),
-    ] = "inference",
+    what: Annotated[str, typer.Argument(help="inference, or serve (under load).")] = "inference",
     params: ParamsFile = PARAMS,
-    out: Annotated[Path, typer.Option(help="Folder for results and plots.")] = Path(
-        "bench/results"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("bench/results"),
     calls: Annotated[int, typer.Option(min=1, help="Number of timed calls.")] = 1000,
     model: Annotated[
-        Path | None,
-        typer.Option(help="Folder of export, for serve; by default an untrained policy."),
+        Path | None, typer.Option(help="Folder of export, for serve; else an untrained policy.")
     ] = None,
 ) -> None:
     """Measure the inference time of each backend, or of the server under load."""
@@ -218,21 +199,13 @@ def bench(
 @app.command()
 def sweep(
     settings: Settings = None,
-    queue: Annotated[
-        bool, typer.Option("--queue", help="Run in DVC's queue, -j runs at a time.")
-    ] = False,
-    slurm: Annotated[bool, typer.Option("--slurm", help="Run as jobs of a Slurm cluster.")] = False,
-    slurm_local: Annotated[
-        bool, typer.Option("--slurm-local", help="Run such jobs as processes of this machine.")
-    ] = False,
-    show: Annotated[
-        bool, typer.Option("--show", help="Compare existing runs, run nothing.")
-    ] = False,
-    dry: Annotated[bool, typer.Option("--dry", help="List the runs, run nothing.")] = False,
+    queue: Annotated[bool, _flag("queue", "Run in DVC's queue, -j runs at a time.")] = False,
+    slurm: Annotated[bool, _flag("slurm", "Run as jobs of a Slurm cluster.")] = False,
+    slurm_local: Annotated[bool, _flag("slurm-local", "Run such jobs on this machine.")] = False,
+    show: Annotated[bool, _flag("show", "Compare existing runs, run nothing.")] = False,
+    dry: Annotated[bool, _flag("dry", "List the runs, run nothing.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = 1,
-    gpus: Annotated[
-        str | None, typer.Option(help="GPUs for the runs of the queue, one each, such as 0,1.")
-    ] = None,
+    gpus: Annotated[str | None, typer.Option(help="GPUs for the queue, such as 0,1.")] = None,
     sort: Annotated[str, typer.Option(help="Metric to sort by.")] = "closed_loop.success_strict",
     minimize: Minimize = False,
     partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
@@ -240,7 +213,7 @@ def sweep(
     job_cpus: Annotated[int, typer.Option(min=1, help="Slurm: CPU cores of a job.")] = 4,
     job_memory_gb: Annotated[float, typer.Option(help="Slurm: memory of a job, GB.")] = 16.0,
     job_hours: Annotated[float, typer.Option(help="Slurm: time limit of a job, hours.")] = 4.0,
-    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("artifacts/sweep"),
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/sweep"),
 ) -> None:
     """Run the chain with every combination of some parameters; compare the runs."""
     from pipeline.experiments.slurm import ClusterOptions
@@ -259,25 +232,16 @@ def sweep(
 @app.command()
 def search(
     settings: Settings = None,
-    trials: Annotated[
-        int, typer.Option("--trials", "-n", min=1, help="Total number of trials.")
-    ] = 20,
+    trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials in total.")] = 20,
     metric: Annotated[str, typer.Option(help="Metric to optimise.")] = "closed_loop.success_strict",
     minimize: Minimize = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals.")] = 0,
     storage: Annotated[
         str | None,
-        typer.Option(
-            envvar="SEARCH_STORAGE",
-            help="sqlite:///… or postgresql://…; SQLite in .state by default.",
-        ),
+        typer.Option(envvar="SEARCH_STORAGE", help="sqlite:///… (default) or postgresql://…"),
     ] = None,
-    study: Annotated[
-        str | None, typer.Option(help="Name in the storage, for searches on several machines.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path(
-        "artifacts/search"
-    ),
+    study: Annotated[str | None, typer.Option(help="Name in a shared storage.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/search"),
 ) -> None:
     """Run the chain with parameters that Optuna proposes; compare the runs."""
     from pipeline.experiments.search import SearchOptions
@@ -310,7 +274,7 @@ def doctor(params: ParamsFile = PARAMS) -> None:
 def release(
     version: Annotated[str, typer.Argument(help="Semantic version, for instance v1.0.0.")],
     params: ParamsFile = PARAMS,
-    push: Annotated[bool, typer.Option("--push", help="Push data, branch and tags.")] = False,
+    push: Annotated[bool, _flag("push", "Push data, branch and tags.")] = False,
 ) -> None:
     """Release the committed results: check them, write the model card, tag the version."""
     from pipeline.stages import release as stage

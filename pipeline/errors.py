@@ -1,11 +1,11 @@
-"""The one error that every room's errors descend from; it knows nothing of the rooms."""
+"""The base class of all errors that the pipeline reports to users."""
 
 from __future__ import annotations
 
 
 class PipelineError(Exception):
-    """A fault that a user can mend.
+    """An error that users can fix.
 
-    The message says what happened, quotes the value, says what was expected and what to do.
-    A command prints it as one red line and exits with 1; `--debug` shows the traceback.
+    The message names the file and the value, and says what was expected and what to do. A command
+    prints it as one red line and exits with status 1; `--debug` shows the traceback.
     """

@@ -1,4 +1,4 @@
-"""Hashes of files, folders and the code itself. The standard library alone: robots need no more."""
+"""Hashes of files, folders and the loaded code. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import sys
 from pathlib import Path
 
 SHELL = {"cli.py", "__main__.py"}
-"""Modules whose code cannot change a result: they pass parameters on, which are hashed."""
+"""Modules that cannot change a result: they only pass parameters on, which are hashed."""
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal.
+    """Compute the SHA-256 of a file, hexadecimal.
 
     Args:
-        path: of the file.
+        path: the file.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_hash(folder: Path) -> str:
-    """Hash of every file below a folder: names and bytes.
+    """Compute a hash of all files below a folder, of their names and bytes.
 
     Args:
         folder: for instance a zarr.
@@ -34,7 +34,7 @@ def folder_hash(folder: Path) -> str:
 
 
 def code_hash() -> str:
-    """Hash of the pipeline's modules that are loaded, without the command line's."""
+    """Compute a hash of the loaded modules of the pipeline, except those of the command line."""
     package = Path(__file__).parent
     loaded = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
     ours = (file for file in loaded if file is not None and file.startswith(f"{package}{os.sep}"))

@@ -1,7 +1,7 @@
-"""The arm's kinematic chain as plain numbers, so that policy and robot need not know each other.
+"""The arm's kinematic chain as plain numbers, independent of any robot library.
 
-A robot model makes it from a URDF; a checkpoint carries it; a policy computes the TCP from it, and
-so do recordings, thousands of poses at once.
+`robot.chain` reads it from a URDF, and checkpoints store it. Policies and recordings compute poses
+of the TCP from it, thousands at once.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class KinematicsError(PipelineError):
 
 @dataclass(frozen=True)
 class JointLimits:
-    """What the joints may do. Shape (J,) each."""
+    """Limits of the joints. Shape (J,) each."""
 
     lower: Array
-    """Least positions, rad (m for a sliding joint); minus infinity where there is none."""
+    """Smallest positions, rad (m for a sliding joint); minus infinity where there is no limit."""
     upper: Array
-    """Largest positions, rad (m); infinity where there is none."""
+    """Largest positions, rad (m); infinity where there is no limit."""
     velocity: Array
     """Largest speeds, rad/s (m/s)."""
     acceleration: Array
@@ -41,23 +41,23 @@ class JointLimits:
 
 @dataclass(frozen=True)
 class ChainJoint:
-    """One joint of the chain from base to TCP: a fixed placement, then a motion about its axis."""
+    """One joint of the chain from base to TCP: a fixed placement, then a motion along its axis."""
 
     name: str
     motion: Motion
     rotation: Matrix
-    """Orientation of the joint's frame in its parent's, at zero. (3, 3)."""
+    """Orientation of the joint's frame in its parent's at joint position zero. (3, 3)."""
     translation: Vector
     """Position of the joint's frame in its parent's, m. (3,)."""
     axis: Vector
     """Unit axis in the joint's own frame. (3,)."""
     idle: bool
-    """Whether the joint moves neither the TCP nor its z axis, as a wrist's last joint."""
+    """Whether the joint moves neither the TCP nor its z axis, as the last joint of a wrist does."""
 
 
 @dataclass(frozen=True)
 class KinematicChain:
-    """Base to TCP, for the joints of the state vector in its order."""
+    """The joints from base to TCP, and the placement of the TCP in the last one."""
 
     joints: tuple[ChainJoint, ...]
     tip_rotation: Matrix
@@ -66,7 +66,7 @@ class KinematicChain:
     """Position of the TCP in the last joint's frame, m. (3,)."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON form."""
+        """Convert to a JSON form."""
         return {
             "joints": [
                 {
@@ -85,10 +85,10 @@ class KinematicChain:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> KinematicChain:
-        """The chain that an artefact carries (see `to_dict`).
+        """Read the chain that an artefact stores (see `to_dict`).
 
         Raises:
-            KinematicsError: keys are missing or of another type.
+            KinematicsError: keys are missing or have the wrong type.
         """
         try:
             joints = tuple(
@@ -105,19 +105,19 @@ class KinematicChain:
             return cls(joints, matrix(data["tip_rotation"]), vector(data["tip_translation"]))
         except (KeyError, TypeError, ValueError) as error:
             raise KinematicsError(
-                f"no kinematic chain in {str(data)[:200]}: {error!r}; the artefact was written by "
-                "another version of the pipeline: make it again"
+                f"no kinematic chain in {str(data)[:200]}: {error!r}; another version of "
+                "the pipeline wrote the artefact: make it again"
             ) from error
 
 
 def matrix(values: Any) -> Matrix:
-    """Nine numbers as nested tuples.
+    """Convert nine numbers to nested tuples.
 
     Args:
         values: shape (3, 3).
 
     Raises:
-        ValueError: another shape.
+        ValueError: the shape is wrong.
     """
     rows = tuple(vector(row) for row in values)
     if len(rows) != 3:
@@ -126,13 +126,13 @@ def matrix(values: Any) -> Matrix:
 
 
 def vector(values: Any) -> Vector:
-    """Three numbers as a tuple.
+    """Convert three numbers to a tuple.
 
     Args:
         values: shape (3,).
 
     Raises:
-        ValueError: another length.
+        ValueError: the length is wrong.
     """
     x, y, z = (float(value) for value in values)
     return x, y, z
@@ -140,37 +140,37 @@ def vector(values: Any) -> Vector:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a policy must know of arm and object to see one from the other."""
+    """What a policy must know about arm and object to relate them."""
 
     chain: KinematicChain
     grasp_offset_m: float
-    """Grasped point: this far from the object's centre along its axis, m."""
+    """Distance of the grasped point from the object's centre along its axis, m."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON form."""
+        """Convert to a JSON form."""
         return {"chain": self.chain.to_dict(), "grasp_offset_m": self.grasp_offset_m}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Geometry:
-        """The geometry that an artefact carries (see `to_dict`).
+        """Read the geometry that an artefact stores (see `to_dict`).
 
         Raises:
-            KinematicsError: keys are missing or of another type.
+            KinematicsError: keys are missing or have the wrong type.
         """
         try:
             return cls(KinematicChain.from_dict(data["chain"]), float(data["grasp_offset_m"]))
         except (KeyError, TypeError, ValueError) as error:
             raise KinematicsError(
-                f"no geometry in {str(data)[:200]}: {error!r}; the artefact was written by another "
-                "version of the pipeline: make it again"
+                f"no geometry in {str(data)[:200]}: {error!r}; another version of the pipeline "
+                "wrote the artefact: make it again"
             ) from error
 
 
 class ForwardKinematics:
-    """Poses of the TCP for many joint positions at once, with numpy alone.
+    """Computes poses of the TCP for many joint positions at once, with NumPy alone.
 
-    A turning joint's quaternion is linear in the sine and cosine of half its angle (Hamilton 1844),
-    so a joint costs one product with a constant matrix for all N positions.
+    The quaternion of a revolute joint is linear in the sine and cosine of half its angle (Hamilton
+    1844), so a joint costs one product with a constant matrix for all N positions.
     """
 
     def __init__(self, chain: KinematicChain, joints: tuple[str, ...], home: Array) -> None:
@@ -178,11 +178,12 @@ class ForwardKinematics:
 
         Args:
             chain: base to TCP.
-            joints: names in the order of the joint positions, the chain's among them.
-            home: pose whose quaternion the others' signs follow, rad (m for sliding joints). (J,).
+            joints: names in the order of the joint positions; they include those of the chain.
+            home: pose whose quaternion fixes the sign of the others, rad (m for sliding joints).
+                (J,).
 
         Raises:
-            KinematicsError: a joint of the chain is not among them.
+            KinematicsError: a joint of the chain is not among `joints`.
         """
         missing = [joint.name for joint in chain.joints if joint.name not in joints]
         if missing:
@@ -198,13 +199,13 @@ class ForwardKinematics:
         self._home = quaternion * np.sign(quaternion[np.argmax(np.abs(quaternion))])
 
     def __call__(self, joint_pos: Array) -> Array:
-        """TCP in the base frame.
+        """Compute poses of the TCP in the base frame.
 
         Args:
             joint_pos: rad (m for sliding joints). Shape (N, J).
 
         Returns:
-            Position m and quaternion xyzw, each in the hemisphere of the home pose's. (N, 7).
+            Position, m, and quaternion xyzw, in the same hemisphere as that of home. (N, 7).
         """
         values = np.ascontiguousarray(joint_pos.T)
         turn = np.zeros((4, len(joint_pos)))
@@ -227,7 +228,7 @@ class ForwardKinematics:
 
 
 class _Step:
-    """One joint's constants: what stands before its motion, and its motion."""
+    """Constants of one joint: its placement and its motion."""
 
     def __init__(self, joint: ChainJoint, column: int) -> None:
         self.column = column
@@ -240,24 +241,24 @@ class _Step:
 
 
 def continue_paths(quaternions: Array, starts: NDArray[np.int64]) -> Array:
-    """Quaternions without jumps of sign along each of several paths; their first ones stay.
+    """Remove jumps of sign along each of several paths. The first quaternion of each path stays.
 
     Args:
-        quaternions: one path after the other. Shape (N, 4).
-        starts: where each path begins, rising from 0. Shape (E,).
+        quaternions: the paths one after the other. Shape (N, 4).
+        starts: index at which each path begins, ascending from 0. Shape (E,).
     """
     dots = np.einsum("ni,ni->n", quaternions[1:], quaternions[:-1])
     flips = np.ones(len(quaternions))
     flips[1:][dots < 0] = -1.0
     signs = np.cumprod(flips)
     lengths = np.diff(starts, append=len(quaternions))
-    # Relative to the sign that a path begins with, so that paths do not see each other.
+    # Relative to the sign at the start of the path, so that paths are independent.
     continued: Array = quaternions * (signs * np.repeat(signs[starts], lengths))[:, None]
     return continued
 
 
 def _quaternion(rotation: Matrix) -> Array:
-    """Quaternion xyzw of a rotation matrix: an eigenvector (Bar-Itzhack 2000). Shape (4,)."""
+    """Compute the quaternion xyzw of a rotation matrix as an eigenvector (Bar-Itzhack 2000)."""
     (a, b, c), (d, e, f), (g, h, i) = rotation
     symmetric = np.array(
         [
@@ -272,13 +273,13 @@ def _quaternion(rotation: Matrix) -> Array:
 
 
 def _right_product(quaternion: Array) -> Array:
-    """The matrix that multiplies a quaternion, xyzw as a column, from the right. Shape (4, 4)."""
+    """Build the matrix that multiplies a quaternion xyzw by this one from the right. (4, 4)."""
     x, y, z, w = quaternion
     return np.array([[w, z, -y, x], [-z, w, x, y], [y, -x, w, z], [-x, -y, -z, w]])
 
 
 def _turned(turn: Array, vector: Array) -> Array:
-    """A vector turned by each of N unit quaternions (4, N): v + 2 w (u × v) + 2 u × (u × v)."""
+    """Rotate a vector by N unit quaternions (4, N): v + 2 w (u × v) + 2 u × (u × v). (3, N)."""
     x, y, z, w = turn
     a, b, c = vector
     across = np.stack([y * c - z * b, z * a - x * c, x * b - y * a])

@@ -1,6 +1,6 @@
-"""The observation and action layout: names, slices, units, fingerprint.
+"""The layout of states and actions: names, slices, units and a fingerprint.
 
-Everything that packs or unpacks a state vector does it here. Pure; imports without torch.
+All packing and unpacking of state vectors happens here.
 
 State:   joint_pos[J] rad, joint_vel[J] rad/s, ee_pose[7], object_pos[3] m, object_axis[3]
 Action:  joint_pos[J] rad, absolute
@@ -26,32 +26,32 @@ FloatArray = NDArray[np.floating[Any]]
 
 
 class LayoutError(PipelineError):
-    """Two artefacts, or an array and a layout, do not agree about what the numbers mean."""
+    """Two artefacts, or an array and a layout, disagree about the meaning of the numbers."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One named run of numbers in a vector."""
+    """A named range of numbers in a vector."""
 
     kind: str
-    """Generic name, independent of the object: joint_pos, object_pos, …"""
+    """Name that does not depend on the object: joint_pos, object_pos, …"""
     name: str
-    """Name for people: pen_pos for kind object_pos where the object is a pen."""
+    """Displayed name: pen_pos for kind object_pos if the object is a pen."""
     start: int
     size: int
     unit: str
 
     @property
     def slice(self) -> slice:
-        """Where the field stands in the vector."""
+        """Position of the field in the vector."""
         return slice(self.start, self.start + self.size)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What each number of a state and of an action means.
+    """The meaning of each number of a state and of an action.
 
-    Two layouts with the same fingerprint mean the same; artefacts carry it and refuse another.
+    Layouts with equal fingerprints are equal. Artefacts store the fingerprint and reject others.
     """
 
     joints: tuple[str, ...]
@@ -61,7 +61,7 @@ class Layout:
 
     @classmethod
     def build(cls, joints: tuple[str, ...], object_name: str, kinds: tuple[str, ...]) -> Layout:
-        """The layout of an arm and a task.
+        """Build the layout of an arm and a task.
 
         Args:
             joints: names of the actuated joints, in order.
@@ -95,15 +95,15 @@ class Layout:
 
     @classmethod
     def from_params(cls, params: Params) -> Layout:
-        """The layout that params.yaml describes."""
+        """Build the layout that params.yaml describes."""
         return cls.build(params.robot.joints, params.task.object, params.task.state_fields)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Layout:
-        """The layout that an artefact carries (see `to_dict`).
+        """Read the layout that an artefact stores (see `to_dict`).
 
         Raises:
-            LayoutError: keys are missing, or the fingerprint does not fit the fields.
+            LayoutError: keys are missing, or the fingerprint does not match the fields.
         """
         try:
             kinds = tuple(str(field["kind"]) for field in data["state"])
@@ -116,8 +116,9 @@ class Layout:
             ) from error
         if layout.fingerprint != fingerprint:
             raise LayoutError(
-                f"layout says fingerprint {fingerprint}, but its fields give {layout.fingerprint}; "
-                "it was written by another version of the pipeline: make the artefact again"
+                f"the layout has fingerprint {fingerprint}, but its fields give "
+                f"{layout.fingerprint}; another version of the pipeline wrote it: make the "
+                "artefact again"
             )
         return layout
 
@@ -133,12 +134,12 @@ class Layout:
 
     @property
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits over names, sizes, units and joint names."""
+        """Hash of names, sizes, units and joint names, twelve hexadecimal digits."""
         text = json.dumps(self._content(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def field(self, kind: str) -> Field:
-        """The state field of this kind.
+        """Return the state field of a kind.
 
         Raises:
             LayoutError: the layout has no such field.
@@ -150,11 +151,11 @@ class Layout:
         raise LayoutError(f"the state has no field {kind!r}; it has {kinds}")
 
     def has(self, kind: str) -> bool:
-        """Whether the state has a field of this kind."""
+        """Tell whether the state has a field of this kind."""
         return any(field.kind == kind for field in self.state)
 
     def pack(self, values: Mapping[str, FloatArray]) -> NDArray[np.float32]:
-        """Join fields to state vectors.
+        """Concatenate fields to state vectors.
 
         Args:
             values: by kind, arrays of shape (..., size) that broadcast over the leading axes.
@@ -163,7 +164,7 @@ class Layout:
             States, shape (..., state_dim), float32.
 
         Raises:
-            LayoutError: a field is missing or has another size.
+            LayoutError: a field is missing or has the wrong size.
         """
         parts = []
         for field in self.state:
@@ -180,7 +181,7 @@ class Layout:
         return np.concatenate(parts, axis=-1)
 
     def unpack(self, state: FloatArray, kind: str) -> FloatArray:
-        """One field of state vectors.
+        """Take one field from state vectors.
 
         Args:
             state: shape (..., state_dim).
@@ -190,23 +191,23 @@ class Layout:
             A view, shape (..., size).
 
         Raises:
-            LayoutError: the last axis is not state_dim long, or there is no such field.
+            LayoutError: the last axis does not have length state_dim, or there is no such field.
         """
         if state.shape[-1:] != (self.state_dim,):
             raise LayoutError(f"state has shape {state.shape}, expected (..., {self.state_dim})")
         return state[..., self.field(kind).slice]
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON form, with the fingerprint, for attributes and metadata."""
+        """Convert to a JSON form with the fingerprint, for attributes and metadata."""
         return {**self._content(), "fingerprint": self.fingerprint}
 
     def require(self, other: Layout, ours: str, theirs: str) -> None:
-        """Refuse another layout.
+        """Check that another layout is equal.
 
         Args:
-            other: the layout that ought to be the same.
-            ours: what carries this layout, for the message.
-            theirs: what carries the other.
+            other: the other layout.
+            ours: file with this layout, for the message.
+            theirs: file with the other layout, for the message.
 
         Raises:
             LayoutError: the fingerprints differ; the message names the first difference.
@@ -226,7 +227,7 @@ class Layout:
         raise LayoutError(f"{ours} and {theirs} have different layouts")
 
     def describe(self) -> str:
-        """The state in one line: `joint_pos[6] + joint_vel[6] + …`."""
+        """Describe the state in one line: `joint_pos[6] + joint_vel[6] + …`."""
         return " + ".join(f"{field.name}[{field.size}]" for field in self.state)
 
     def _content(self) -> dict[str, Any]:

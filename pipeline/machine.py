@@ -1,4 +1,4 @@
-"""Cores and processor of this machine. Needs the standard library alone, as a robot has it."""
+"""Cores and processor of this machine. Needs only the standard library."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def available_cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: its affinity, and a container's CPU quota where it has one.
+    """Count the cores that this process may use, by its affinity and the CPU quota of a container.
 
     Args:
-        cgroups: where the kernel shows control groups, version 2 or 1 (its cgroups manuals).
+        cgroups: folder of the kernel's control groups, version 2 or 1.
     """
     cores = len(os.sched_getaffinity(0))
     quota = _read_numbers(cgroups / "cpu.max") or [
@@ -25,15 +25,15 @@ def available_cores(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def _read_numbers(path: Path) -> list[float]:
-    """The numbers in a file; none where it is missing or says that there is no limit."""
+    """Read the numbers in a file; none if it is missing or sets no limit."""
     try:
         return [float(word) for word in path.read_text().split()]
-    except (OSError, ValueError):  # "max" is no number
+    except (OSError, ValueError):  # "max" is not a number
         return []
 
 
 def processor() -> str:
-    """The processor's name as Linux gives it, else what Python knows."""
+    """Return the processor's name from Linux, otherwise from Python."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

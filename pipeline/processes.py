@@ -1,7 +1,7 @@
-"""Shards of work, each in a process of its own, results in order.
+"""Runs shards of work, each in a process of its own, and yields the results in order.
 
-A fresh process a shard because OMPL can be seeded only once in each; so the results do not depend
-on how many run at a time. Knows nothing of what the work is.
+Each shard gets a new process because OMPL can be seeded only once per process. So the results do
+not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class WorkerError(PipelineError):
 def in_processes(
     work: Callable[[int], Result], workers: int, preload: list[str]
 ) -> Generator[Result, None, None]:
-    """Yield work(0), work(1), … without end, in order; close the iterator to stop.
+    """Yield work(0), work(1), … in order, without end; close the iterator to stop.
 
     Args:
-        work: picklable; called once in each process with the shard's number.
+        work: picklable function of the shard's number, called once in each process.
         workers: processes at a time; 0 takes one per core.
-        preload: modules that every process needs, imported once for all.
+        preload: modules that every process needs; they are imported only once.
 
     Raises:
         PipelineError: what `work` raised.
-        WorkerError: a process died, or `work` raised another exception.
+        WorkerError: a process died, or `work` raised another kind of exception.
     """
     workers = workers or available_cores()
-    # Not "fork": the parent may have threads by now. A fork server has none and starts fast.
+    # Not "fork", because the parent may have threads. A fork server has none and starts fast.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(preload)
     running: dict[Connection, tuple[int, BaseProcess]] = {}
@@ -49,7 +49,7 @@ def in_processes(
     try:
         for wanted in itertools.count():
             while wanted not in results:
-                # Few shards ahead of the one wanted, so that memory stays bounded.
+                # Run only a few shards ahead, so that memory stays bounded.
                 while len(running) < workers and started < wanted + 2 * workers:
                     ours, theirs = context.Pipe(duplex=False)
                     process = context.Process(
@@ -77,8 +77,8 @@ def _receive(connection: Connection, number: int, process: BaseProcess) -> Any:
     except EOFError:
         process.join()
         raise WorkerError(
-            f"worker of shard {number} died with exit code {process.exitcode}; a negative code is "
-            "a signal (-9: killed, often for want of memory): try fewer workers"
+            f"the worker of shard {number} died with exit code {process.exitcode}; a negative code "
+            "is a signal (-9: killed, often because memory ran out): try fewer workers"
         ) from None
     finally:
         connection.close()
@@ -89,7 +89,7 @@ def _receive(connection: Connection, number: int, process: BaseProcess) -> Any:
 
 
 def _shard(connection: Connection, work: Callable[[int], Result], number: int) -> None:
-    # Ctrl-C reaches the whole group: the parent ends its workers, they need not speak too.
+    # Ctrl-C reaches all processes, but only the parent shall report it. It ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         connection.send(work(number))

@@ -1,6 +1,6 @@
-"""A Git repository with DVC on this machine: commands in child processes, as a person types them.
+"""Runs the commands of Git and DVC in a repository, in child processes.
 
-Knows no experiments and no versions; `sweeps` and `release` build on it.
+`experiments` and `release` use it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from pathlib import Path
 from pipeline.errors import PipelineError
 
 DVC = (sys.executable, "-m", "dvc")
-"""DVC of this environment, whatever stands on the PATH."""
+"""DVC of this environment, regardless of the PATH."""
 
 
 class RepositoryError(PipelineError):
-    """A repository is not in the state that is needed, or Git or DVC failed."""
+    """A repository is in the wrong state, or Git or DVC failed."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +29,15 @@ class Checkout:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Of every command: stages and hooks run the `python` that runs this."""
+        """Environment of all commands, in which `python` is the present interpreter."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
         return {**os.environ, "PATH": path}
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command whose failure is an answer.
+        """Run a command that may fail.
 
         Args:
-            command: its words; "dvc" is that of this interpreter.
+            command: program and arguments; "dvc" is that of this environment.
         """
         words = [*DVC, *command[1:]] if command[0] == "dvc" else [*command]
         return subprocess.run(
@@ -46,35 +46,35 @@ class Checkout:
         )  # fmt: skip
 
     def output(self, *command: str) -> str:
-        """What a command wrote to standard output, as it is.
+        """Run a command and return its standard output unchanged.
 
         Args:
-            command: as for `ask`.
+            command: see `ask`.
 
         Raises:
-            RepositoryError: it failed; its last lines.
+            RepositoryError: the command failed; the message holds its last lines.
         """
         done = self.ask(*command)
         if done.returncode:
-            said = last_lines(done.stderr, 3) or f"status {done.returncode}"
-            raise RepositoryError(f"{self.root}: {' '.join(command)}: {said}")
+            reason = last_lines(done.stderr, 3) or f"status {done.returncode}"
+            raise RepositoryError(f"{self.root}: {' '.join(command)}: {reason}")
         return done.stdout
 
     def head(self) -> str:
-        """The commit that is checked out.
+        """Return the hash of the checked-out commit.
 
         Raises:
-            RepositoryError: no repository, or one without a commit.
+            RepositoryError: there is no repository, or it has no commit.
         """
         return self.output("git", "rev-parse", "HEAD").strip()
 
 
 def last_lines(text: str, number: int) -> str:
-    """The end of what a command said, on one line, without DVC's invitation to its support.
+    """Join the last lines of a command's output, without DVC's link to its support.
 
     Args:
-        text: its output.
-        number: of lines that are not empty.
+        text: the output.
+        number: number of lines to take, not counting empty ones.
     """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " / ".join(line for line in lines[-number:] if "dvc.org/support" not in line)

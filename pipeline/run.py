@@ -1,7 +1,4 @@
-"""How a stage runs: console, progress, atomic output folders, versions.
-
-Knows nothing of robots, data or policies.
-"""
+"""What all stages need: console, progress, atomic output folders, versions."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ from pipeline.errors import PipelineError
 console = Console(highlight=False, soft_wrap=True)
 Item = TypeVar("Item")
 MARKER = ".stage"
-"""Empty file in every folder that a stage wrote."""
+"""Empty file that marks the folders which stages wrote."""
 
 
 class OutputError(PipelineError):
@@ -39,11 +36,11 @@ class OutputError(PipelineError):
 
 
 def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]:
-    """Pass items on and show how far it is; silent where the output is no terminal.
+    """Yield items and show the progress if the output is a terminal.
 
     Args:
-        items: what is worked on.
-        description: what is being done, for instance "Planning".
+        items: items of the work.
+        description: name of the work, for instance "Planning".
         total: number of items.
     """
     columns = (
@@ -61,18 +58,18 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
 
 @contextmanager
 def output_folder(out: Path) -> Iterator[Path]:
-    """A folder that appears whole or not at all.
+    """Write a folder completely or not at all.
 
-    Yields an empty folder beside `out`. When the block ends well, it takes the place of `out`; when
-    the block fails, `out` stays as it was. If a run was killed between the two renames, the next
-    one first puts the last good folder back. A marker file says that a stage wrote the folder; a
-    folder that holds anything else is not replaced.
+    Yields an empty folder beside `out`, which replaces `out` when the block ends; if the block
+    fails, `out` stays unchanged. If a run was killed between the two renames, the next one restores
+    the previous folder first. A marker file shows that a stage wrote the folder; other folders are
+    not replaced.
 
     Args:
         out: the folder to make or replace.
 
     Raises:
-        OutputError: `out` is a file, a folder that no stage wrote, or another run is writing it.
+        OutputError: `out` is a file or a folder that no stage wrote, or another run is writing it.
     """
     partial, previous = (out.with_name(f".{out.name}.{name}") for name in ("partial", "previous"))
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -95,7 +92,7 @@ def output_folder(out: Path) -> Iterator[Path]:
 
 
 def _claim(partial: Path, out: Path) -> int:
-    """Make the folder that is written to, locked for as long as this process holds it open.
+    """Create the folder to write, and lock it for as long as this process keeps it open.
 
     Returns:
         The descriptor that holds the lock.
@@ -108,7 +105,7 @@ def _claim(partial: Path, out: Path) -> int:
     try:
         _remove_abandoned(partial)
         fresh.rename(partial)
-    except OSError:  # not empty: another run's
+    except OSError:  # the folder exists: another run writes it
         _remove(fresh)
         os.close(lock)
         raise OutputError(
@@ -118,7 +115,7 @@ def _claim(partial: Path, out: Path) -> int:
 
 
 def _remove_abandoned(partial: Path) -> None:
-    """Remove what a killed run left. A folder that a living run holds locked stays."""
+    """Remove the folder of a killed run. A folder that a living run has locked stays."""
     try:
         held = os.open(partial, os.O_RDONLY)
     except FileNotFoundError:
@@ -133,7 +130,7 @@ def _remove_abandoned(partial: Path) -> None:
 
 
 def require_own_folder(out: Path) -> None:
-    """Refuse to write over what is not a stage's.
+    """Check that a folder may be replaced.
 
     Args:
         out: the folder to make or replace.
@@ -160,11 +157,11 @@ def _remove(*folders: Path) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write JSON beside its place, then rename; keys keep their order.
+    """Write a JSON file beside its place, then rename it. Keys keep their order.
 
     Args:
         path: the file.
-        data: anything that JSON knows; NaN and infinity are refused.
+        data: anything that JSON can represent, without NaN and infinity.
 
     Raises:
         ValueError: a number is not finite.
@@ -175,21 +172,22 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def state_root(stage: str) -> Path:
-    """Where a stage keeps what outlives a run: below the repository in DVC's runs, else here.
+    """Return the folder for state that a stage keeps between runs.
 
-    DVC names the original repository in DVC_ROOT, in temporary and queued runs too.
+    It is below the original repository in all of DVC's runs, because DVC sets DVC_ROOT in temporary
+    and queued runs too; otherwise it is below the current folder.
 
     Args:
-        stage: its name.
+        stage: name of the stage.
     """
     return Path(os.environ.get("DVC_ROOT", ".")) / ".state" / stage
 
 
 def versions(*packages: str) -> dict[str, str]:
-    """Versions of Python and of installed packages, "not installed" for the others.
+    """Return the versions of Python and of packages, or "not installed".
 
     Args:
-        packages: names as pip knows them.
+        packages: names as in pip.
     """
     found = {"python": platform.python_version()}
     for package in packages:

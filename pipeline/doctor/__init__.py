@@ -1,1 +1,1 @@
-"""What works on this machine, what does not, and what to type."""
+"""Checks of this machine for the command doctor."""

@@ -1,7 +1,4 @@
-"""One line of `doctor`: what was found of a part of this machine, and what to type.
-
-Knows no part; stages.doctor and containers do.
-"""
+"""One line of `doctor`: the result of a check and how to fix a problem."""
 
 from __future__ import annotations
 
@@ -15,24 +12,24 @@ TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class Line:
-    """What is known of one part."""
+    """The result of checking one part."""
 
     part: str
     status: Status
     found: str
     remedy: str = ""
-    """What to type or to do; empty where nothing is needed."""
+    """Command or action that fixes the problem; empty if nothing is needed."""
 
 
 def ask(*command: str) -> tuple[int, str]:
-    """Run a command that only looks.
+    """Run a command that changes nothing.
 
     Args:
         command: name and arguments.
 
     Returns:
-        Exit status and what was said, with the complaints where it failed; 1 and the reason where
-        the command is missing or does not answer within 20 s.
+        Exit status and output, with its errors if it failed. If the command is missing or does not
+        end within `TIMEOUT_S`, 1 and the reason.
     """
     try:
         done = subprocess.run(

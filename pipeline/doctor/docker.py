@@ -1,6 +1,6 @@
-"""What `doctor` says of Docker: the engine, Compose, the GPU runtime, our containers, their user.
+"""Checks of Docker: the engine, Compose, the GPU runtime, the project's containers and their user.
 
-Agrees with docker/compose.yaml (tests/doctor/test_docker.py): its project and its user. Looks only.
+Project name and user are those of docker/compose.yaml, as tests/doctor/test_docker.py verifies.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from pipeline.doctor.check import Line, ask
 
 COMPOSE = Path("docker/compose.yaml")
 PROJECT = "moveit2-diffusion-policy"
-LEAST_COMPOSE = (2, 25)
-"""The version that the users' guide asks for; older ones do not know all of compose.yaml."""
+MIN_COMPOSE = (2, 25)
+"""Oldest version of Compose that supports everything in compose.yaml."""
 DEFAULTS = {"HOST_UID": "1000", "HOST_GID": "1000"}
-"""What compose.yaml takes where neither the environment nor docker/.env says otherwise."""
+"""Defaults of compose.yaml if neither the environment nor docker/.env sets a variable."""
 STOPPED = {"0", "130", "137", "143"}
-"""Exit statuses of a container that was stopped rather than failed."""
+"""Exit statuses of a container that was stopped and did not fail."""
 
 
 def examine(has_gpu: bool, root: Path) -> Iterator[Line]:
-    """Look at Docker and at our containers.
+    """Check Docker and the project's containers.
 
     Args:
-        has_gpu: whether containers could use one.
+        has_gpu: whether this machine has a GPU for containers.
         root: the repository.
 
     Yields:
-        A line a part; one alone where there is no Docker or it does not answer.
+        One line per part; a single line if Docker is missing or does not answer.
     """
     if shutil.which("docker") is None:
-        remedy = "nothing, unless you want containers: install Docker Engine"
+        remedy = "needed only for containers: install Docker Engine"
         yield Line("docker", "absent", "no docker on the PATH", remedy)
         return
     code, said = ask("docker", "info", "--format", "{{.ServerVersion}} {{json .Runtimes}}")
@@ -42,7 +42,9 @@ def examine(has_gpu: bool, root: Path) -> Iterator[Line]:
         remedy = "sudo systemctl start docker"
         if "permission denied" in said:
             remedy = "sudo usermod -aG docker $USER && newgrp docker"
-        yield Line("docker", "problem", said.splitlines()[-1][:120] if said else "silent", remedy)
+        yield Line(
+            "docker", "problem", said.splitlines()[-1][:120] if said else "no answer", remedy
+        )
         return
     yield Line("docker", "ok", said.partition(" ")[0])
     yield compose()
@@ -56,21 +58,21 @@ def examine(has_gpu: bool, root: Path) -> Iterator[Line]:
 
 
 def compose() -> Line:
-    """Docker's plugin compose against the version that compose.yaml needs."""
+    """Check the version of Docker's plugin compose."""
     code, said = ask("docker", "compose", "version", "--short")
     found = re.search(r"(\d+)\.(\d+)", said)
-    wanted = ".".join(map(str, LEAST_COMPOSE))
+    wanted = ".".join(map(str, MIN_COMPOSE))
     if code or not found:
         remedy = "sudo apt-get install docker-compose-plugin"
         return Line("docker compose", "problem", "the plugin is not installed", remedy)
-    if tuple(map(int, found.groups())) < LEAST_COMPOSE:
+    if tuple(map(int, found.groups())) < MIN_COMPOSE:
         remedy = f"update docker-compose-plugin to {wanted} or later"
         return Line("docker compose", "problem", said.strip(), remedy)
     return Line("docker compose", "ok", said.strip())
 
 
 def running() -> Iterator[Line]:
-    """Our containers, where there are any: one that failed is a problem."""
+    """Check the project's containers if there are any. A failed container is a problem."""
     label = f"label=com.docker.compose.project={PROJECT}"
     _, said = ask("docker", "ps", "-a", "--filter", label, "--format", "{{.Names}}: {{.Status}}")
     failed = [
@@ -86,7 +88,7 @@ def running() -> Iterator[Line]:
 
 
 def user(root: Path) -> Line:
-    """Whether containers write as the owner of the repository.
+    """Check whether containers run as the owner of the repository.
 
     Args:
         root: the repository.
@@ -99,19 +101,19 @@ def user(root: Path) -> Line:
     found = f"containers run as {ours}, the repository belongs to {owner}"
     uid, _, gid = owner.partition(":")
     remedy = "make docker/.env"
-    if (root / COMPOSE.parent / ".env").exists():  # which may hold more than these two
+    if (root / COMPOSE.parent / ".env").exists():  # it may hold more than these two
         remedy = f"write HOST_UID={uid} and HOST_GID={gid} into docker/.env"
     return Line("container user", "absent", found, remedy)
 
 
 def settings(root: Path) -> dict[str, str]:
-    """What compose.yaml's variables are, in Compose's own order of precedence.
+    """Read the variables of compose.yaml with the precedence of Compose.
 
     Args:
         root: the repository.
 
     Returns:
-        A value a variable: of the environment, else of docker/.env, else compose.yaml's default.
+        Values by variable, from the environment, else docker/.env, else compose.yaml's default.
     """
     file = root / COMPOSE.parent / ".env"
     written = dict(re.findall(r"^(\w+)=(.*)$", file.read_text(), re.M)) if file.is_file() else {}

@@ -1,7 +1,7 @@
-"""Child process that reaches for DVC's default remote and says, as JSON, what became of it.
+"""Child process that connects to DVC's default remote and prints the result as JSON.
 
-A child, because a server that does not answer is ended with it. Started by its path; imports
-nothing of this project.
+It is a child so that it can be ended if a server does not answer. It is started by its path and
+imports nothing of this project.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 CONNECT_S = 5.0
-"""How long an S3 endpoint may take to accept; botocore alone would try for a quarter minute."""
+"""Time-out for connecting to an S3 endpoint, s; that of botocore is about 15 s."""
 
 
 def reach() -> dict[str, Any]:
-    """List the remote's folder.
+    """List the folder of the remote.
 
     Returns:
-        Nothing where there is no default remote; else `name`, `url`, `endpointurl`, `keyfile` and
-        `causes`: pairs of an exception's type and text, outermost first, none where the remote
-        answered.
+        An empty dictionary if there is no default remote; else `name`, `url`, `endpointurl`,
+        `keyfile` and `causes`: type and text of the exceptions, outermost first, or an empty list
+        if the remote answered.
     """
     from dvc.config import NoRemoteError
     from dvc.repo import Repo
@@ -56,10 +56,10 @@ def reach() -> dict[str, Any]:
 
 
 def causes(error: BaseException | None) -> list[tuple[str, str]]:
-    """An exception and what it came from, outermost first.
+    """List an exception and its causes, outermost first.
 
     Args:
-        error: the outermost.
+        error: the outermost exception.
     """
     chain: list[tuple[str, str]] = []
     while error is not None and len(chain) < 10:

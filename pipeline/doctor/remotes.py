@@ -1,6 +1,6 @@
-"""Where results are kept: whether DVC's default remote answers, and if not, what to type.
+"""Checks whether DVC's default remote answers, and if not, says how to fix it.
 
-Libraries say "Forbidden" or "[Errno 2]" to a wrong key; here each cause has its own sentence.
+Libraries report a wrong key as "Forbidden" or "[Errno 2]"; here each cause has its own sentence.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ WORKER = Path(__file__).with_name("remote_worker.py")
 
 
 PART = "remote"
-"""What doctor calls it."""
+"""Name of this part in the table."""
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """What an exception means and what to type; `{…}` are filled in from the remote."""
+    """The meaning of an exception and how to fix it. `{…}` stand for settings of the remote."""
 
     signs: tuple[str, ...]
-    """Types of exceptions, or words of their texts."""
+    """Types of exceptions, or parts of their texts."""
     found: str
     remedy: str
     scheme: str = ""
-    """Of the remote's url; empty for any."""
+    """Scheme of the remote's URL; empty for any."""
     status: Status = "problem"
 
 
@@ -42,32 +42,32 @@ _SET = "dvc remote modify --local {name}"
 _RULES = (
     _Rule(
         ("gaierror", "Name or service not known"),
-        "no machine of that name is known",
+        "the host name is unknown",
         "correct it: dvc remote modify {name} {address} …",
     ),
     _Rule(
         ("ConnectionRefusedError", "EndpointConnectionError"),
-        "the machine answers, but no server on that port",
+        "the host answers, but no server listens on that port",
         "start the server there, or correct the port: dvc remote modify {name} {address} …",
     ),
     _Rule(
         ("TimeoutError", "No route to host", "unreachable"),
         "cannot be reached over the network",
-        "look at network, VPN and firewall; or correct it: dvc remote modify {name} {address} …",
+        "check network, VPN and firewall; or correct it: dvc remote modify {name} {address} …",
     ),
     _Rule(
-        ("RemoteMissingDepsError",), "DVC's part for such remotes is not installed", "make setup"
+        ("RemoteMissingDepsError",), "DVC's package for such remotes is not installed", "make setup"
     ),
     _Rule(
         ("PermissionDenied",),
-        "the server refuses the user or the key {keyfile}",
+        "the server rejects the user or the key {keyfile}",
         f"ssh-copy-id -i {{keyfile}} USER@HOST, or another key: {_SET} keyfile ~/.ssh/KEY; "
         f"another user: {_SET} user USER",
         "ssh",
     ),
     _Rule(
         ("KeyImportError", "KeyEncryptionError"),
-        "the key {keyfile} cannot be read, or is locked",
+        "the key {keyfile} cannot be read, or needs a passphrase",
         f"ssh-add {{keyfile}}, or: {_SET} ask_passphrase true",
         "ssh",
     ),
@@ -80,7 +80,7 @@ _RULES = (
     _Rule(
         ("SFTPNoSuchFile",),
         "no such folder on the server yet",
-        "dvc push makes it; if it should be there: dvc remote modify {name} url …",
+        "dvc push creates it; if it should exist: dvc remote modify {name} url …",
         "ssh",
         "absent",
     ),
@@ -104,33 +104,33 @@ _RULES = (
     ),
     _Rule(
         ("SignatureDoesNotMatch",),
-        "the secret does not fit the access key",
+        "the secret does not match the access key",
         f"{_SET} secret_access_key SECRET",
         "s3",
     ),
     _Rule(
         ("ExpiredToken",),
         "the session's token has expired",
-        "log in anew, for instance: aws sso login",
+        "log in again, for instance: aws sso login",
         "s3",
     ),
     _Rule(
         ("AccessDenied", "PermissionError"),
-        "the key is valid, but not for this bucket",
-        f"have it allowed to list, read and write there, or take another: {_SET} access_key_id KEY",
+        "the key is valid, but has no access to this bucket",
+        f"allow it to list, read and write there, or use another: {_SET} access_key_id KEY",
         "s3",
     ),
 )
 
 
 def examine(root: Path) -> Line:
-    """Reach for the default remote of a repository.
+    """Check the default remote of a repository.
 
     Args:
         root: the repository.
     """
     try:
-        # -P: the folder of the worker would hide libraries whose names it uses.
+        # -P: otherwise modules in the worker's folder would hide libraries of the same name.
         child = subprocess.run(
             [sys.executable, "-P", str(WORKER)],
             cwd=root,
@@ -144,27 +144,27 @@ def examine(root: Path) -> Line:
             PART,
             "problem",
             f"no answer within {TIMEOUT_S:.0f} s",
-            "look at network, VPN and firewall; `dvc remote list` shows the address",
+            "check network, VPN and firewall; `dvc remote list` shows the address",
         )
     if child.returncode:
-        said = last_lines(child.stderr, 1) or "it said nothing"
+        said = last_lines(child.stderr, 1) or "no output"
         return Line(
             PART,
             "problem",
-            f"DVC cannot be asked: {said[:200]}",
+            f"DVC fails: {said[:200]}",
             "correct .dvc/config, .dvc/config.local",
         )
     return judge(json.loads(child.stdout))
 
 
 def judge(said: dict[str, Any]) -> Line:
-    """Turn what the child found into a sentence and a remedy.
+    """Describe the result of the child and how to fix a problem.
 
     Args:
         said: see `remote_worker.reach`.
     """
     if not said:
-        remedy = "dvc remote add -d storage PATH_OR_URL, where results are to be shared"
+        remedy = "to share results: dvc remote add -d storage PATH_OR_URL"
         return Line(PART, "absent", "none", remedy)
     name, url = said["name"], said["url"]
     types = [kind for kind, _ in said["causes"]]
@@ -181,13 +181,13 @@ def _by_rule(said: dict[str, Any], where: str, types: list[str], texts: str) -> 
     keyfile = said["keyfile"]
     if keyfile and "FileNotFoundError" in types and keyfile in texts:
         remedy = f"{_SET} keyfile ~/.ssh/KEY".format(name=said["name"])
-        return Line(PART, "problem", f"{where}: there is no key file {keyfile}", remedy)
+        return Line(PART, "problem", f"{where}: the key file {keyfile} does not exist", remedy)
     for rule in _RULES:
         signed = any(sign in types or sign in texts for sign in rule.signs)
         if signed and said["url"].startswith(rule.scheme):
             return _filled(rule, said, where)
     if types[0] == "FileNotFoundError":
-        return Line(PART, "ok", f"{where}: answers, nothing was pushed to it yet")
+        return Line(PART, "ok", f"{where}: answers, but nothing was pushed yet")
     first = said["causes"][0]
     return Line(
         PART, "problem", f"{where}: {first[0]}: {first[1][:200]}", "dvc doctor; dvc pull -v"
@@ -199,7 +199,7 @@ def _folder(where: str, name: str, path: Path) -> Line:
         return Line(PART, "problem", f"{where}: cannot be read", f"sudo chown -R $(id -u) {path}")
     correct = f"dvc remote modify {name} url PATH"
     if os.access(path.parent, os.W_OK):
-        remedy = f"dvc push makes it; if it should be there: {correct}"
+        remedy = f"dvc push creates it; if it should exist: {correct}"
         return Line(PART, "absent", f"{where}: no folder {path} yet", remedy)
     return Line(
         PART, "problem", f"{where}: no folder {path}", f"mount it, or correct it: {correct}"

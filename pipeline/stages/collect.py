@@ -26,21 +26,21 @@ from pipeline.run import console, output_folder, track, versions, write_json
 EPOCH_NS = 1_767_225_600 * 10**9
 """Log time of the first message; fixed, so that equal parameters give equal bytes."""
 OBJECT_LEAD_NS = 100_000_000
-"""The object's pose is seen this long before the plan."""
+"""Time from the object's pose to the plan."""
 PAUSE_NS = 1_000_000_000
 """Time between the end of one execution and the next object's pose."""
 TILT_BANDS = 3
 HOPELESS_TRIES = 10 * SHARD_TRIES
-"""Tries without one demonstration after which the stage gives up."""
+"""Tries without any demonstration after which the stage gives up."""
 
 
 class CollectError(PipelineError):
-    """Demonstrations cannot be had with these parameters."""
+    """No demonstration can be planned with these parameters."""
 
 
 @dataclass
 class Statistics:
-    """What became of the tries."""
+    """Counts of tries by result, and spreads of the demonstrations."""
 
     tilt_max_deg: float
     tries: int = 0
@@ -65,7 +65,7 @@ class Statistics:
         self.end_errors_deg.append(attempt.demonstration.end_error_deg)
 
     def report(self) -> dict[str, Any]:
-        """A JSON form."""
+        """Convert to a JSON form."""
         edges = np.linspace(0.0, self.tilt_max_deg, TILT_BANDS + 1)
         planned = len(self.durations_s)
         return {
@@ -87,16 +87,16 @@ def run(params: Params, out: Path) -> None:
     """Plan, execute and record `collect.episodes` demonstrations.
 
     Writes `bag/` (a rosbag2: per episode the object's pose, the plan, joint states during its
-    execution) and `collect.json` (tries, failures by reason and tilt, durations, versions). The
-    bytes depend on the parameters and library versions alone, not on `collect.workers`.
+    execution) and `collect.json` (tries, failures by reason and tilt, durations, versions). On one
+    machine the bytes depend only on parameters and library versions, not on `collect.workers`.
 
     Args:
         params: every parameter.
         out: the folder to make or replace.
 
     Raises:
-        CollectError: no plan is found, try after try.
-        ModelError: the robot's description does not fit.
+        CollectError: none of the first tries gives a plan.
+        ModelError: the robot's description does not match params.yaml.
     """
     robot, collect = params.robot, params.collect
     statistics = Statistics(params.task.tilt_max_deg)
@@ -124,7 +124,7 @@ def run(params: Params, out: Path) -> None:
 def _demonstrations(
     params: Params, statistics: Statistics
 ) -> Generator[tuple[Try, Demonstration], None, None]:
-    """Yield as many demonstrations as are wanted, counting every try on the way."""
+    """Yield `collect.episodes` demonstrations with their tries, and count all tries."""
     wanted = params.collect.episodes
     work = partial(demonstrate, params.robot, params.task, params.collect)
     with closing(in_processes(work, params.collect.workers, [demonstrate.__module__])) as shards:
@@ -144,7 +144,7 @@ def _demonstrations(
 
 
 def _record(bag: BagWriter, params: Params, attempt: Try, done: Demonstration, time_ns: int) -> int:
-    """Write one episode that begins at a log time; return the time of its last message."""
+    """Write one episode that starts at `time_ns`; return the log time of its last message."""
     robot, still = params.robot, params.collect.still_joints
     bag.object_pose(
         time_ns,

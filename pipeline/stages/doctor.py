@@ -1,7 +1,7 @@
-"""What works on this machine, what does not, and what to type: a line a part.
+"""Command doctor: checks each part of this machine and says how to fix problems.
 
-Looks only. A part that is merely absent (a GPU, Docker, a remote) is no problem: the line says what
-goes without it.
+It changes nothing. An optional part that is absent (a GPU, Docker, a remote) is not a problem; its
+line says what does not work without it.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from pipeline.runtime.backends.driver_process import Gpu, find_gpus
 from pipeline.runtime.backends.engine_store import library_version
 
 COLORS = {"ok": "green", "absent": "yellow", "problem": "bold red"}
-LEAST_DISK_GB = 10.0
-"""The environment takes 2.5 GB on a CPU and some 6 GB with CUDA; data and cache come on top."""
-LEAST_MEMORY_GB = 4.0
-"""What training the default network on a thousand episodes needs, generously."""
+MIN_DISK_GB = 10.0
+"""The environment takes 2.5 GB on a CPU and about 6 GB with CUDA, plus data and cache."""
+MIN_MEMORY_GB = 4.0
+"""Ample for training the default network on a thousand episodes."""
 PORTS = {6007: "TensorBoard", 8765: "serve"}
 
 
 class DoctorError(PipelineError):
-    """Something of the machine does not work; the table says what."""
+    """A part of the machine has a problem; the table names it."""
 
 
 def run(params: Params) -> None:
-    """Print the table.
+    """Check every part and print a table.
 
     Args:
-        params: for the paths of data and recordings.
+        params: give the paths of data and recordings.
 
     Raises:
         DoctorError: a part has a problem.
@@ -62,13 +62,13 @@ def run(params: Params) -> None:
 
 
 def examine(params: Params) -> Iterator[Line]:
-    """Look at every part.
+    """Check every part.
 
     Args:
-        params: for the paths of data and recordings.
+        params: give the paths of data and recordings.
 
     Yields:
-        A line a part.
+        One line per part.
     """
     gpus, reason = find_gpus()
     yield python()
@@ -89,7 +89,7 @@ def examine(params: Params) -> Iterator[Line]:
 
 
 def python() -> Line:
-    """The interpreter's version against what the project is pinned for."""
+    """Check the version of Python."""
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] in ((3, 11), (3, 12)):
         return Line("python", "ok", found)
@@ -97,10 +97,10 @@ def python() -> Line:
 
 
 def packages(constraints: Path) -> Line:
-    """Installed packages against the pinned versions.
+    """Compare installed packages with the pinned versions.
 
     Args:
-        constraints: constraints.txt.
+        constraints: path of constraints.txt.
     """
     if not constraints.is_file():
         return Line("packages", "absent", f"no {constraints} here", "cd to the repository")
@@ -108,40 +108,40 @@ def packages(constraints: Path) -> Line:
     wrong = []
     for name, pinned in pins.items():
         try:
-            # A local tag such as +cpu says how a package was built, not which one it is.
+            # A local tag such as +cpu describes the build, not the version.
             found = version(name).partition("+")[0]
         except PackageNotFoundError:
-            continue  # pinned for another platform; a missing one fails where it is imported
+            continue  # pinned for another platform; a missing package fails on import
         if found != pinned:
             wrong.append(f"{name} {found} (pinned {pinned})")
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        # A container names the environment that it brings, which only a new image changes.
+        # VENV is set in containers, whose environment only a new image changes.
         remedy = "docker compose build, on the host" if "VENV" in os.environ else "make setup"
         return Line("packages", "problem", ", ".join(wrong[:3]) + more, remedy)
-    return Line("packages", "ok", f"{len(pins)} pins kept")
+    return Line("packages", "ok", f"{len(pins)} pinned versions match")
 
 
 def driver(gpus: list[Gpu], reason: str) -> Line:
-    """The NVIDIA driver and its GPUs.
+    """Check the NVIDIA driver.
 
     Args:
-        gpus: that it reports.
-        reason: why there is none.
+        gpus: GPUs that it reports.
+        reason: why it reports none.
     """
     if gpus:
         names = ", ".join(f"{gpu.name} ({gpu.capability})" for gpu in gpus)
         return Line("GPU", "ok", f"{names}, driver for CUDA {gpus[0].driver}")
     if "does not start" in reason:
         return Line("GPU", "problem", reason, "nvidia-smi; reboot, or reinstall the NVIDIA driver")
-    return Line("GPU", "absent", reason, "nothing: everything but engines' runs works on the CPU")
+    return Line("GPU", "absent", reason, "nothing; without a GPU only TensorRT engines cannot run")
 
 
 def torch_lines(gpus: list[Gpu]) -> Iterator[Line]:
-    """Whether torch can use the GPU that is there.
+    """Check whether torch can use the GPU.
 
     Args:
-        gpus: that the driver reports.
+        gpus: GPUs that the driver reports.
     """
     import torch
 
@@ -158,26 +158,26 @@ def torch_lines(gpus: list[Gpu]) -> Iterator[Line]:
 
 
 def tensorrt(backend: str, has_gpu: bool) -> Line:
-    """One TensorRT library.
+    """Check one TensorRT library.
 
     Args:
         backend: tensorrt or tensorrt-rtx.
-        has_gpu: whether engines could run here.
+        has_gpu: whether engines can run here.
     """
     found, reason = library_version(backend)
     if found is None:
         needed = backend == "tensorrt-rtx" and sys.platform == "linux"
-        remedy = "make setup" if needed else "only for engines of full TensorRT on this GPU"
+        remedy = "make setup" if needed else "needed only for engines of full TensorRT"
         return Line(backend, "absent", reason[:120], remedy)
-    runs = "builds and runs engines" if has_gpu else "builds engines ahead of time, runs none here"
+    runs = "builds and runs engines" if has_gpu else "builds engines, cannot run them without a GPU"
     return Line(backend, "ok", f"{found}, {runs}")
 
 
 def dataset(params: Params) -> Line:
-    """The training data set.
+    """Check the training data set.
 
     Args:
-        params: for its name and layout.
+        params: give its name and layout.
     """
     from pipeline.dataset.store import load_dataset
 
@@ -192,25 +192,25 @@ def dataset(params: Params) -> Line:
 
 
 def recordings(params: Params) -> Line:
-    """What ingest would read.
+    """Check the recordings that ingest would read.
 
     Args:
-        params: section ingest.
+        params: with the section ingest.
     """
     sources = params.ingest.source
     paths = [Path(sources)] if isinstance(sources, str | Path) else [Path(path) for path in sources]
     own = Path("artifacts/collect")
     missing = [str(path) for path in paths if not path.exists() and own not in path.parents]
     if missing:
-        remedy = "mount or copy it, or change ingest.source in params.yaml"
+        remedy = "mount or copy them, or change ingest.source in params.yaml"
         return Line("recordings", "problem", f"no {', '.join(missing)}", remedy)
     if not all(path.exists() for path in paths):
-        return Line("recordings", "absent", "none yet", "make collect plans them")
+        return Line("recordings", "absent", "none yet", "make collect")
     return Line("recordings", "ok", ", ".join(map(str, paths)))
 
 
 def ownership(root: Path) -> Line:
-    """Whether results can be written: containers that ran as root leave folders that cannot.
+    """Check write permissions, because containers that run as root leave folders of root.
 
     Args:
         root: the repository.
@@ -221,41 +221,41 @@ def ownership(root: Path) -> Line:
     if locked:
         remedy = f"sudo chown -R $(id -u):$(id -g) {' '.join(locked)}"
         return Line("permissions", "problem", f"cannot write to {', '.join(locked)}", remedy)
-    return Line("permissions", "ok", "everything here can be written")
+    return Line("permissions", "ok", "all folders can be written")
 
 
 def disk(root: Path) -> Line:
-    """Room on the disk.
+    """Check the free disk space.
 
     Args:
         root: the repository.
     """
     free = shutil.disk_usage(root).free / 1e9
-    if free < LEAST_DISK_GB:
-        return Line("disk", "problem", f"{free:.1f} GB free", "dvc gc -w drops old results")
+    if free < MIN_DISK_GB:
+        return Line("disk", "problem", f"{free:.1f} GB free", "dvc gc -w deletes old results")
     return Line("disk", "ok", f"{free:.0f} GB free")
 
 
 def memory() -> Line:
-    """Memory of the machine."""
+    """Check the memory of the machine."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    if total < LEAST_MEMORY_GB:
-        return Line("memory", "problem", f"{total:.1f} GB", "train.data_limit_gb: 1")
+    if total < MIN_MEMORY_GB:
+        return Line("memory", "problem", f"{total:.1f} GB", "set train.data_limit_gb: 1")
     return Line("memory", "ok", f"{total:.0f} GB")
 
 
 def free_port(port: int, use: str) -> Line:
-    """Whether a port of ours can be taken.
+    """Check whether a port is free.
 
     Args:
-        port: on loopback.
-        use: what takes it.
+        port: port on loopback.
+        use: the program that listens on it.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            remedy = f"it may be {use} itself; else find it with: ss -ltnp 'sport = :{port}'"
+            remedy = f"perhaps {use} is running; find the process with: ss -ltnp 'sport = :{port}'"
             return Line(f"port {port}", "absent", f"taken ({error.strerror})", remedy)
     return Line(f"port {port}", "ok", f"free for {use}")

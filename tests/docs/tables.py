@@ -82,17 +82,17 @@ SHOWN = (
           "runtime/test_packaging.py::"
           "test_a_wheel_runs_a_policy_where_neither_torch_nor_dvc_nor_pydantic_is", "wheel"),
     Shown(r"make pull", "remotes/test_folder.py::"
-          "test_a_fresh_clone_draws_everything_and_runs_nothing", '"pull"'),
+          "test_a_fresh_clone_pulls_everything_and_runs_nothing", '"pull"'),
     Shown(r"dvc repro --pull --allow-missing", "remotes/test_folder.py::"
-          "test_a_fresh_clone_draws_everything_and_runs_nothing", '"--allow-missing"'),
+          "test_a_fresh_clone_pulls_everything_and_runs_nothing", '"--allow-missing"'),
     Shown(r"dvc remote add -d storage (/mnt/share/dvc|ssh://\S*|s3://\S*)",
-          "remotes/test_folder.py::test_a_fresh_clone_draws_everything_and_runs_nothing",
+          "remotes/test_folder.py::test_a_fresh_clone_pulls_everything_and_runs_nothing",
           '"remote", "add"'),
     Shown(r"dvc remote modify --local storage keyfile .*",
-          "remotes/test_ssh.py::test_a_fresh_clone_draws_everything_and_runs_nothing", "keyfile"),
+          "remotes/test_ssh.py::test_a_fresh_clone_pulls_everything_and_runs_nothing", "keyfile"),
     Shown(r"dvc remote modify (--local )?storage "
           r"(endpointurl|region|access_key_id|secret_access_key) .*",
-          "remotes/test_s3.py::test_a_fresh_clone_draws_everything_and_runs_nothing",
+          "remotes/test_s3.py::test_a_fresh_clone_pulls_everything_and_runs_nothing",
           "access_key_id"),
     Shown(r"make release VERSION=v1\.0\.0", "stages/test_release.py::"
           "test_a_release_is_one_commit_with_card_and_tags_that_others_can_fetch", "release.run"),

@@ -1,4 +1,4 @@
-"""Each cause has its sentence. The chains were raised by real servers (tests/remotes)."""
+"""Each cause has its own sentence. Real servers raised these exceptions (tests/remotes)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ def _said(url: str, *causes: tuple[str, str], keyfile: str | None = None) -> dic
 @pytest.mark.parametrize(
     ("url", "kind", "text", "found", "remedy"),
     [
-        (SSH, "gaierror", "[Errno -2] Name or service not known", "no machine of that name", "url"),
+        (SSH, "gaierror", "[Errno -2] Name or service not known", "host name is unknown", "url"),
         (SSH, "TimeoutError", "", "cannot be reached", "VPN"),
-        (SSH, "KeyImportError", "Passphrase must be specified", "is locked", "ask_passphrase"),
+        (
+            SSH,
+            "KeyImportError",
+            "Passphrase must be specified",
+            "needs a passphrase",
+            "ask_passphrase",
+        ),
         (SSH, "SFTPPermissionDenied", "Permission denied", "not read the folder", "chown"),
         (S3, "NoCredentialsError", "Unable to locate credentials", "no access key", "--local"),
         (
@@ -36,12 +42,12 @@ def _said(url: str, *causes: tuple[str, str], keyfile: str | None = None) -> dic
             "access_key",
         ),
         (S3, "ClientError", "An error occurred (ExpiredToken)", "has expired", "log in"),
-        (S3, "AccessDenied", "Access Denied.", "not for this bucket", "access_key_id"),
+        (S3, "AccessDenied", "Access Denied.", "no access to this bucket", "access_key_id"),
         (S3, "SSLError", "certificate verify failed", "SSLError: certificate", "dvc pull -v"),
         ("gs://x/y", "RemoteMissingDepsError", "gs is supported", "not installed", "make setup"),
     ],
 )
-def test_a_cause_is_named_with_what_to_type(
+def test_the_line_names_the_cause_and_the_fix(
     url: str, kind: str, text: str, found: str, remedy: str
 ) -> None:
     told = remotes.judge(_said(url, ("OSError", ""), (kind, text)))
@@ -53,12 +59,12 @@ def test_a_cause_is_named_with_what_to_type(
     assert "{" not in told.found + told.remedy
 
 
-def test_a_rule_of_one_kind_of_remote_says_nothing_of_another() -> None:
+def test_a_rule_applies_only_to_its_kind_of_remote() -> None:
     told = remotes.judge(_said(S3, ("PermissionError", ""), ("PermissionDenied", "")))
-    assert "for this bucket" in told.found
+    assert "to this bucket" in told.found
 
 
-def test_an_empty_remote_and_none_are_no_problem(tmp_path: Path) -> None:
+def test_an_empty_or_missing_remote_is_not_a_problem(tmp_path: Path) -> None:
     assert remotes.judge(_said(S3, ("FileNotFoundError", S3))).status == "ok"
     assert remotes.judge(_said(SSH)).found == f"storage: {SSH}"
     none = remotes.judge({})
@@ -66,12 +72,12 @@ def test_an_empty_remote_and_none_are_no_problem(tmp_path: Path) -> None:
     assert "dvc remote add" in none.remedy
     folder = tmp_path / "store"
     told = remotes.judge(_said(str(folder), ("FileNotFoundError", "")))
-    assert told.status == "absent" and "dvc push makes it" in told.remedy
+    assert told.status == "absent" and "dvc push creates it" in told.remedy
 
 
 def test_a_repository_that_dvc_cannot_read_is_a_problem(tmp_path: Path) -> None:
     told = remotes.examine(tmp_path)
-    assert told.status == "problem" and "DVC cannot be asked" in told.found
+    assert told.status == "problem" and "DVC fails" in told.found
 
 
 def test_a_server_that_never_answers_is_a_problem(

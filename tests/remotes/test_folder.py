@@ -14,14 +14,14 @@ from .steps import add_remote, round_trip
 REPOSITORY = Path(__file__).parents[2]
 
 
-def test_a_fresh_clone_draws_everything_and_runs_nothing(project: Project, tmp_path: Path) -> None:
+def test_a_fresh_clone_pulls_everything_and_runs_nothing(project: Project, tmp_path: Path) -> None:
     store = tmp_path / "store"
     add_remote(project, str(store), {})
     assert (examine(project.root).status, store.exists()) == ("absent", False)
     round_trip(project, tmp_path)
     assert examine(project.root).status == "ok"
 
-    # Not even drawn is what no stage needs; what one needs is drawn, and it alone runs.
+    # Results that no stage needs are not pulled; an edited stage pulls its inputs and runs alone.
     bare, runs = project.clone(tmp_path / "bare"), project.runs()
     bare.run("dvc", "repro", "-q", "--pull", "--allow-missing")
     assert bare.runs() == runs
@@ -38,10 +38,10 @@ def test_a_fresh_clone_draws_everything_and_runs_nothing(project: Project, tmp_p
     assert gone.status == "problem" and "mount it" in gone.remedy
 
 
-def test_results_of_the_real_chain_are_drawn_and_nothing_runs(
+def test_results_of_the_real_chain_are_pulled_and_nothing_runs(
     project: Project, tmp_path: Path
 ) -> None:
-    """The real dvc.yaml, params.yaml and code; results that only their hashes know."""
+    """The real dvc.yaml, params.yaml and code, with small files as results."""
     real = create(tmp_path / "real", project.environment)
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -72,6 +72,6 @@ def test_results_of_the_real_chain_are_drawn_and_nothing_runs(
     assert fresh.content() == real.content()
     said = fresh.run("dvc", "repro")
     assert "Running stage" not in said and "up to date" in said
-    # The declared versions are there to be had.
+    # The artifacts of the model registry exist.
     listed_artifacts = {"artifacts/dataset/pen_grasp.zarr", "artifacts/export/policy.onnx"}
     assert all((fresh.root / path).exists() for path in listed_artifacts)

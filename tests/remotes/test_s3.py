@@ -1,4 +1,4 @@
-"""A remote in the S3 server of SeaweedFS on loopback."""
+"""A remote on the S3 server of SeaweedFS on loopback."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def remote(project: Project, server: S3Server) -> Project:
     return project
 
 
-def test_a_fresh_clone_draws_everything_and_runs_nothing(remote: Project, tmp_path: Path) -> None:
+def test_a_fresh_clone_pulls_everything_and_runs_nothing(remote: Project, tmp_path: Path) -> None:
     set_local(remote, KEYS)
     assert "nothing was pushed" in examine(remote.root).found
     round_trip(remote, tmp_path)
@@ -36,19 +36,19 @@ def test_a_fresh_clone_draws_everything_and_runs_nothing(remote: Project, tmp_pa
 
 
 WRONG = (
-    ({**KEYS, "secret_access_key": "wrong"}, "the secret does not fit"),
+    ({**KEYS, "secret_access_key": "wrong"}, "the secret does not match"),
     ({**KEYS, "url": "s3://missing/results"}, "the server has no bucket missing"),
-    ({**KEYS, "endpointurl": "http://127.0.0.1:1"}, "no server on that port"),
+    ({**KEYS, "endpointurl": "http://127.0.0.1:1"}, "no server listens on that port"),
 )
 ALSO_WRONG = (
     ({**KEYS, "access_key_id": "nobody"}, "does not know the access key"),
-    ({**KEYS, "access_key_id": "guest"}, "not for this bucket"),
+    ({**KEYS, "access_key_id": "guest"}, "no access to this bucket"),
     ({}, "no access key is set"),
 )
 
 
 @pytest.mark.parametrize("cases", [WRONG, pytest.param(ALSO_WRONG, marks=pytest.mark.slow)])
-def test_each_wrong_key_and_bucket_are_told_apart(
+def test_each_wrong_key_or_bucket_has_its_own_error(
     remote: Project, cases: tuple[tuple[dict[str, str], str], ...]
 ) -> None:
     for local, found in cases:

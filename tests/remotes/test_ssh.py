@@ -34,7 +34,7 @@ def test_a_server_that_dies_half_way_costs_nothing(
     assert examine(remote.root).status == "absent"  # no folder there yet
     interrupted(remote, ("push", "-q", "--jobs", "2"), server, "fragile")
     assert 0 < server.received("fragile") < NUM_FILES
-    assert "no server on that port" in examine(remote.root).found
+    assert "no server listens on that port" in examine(remote.root).found
     server.start()
     remote.run("dvc", "push", "-q")
 
@@ -46,21 +46,21 @@ def test_a_server_that_dies_half_way_costs_nothing(
     assert fresh.content() == remote.content()
 
 
-def test_a_fresh_clone_draws_everything_and_runs_nothing(
+def test_a_fresh_clone_pulls_everything_and_runs_nothing(
     remote: Project, server: SshServer, tmp_path: Path
 ) -> None:
     set_local(remote, server.settings("store"))
     round_trip(remote, tmp_path)
 
 
-def test_each_wrong_key_is_told_apart(remote: Project, server: SshServer) -> None:
+def test_each_wrong_key_has_its_own_error(remote: Project, server: SshServer) -> None:
     (server.folder / "keys").mkdir()
     settings = server.settings("keys")
     set_local(remote, settings)
     assert examine(remote.root).status == "ok"
     for key, found, remedy in (
-        ("wrong", "refuses the user or the key", f"ssh-copy-id -i {server.folder}/wrong"),
-        ("none", "there is no key file", "dvc remote modify --local storage keyfile"),
+        ("wrong", "rejects the user or the key", f"ssh-copy-id -i {server.folder}/wrong"),
+        ("none", "does not exist", "dvc remote modify --local storage keyfile"),
     ):
         set_local(remote, {**settings, "keyfile": str(server.folder / key)})
         told = examine(remote.root)

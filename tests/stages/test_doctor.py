@@ -1,4 +1,4 @@
-"""Each line says what is there; a problem comes with what to type."""
+"""Each part has a line, and a problem comes with its fix."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_every_part_of_this_machine_has_a_line(params: Params) -> None:
         assert line.status == "ok" or line.remedy
 
 
-def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
+def test_the_line_names_a_package_of_another_version(tmp_path: Path) -> None:
     pins = tmp_path / "constraints.txt"
     pins.write_text(f"numpy=={version('numpy')}\nnot-installed-here==1.0 ; sys_platform == 'x'\n")
     assert doctor.packages(pins).status == "ok"
@@ -37,7 +37,7 @@ def test_a_package_of_another_version_is_named(tmp_path: Path) -> None:
     assert f"numpy {version('numpy')} (pinned 0.1)" in line.found
 
 
-def test_a_driver_that_does_not_start_is_a_problem_and_none_is_not() -> None:
+def test_a_broken_driver_is_a_problem_and_a_missing_one_is_not() -> None:
     assert doctor.driver([], "no NVIDIA driver").status == "absent"
     broken = doctor.driver([], "the NVIDIA driver does not start (cuInit: error 999)")
     assert broken.status == "problem" and "nvidia-smi" in broken.remedy
@@ -66,13 +66,13 @@ def test_a_broken_data_set_and_missing_recordings_are_problems(
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_what_a_container_left_to_root_is_named(tmp_path: Path) -> None:
+def test_the_line_names_folders_of_root(tmp_path: Path) -> None:
     (tmp_path / "artifacts").mkdir(mode=0o555)
     line = doctor.ownership(tmp_path)
     assert line.status == "problem" and "chown" in line.remedy
 
 
-def test_a_remote_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_line_names_a_missing_remote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     dvc = [sys.executable, "-m", "dvc"]
     for command in (["git", "init", "-q"], [*dvc, "init", "-q"]):
@@ -85,10 +85,10 @@ def test_a_remote_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.Monk
         taken.bind(("127.0.0.1", 0))  # taken by this test, but nobody listens
         url = f"ssh://me@127.0.0.1:{taken.getsockname()[1]}/store"
         subprocess.run([*dvc, "remote", "modify", "store", "url", url], check=True)
-        assert "no server on that port" in remotes.examine(tmp_path).found
+        assert "no server listens on that port" in remotes.examine(tmp_path).found
 
 
-def test_a_taken_port_is_said(tmp_path: Path) -> None:
+def test_a_taken_port_is_reported(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
