@@ -1,4 +1,4 @@
-"""The command as people type it, in a process of its own, here."""
+"""Runs the command line in a child process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).parents[1]
 
 
 def run_pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """`python -m pipeline …` in the repository; it may fail."""
+    """Run `python -m pipeline …` in the repository; it may fail."""
     return subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
@@ -18,7 +18,7 @@ def run_pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def refusal(*arguments: str) -> str:
-    """What a command says that must fail: an error of one line."""
+    """Run a command that must fail with an error of one line, and return that error."""
     done = run_pipeline(*arguments)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

@@ -1,4 +1,4 @@
-"""What several rooms' tests share: the repository's parameters, and small ones."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parents[1]
 HANG_S = 600.0
-"""Nothing that a test waits for takes that long, s: what does, hangs."""
+"""Time-out of everything that a test waits for, s. Only what hangs takes that long."""
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _patient() -> Iterator[None]:
-    """Give real commands longer than people would wait for them."""
+    """Raise the time-outs of real commands, so that no test fails on a slow machine."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (check, remotes, render):
             patch.setattr(module, "TIMEOUT_S", HANG_S)
@@ -32,7 +32,7 @@ def _patient() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def params() -> Params:
-    """The repository's own parameters, with its paths made absolute."""
+    """The parameters of the repository, with absolute paths."""
     loaded = load_params(REPOSITORY / "params.yaml")
     # Tests leave nothing below the repository, and share its cores.
     quiet = loaded.override("ingest", cache_gb=0.0).override("train", threads=1)

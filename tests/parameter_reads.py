@@ -1,4 +1,4 @@
-"""Which parameters the code reads: attribute accesses, followed to their section by annotations."""
+"""Finds the parameters that the code reads: attributes of sections, known by annotations."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def _collect(section: type[BaseModel]) -> None:
 
 _collect(Params)
 Reads = set[tuple[str, str]]
-"""Name of a section's class, and a key of it."""
+"""Pairs of the name of a section's class and a key of it."""
 
 
 def keys() -> Reads:
-    """Every key of params.yaml, by its section's class."""
+    """List every key of params.yaml with its section's class."""
     return {
         (name, key)
         for name, section in SECTIONS.items()
@@ -35,7 +35,7 @@ def keys() -> Reads:
 
 
 def reads(package: Path) -> Reads:
-    """Keys that the modules of a package read, its folder `params` apart.
+    """List the keys that the modules of a package read, except those in its folder `params`.
 
     An expression's section is known from an annotation, from an assignment whose value's section
     is known, or from an attribute of either. What a `Protocol` declares and a function reads from
@@ -54,7 +54,7 @@ def reads(package: Path) -> Reads:
 
 
 def _attributes_of_classes(trees: list[ast.Module]) -> dict[str, dict[str, set[str]]]:
-    """Classes by class and attribute: annotated fields, properties, what methods give to self."""
+    """Map classes and attributes to classes: annotated fields, properties, attributes of self."""
     classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     attributes: dict[str, dict[str, set[str]]] = {node.name: {} for node in classes}
     for node in classes:
@@ -123,14 +123,14 @@ class _Reader(ast.NodeVisitor):
             own.setdefault(target.attr, set()).update(classes)
 
     def _named(self, annotation: ast.expr | None) -> set[str]:
-        """Classes that an annotation names, `Params | None` included."""
+        """Find the classes that an annotation such as `Params | None` names."""
         if annotation is None:
             return set()
         names = {node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)}
         return names & (SECTIONS.keys() | self.attributes.keys())
 
     def _classes(self, node: ast.expr) -> set[str]:
-        """Classes that an expression may be an instance of, as far as annotations tell."""
+        """Find the classes of an expression as far as annotations tell."""
         if isinstance(node, ast.Name):
             return next((scope[node.id] for scope in self.scopes[::-1] if node.id in scope), set())
         if isinstance(node, ast.IfExp):

@@ -1,4 +1,4 @@
-"""The command line: errors are one red line, options reach the stages."""
+"""The command line: errors are one line, and options reach the stages."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_help_lists_every_command() -> None:
         (("train", "--lr", "-1"), ["command line (train)", "train.lr", "greater than 0"]),
     ],
 )
-def test_a_missing_input_is_one_line_that_names_it(
+def test_the_error_of_a_missing_input_is_one_line_with_its_name(
     tmp_path: Path, arguments: tuple[str, ...], words: list[str]
 ) -> None:
     if arguments[0] not in {"info", "serve"}:
@@ -54,7 +54,7 @@ def test_debug_shows_the_traceback() -> None:
     assert "Traceback" in run_pipeline("--debug", "collect", "--params", "absent.yaml").stderr
 
 
-def test_the_team_s_spelling_of_options_is_understood() -> None:
+def test_option_names_with_hyphens_or_underscores_are_accepted() -> None:
     output = run_pipeline("train", "--help").stdout
     for option in ("--data-path", "--output-dir", "--num-epochs", "--batch-size", "--n-obs-steps"):
         assert option in output

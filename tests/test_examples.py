@@ -1,4 +1,4 @@
-"""Another arm, seven joints of which the first slides, with nothing but parameters changed."""
+"""Another arm, with seven joints of which the first slides, needs only other parameters."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def rail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Params:
 
 
 def chain(params: Params, out: Path) -> tuple[Any, Any]:
-    """From planning to the data set; its episodes and the data set."""
+    """Run the chain up to the data set; return the groups of the episodes and of the data set."""
     collect.run(params, out / "collect")
     ingest.run(params, out / "ingest", out / "collect/bag")
     dataset.run(params, out / "dataset", out / "ingest/episodes.zarr")
@@ -47,7 +47,7 @@ def chain(params: Params, out: Path) -> tuple[Any, Any]:
     )
 
 
-def test_the_example_s_parameters_are_those_of_the_repository_but_for_the_arm(
+def test_the_example_s_parameters_differ_only_in_the_arm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
@@ -55,7 +55,7 @@ def test_the_example_s_parameters_are_those_of_the_repository_but_for_the_arm(
     assert written == rail_arm.text(), "params.yaml changed: run `python -m examples.rail_arm`"
 
 
-def test_a_sliding_joint_is_planned_read_and_resampled_within_its_limits(
+def test_a_sliding_joint_stays_within_its_limits_from_plan_to_data_set(
     rail: Params, tmp_path: Path
 ) -> None:
     episodes, data = chain(rail, tmp_path)
@@ -64,7 +64,7 @@ def test_a_sliding_joint_is_planned_read_and_resampled_within_its_limits(
     report = json.loads((tmp_path / "ingest/report.json").read_text())
     assert report["totals"] == {"accepted": 12, "warned": 0, "rejected": 0}
     position, speed = episodes["data/joint_pos"][:], np.abs(episodes["data/joint_vel"][:])
-    assert np.ptp(position[:, 0]) > 0.05, "the rail does its part"
+    assert np.ptp(position[:, 0]) > 0.05, "the rail moves"
     assert ((position >= robot.lower - 1e-6) & (position <= robot.upper + 1e-6)).all()
     assert (speed <= robot.velocity_limits + 1e-6).all()
     np.testing.assert_allclose(
@@ -74,7 +74,7 @@ def test_a_sliding_joint_is_planned_read_and_resampled_within_its_limits(
 
 
 @pytest.mark.slow
-def test_the_whole_chain_knows_no_arm(rail: Params, tmp_path: Path) -> None:
+def test_the_whole_chain_works_with_another_arm(rail: Params, tmp_path: Path) -> None:
     _, data = chain(rail, tmp_path)
     path = Path(data.store.root)
     train.run(rail, tmp_path / "train", path)

@@ -1,4 +1,4 @@
-"""Chain and geometry survive JSON; what is none is refused."""
+"""Chain and geometry survive JSON, malformed ones are rejected, and poses are right."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ JOINT = ChainJoint("slide", "prismatic", EYE, (0.0, 0.1, 0.2), (0.0, 0.0, 1.0), 
 GEOMETRY = Geometry(KinematicChain((JOINT,), EYE, (0.0, 0.0, 0.12)), 0.06)
 
 
-def test_json_gives_the_geometry_back() -> None:
+def test_a_geometry_survives_json() -> None:
     assert Geometry.from_dict(json.loads(json.dumps(GEOMETRY.to_dict()))) == GEOMETRY
 
 
 @pytest.mark.parametrize(
     "data", [{}, {"chain": {}, "grasp_offset_m": 0.1}, {"chain": None, "grasp_offset_m": None}]
 )
-def test_what_is_no_geometry_is_refused(data: dict[str, Any]) -> None:
+def test_a_malformed_geometry_is_rejected(data: dict[str, Any]) -> None:
     with pytest.raises(KinematicsError, match="make it again"):
         Geometry.from_dict(data)
 
@@ -45,8 +45,8 @@ def test_shapes_are_checked() -> None:
         matrix([[1, 2, 3]])
 
 
-def test_a_slide_and_a_turn_by_hand() -> None:
-    """x out by q0, then a quarter turn about z: the TCP's offset along x points along y."""
+def test_a_sliding_and_a_revolute_joint() -> None:
+    """Slide along x, then rotate by a quarter turn about z: the offset along x points along y."""
     quarter = matrix([[0, -1, 0], [1, 0, 0], [0, 0, 1]])
     slide = ChainJoint("slide", "prismatic", EYE, (0.0, 0.0, 0.5), (1.0, 0.0, 0.0), False)
     turn = ChainJoint("turn", "revolute", EYE, (0.0, 0.1, 0.0), (0.0, 0.0, 1.0), False)
@@ -60,13 +60,13 @@ def test_a_slide_and_a_turn_by_hand() -> None:
     assert fk(np.zeros((0, 3))).shape == (0, 7)
 
 
-def test_joints_that_nobody_names_are_named() -> None:
+def test_the_error_names_missing_joints() -> None:
     with pytest.raises(KinematicsError, match=r"slide.*robot\.joints"):
         ForwardKinematics(GEOMETRY.chain, ("a", "b"), np.zeros(2))
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 99))
-def test_paths_are_continued_each_by_itself(lengths: list[int], seed: int) -> None:
+def test_each_path_is_continued_independently(lengths: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
     quaternions = rng.normal(size=(sum(lengths), 4))
     ends = np.cumsum(lengths)

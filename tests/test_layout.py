@@ -1,4 +1,4 @@
-"""The layout: packing is the inverse of unpacking, another layout is refused by name."""
+"""Packing is the inverse of unpacking, and errors name what differs between layouts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _arm(joints: int = 6, kinds: tuple[str, ...] = KINDS, name: str = "pen") -> 
     return Layout.build(tuple(f"joint_{i}" for i in range(joints)), name, kinds)
 
 
-def test_the_default_layout_is_the_team_s() -> None:
+def test_the_default_layout() -> None:
     layout = _arm()
     assert layout.state_dim == 25
     assert layout.action_dim == 6
@@ -35,14 +35,14 @@ def test_packing_is_the_inverse_of_unpacking(joints: int, kinds: list[str], numb
     assert np.array_equal(layout.pack(fields), state)
 
 
-def test_packing_broadcasts_what_is_constant() -> None:
+def test_packing_broadcasts_constant_fields() -> None:
     layout = _arm(2, ("joint_pos", "object_pos"))
     state = layout.pack({"joint_pos": np.zeros((4, 2)), "object_pos": np.ones(3)})
     assert state.shape == (4, 5)
     assert state.dtype == np.float32
 
 
-def test_the_json_form_gives_the_layout_back() -> None:
+def test_a_layout_survives_json() -> None:
     layout = _arm()
     assert Layout.from_dict(json.loads(json.dumps(layout.to_dict()))) == layout
 
@@ -50,13 +50,13 @@ def test_the_json_form_gives_the_layout_back() -> None:
 @pytest.mark.parametrize(
     "other", [_arm(7), _arm(name="cup"), _arm(kinds=KINDS[::-1]), _arm(kinds=KINDS[:3])]
 )
-def test_another_layout_has_another_fingerprint_and_is_refused_by_name(other: Layout) -> None:
+def test_another_layout_has_another_fingerprint_and_is_rejected(other: Layout) -> None:
     assert other.fingerprint != _arm().fingerprint
     with pytest.raises(LayoutError, match=r"model\.pt.*data\.zarr"):
         _arm().require(other, "model.pt", "data.zarr")
 
 
-def test_a_tampered_layout_is_refused() -> None:
+def test_a_changed_layout_is_rejected() -> None:
     data = _arm().to_dict()
     data["joints"] = data["joints"][::-1]
     with pytest.raises(LayoutError, match="fingerprint"):
@@ -64,7 +64,7 @@ def test_a_tampered_layout_is_refused() -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"joints": ["a"]}, {"joints": None, "state": 3, "object": 1}])
-def test_what_is_no_layout_is_refused(data: dict[str, object]) -> None:
+def test_a_malformed_layout_is_rejected(data: dict[str, object]) -> None:
     with pytest.raises(LayoutError):
         Layout.from_dict(data)
 
@@ -86,6 +86,6 @@ def test_errors_name_the_field_and_the_shape() -> None:
 
 
 @pytest.mark.parametrize("data", [None, 3, [], "layout", {"state": None}, {"joints": []}])
-def test_what_is_no_layout_is_refused_as_such(data: object) -> None:
+def test_the_error_says_what_a_layout_holds(data: object) -> None:
     with pytest.raises(LayoutError, match="expected a layout with joints, object, state"):
         Layout.from_dict(data)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The machine names itself, and a process counts the cores that it may use."""
+"""The processor has a name, and only the cores that a process may use are counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_processor_has_a_name() -> None:
     assert processor().strip()
 
 
-def test_cores_are_those_that_the_process_may_use() -> None:
+def test_the_affinity_limits_the_cores() -> None:
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))});"
@@ -42,7 +42,7 @@ def test_cores_are_those_that_the_process_may_use() -> None:
         ({}, 8),
     ],
 )
-def test_a_container_s_quota_bounds_the_cores(
+def test_the_quota_of_a_container_limits_the_cores(
     files: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))

@@ -1,4 +1,4 @@
-"""The real chain through DVC in a fresh clone, with tiny parameters."""
+"""Runs the real chain with DVC in a fresh clone, with tiny parameters."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _set(folder: Path, **values: str) -> None:
     text = path.read_text()
     for key, value in values.items():
         text, count = re.subn(rf"^(\s+{key}:).*$", rf"\g<1> {value}", text, flags=re.M)
-        assert count == 1, f"{key} stands {count} times in params.yaml"
+        assert count == 1, f"{key} occurs {count} times in params.yaml"
     path.write_text(text)
 
 
@@ -79,7 +79,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_chain_writes_what_its_contracts_say(clone: Path) -> None:
+def test_the_chain_writes_all_results(clone: Path) -> None:
     artifacts = clone / "artifacts"
     for path in (
         "collect/bag/metadata.yaml",
@@ -105,7 +105,7 @@ def test_the_chain_writes_what_its_contracts_say(clone: Path) -> None:
     assert exported["backends"]["onnxruntime"]["status"] == "built and run"
 
 
-def test_git_stays_clean_but_for_the_lock(clone: Path) -> None:
+def test_only_the_lock_file_changes_in_git(clone: Path) -> None:
     assert _run(clone, "git", "status", "--porcelain").strip() in {"?? dvc.lock", "M dvc.lock", ""}
 
 

@@ -43,16 +43,16 @@ def test_results_come_in_order_each_from_its_own_process(workers: int, tmp_path:
     assert len({process for _, process in results}) == 5
 
 
-def test_a_pipeline_error_arrives_as_itself() -> None:
+def test_a_pipeline_error_keeps_its_type() -> None:
     with pytest.raises(ModelError, match="no joint 'elbow'"):
         next(in_processes(_fail, 1, []))
 
 
-def test_another_error_brings_its_traceback() -> None:
+def test_another_error_includes_its_traceback() -> None:
     with pytest.raises(WorkerError, match=r"(?s)shard 0 failed.*_break.*ZeroDivisionError"):
         next(in_processes(_break, 1, []))
 
 
-def test_a_dead_worker_is_no_hang() -> None:
+def test_a_dead_worker_raises_an_error() -> None:
     with pytest.raises(WorkerError, match="exit code 3"):
         next(in_processes(_die, 1, []))

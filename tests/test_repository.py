@@ -1,4 +1,4 @@
-"""Commands run in a repository, and say in a line what they failed of."""
+"""Commands run in a repository, and the errors of failed ones are one line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def checkout(tmp_path: Path) -> Checkout:
     return Checkout(tmp_path)
 
 
-def test_output_is_as_it_is_and_a_failure_an_error(checkout: Checkout) -> None:
+def test_output_is_unchanged_and_a_failure_raises_an_error(checkout: Checkout) -> None:
     (checkout.root / "a").write_text("b \n")
     assert checkout.output("cat", "a") == "b \n"
     with pytest.raises(RepositoryError, match=f"{checkout.root}: git show absent: fatal"):
@@ -27,12 +27,12 @@ def test_output_is_as_it_is_and_a_failure_an_error(checkout: Checkout) -> None:
     assert checkout.ask("git", "show", "absent").returncode != 0
 
 
-def test_dvc_and_python_are_those_of_this_environment(checkout: Checkout) -> None:
+def test_commands_use_the_present_environment(checkout: Checkout) -> None:
     assert checkout.environment["PATH"].split(":")[0] == str(Path(sys.executable).parent)
     assert checkout.output("dvc", "--version")[0].isdigit()
 
 
-def test_the_last_lines_say_what_was_wrong() -> None:
+def test_last_lines() -> None:
     assert last_lines("a\n\n b \nc\n", 2) == "b / c"
     assert last_lines("ERROR: no\n\nSee https://dvc.org/support\n", 2) == "ERROR: no"
     assert last_lines(" \n", 3) == ""

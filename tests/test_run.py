@@ -1,4 +1,4 @@
-"""Output folders appear whole or not at all; JSON is never half-written."""
+"""Output folders and JSON files are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.run import MARKER, OutputError, output_folder, state_root, track, 
 REPOSITORY = Path(__file__).parents[1]
 
 
-def test_a_folder_replaces_the_previous_one_when_all_went_well(tmp_path: Path) -> None:
+def test_a_folder_replaces_the_previous_one_after_success(tmp_path: Path) -> None:
     out = tmp_path / "stage"
     for content in ("first", "second"):
         with output_folder(out) as folder:
@@ -23,7 +23,7 @@ def test_a_folder_replaces_the_previous_one_when_all_went_well(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
 
 
-def test_a_failure_leaves_the_previous_folder_untouched(tmp_path: Path) -> None:
+def test_a_failure_leaves_the_previous_folder_unchanged(tmp_path: Path) -> None:
     out = tmp_path / "stage"
     with output_folder(out) as folder:
         (folder / "kept").write_text("kept")
@@ -34,7 +34,7 @@ def test_a_failure_leaves_the_previous_folder_untouched(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
 
 
-def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+def test_the_folder_of_a_killed_run_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".stage.partial").mkdir()
     (tmp_path / ".stage.partial" / "half").write_text("half")
     with output_folder(tmp_path / "stage") as folder:
@@ -45,7 +45,7 @@ def test_a_run_killed_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     out = tmp_path / "stage"
     with output_folder(out) as folder:
         (folder / "good").write_text("good")
-    # As a kill after the first of the two renames leaves it.
+    # The state after a kill between the two renames.
     out.rename(tmp_path / ".stage.previous")
     (tmp_path / ".stage.partial").mkdir()
     (tmp_path / ".stage.partial" / "new").write_text("new")
@@ -55,7 +55,7 @@ def test_a_run_killed_between_the_renames_loses_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["stage"]
 
 
-def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
+def test_two_runs_cannot_write_the_same_folder(tmp_path: Path) -> None:
     out = tmp_path / "stage"
     code = (
         "import sys; from pathlib import Path; from pipeline.run import output_folder\n"
@@ -77,7 +77,7 @@ def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
     assert sorted(path.name for path in out.iterdir()) == [MARKER, "theirs"]
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+def test_a_file_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "stage").write_text("a file")
     with pytest.raises(OutputError, match="stage: is a file"), output_folder(tmp_path / "stage"):
         pass
@@ -87,7 +87,7 @@ def test_a_folder_that_no_stage_wrote_is_not_replaced(tmp_path: Path) -> None:
     out = tmp_path / "home"
     out.mkdir()
     with output_folder(out):
-        """An empty folder is anyone's."""
+        """An empty folder may be replaced."""
     (out / MARKER).unlink()
     (out / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputError, match=r"home: holds thesis\.tex"), output_folder(out):
@@ -95,7 +95,7 @@ def test_a_folder_that_no_stage_wrote_is_not_replaced(tmp_path: Path) -> None:
     assert (out / "thesis.tex").read_text() == "years of work"
 
 
-def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_json_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     write_json(path, {"b": 1, "a": [0.5]})
     assert list(json.loads(path.read_text())) == ["b", "a"]
@@ -104,17 +104,17 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"b": 1, "a": [0.5]}
 
 
-def test_tracking_passes_every_item_on() -> None:
+def test_track_yields_every_item() -> None:
     assert list(track(iter("abc"), "Spelling", 3)) == ["a", "b", "c"]
 
 
-def test_versions_of_what_is_not_there_say_so() -> None:
+def test_versions_of_missing_packages() -> None:
     found = versions("numpy", "no-such-package")
     assert found["no-such-package"] == "not installed"
     assert found["numpy"][0].isdigit()
 
 
-def test_states_lie_below_the_repository_that_dvc_names(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_state_is_below_the_repository_that_dvc_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_ROOT", "/somewhere")
     assert state_root("train") == Path("/somewhere/.state/train")
     monkeypatch.delenv("DVC_ROOT")

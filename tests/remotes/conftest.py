@@ -1,4 +1,4 @@
-"""A small project that ran, once for all tests of this folder."""
+"""A small project whose stages have run, for all tests of a module."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from tests.remotes.project import Project, isolated, two_stages
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Two stages that ran; no remote yet."""
+    """A project with two stages that have run, without a remote."""
     folder = tmp_path_factory.mktemp("remotes")
     return two_stages(folder / "project", isolated(folder / "home"))

@@ -1,4 +1,4 @@
-"""Real git and DVC repositories for tests, cut off from the settings of whoever runs them."""
+"""Real Git and DVC repositories for tests, isolated from the user's settings."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ sizes = [path.stat().st_size for path in pathlib.Path("artifacts/make").iterdir(
 
 
 def isolated(home: Path) -> dict[str, str]:
-    """An environment in which git, ssh, S3 and DVC find nothing of the user's.
+    """Build an environment in which Git, ssh, S3 and DVC find no settings of the user.
 
     Args:
-        home: stands in for the home folder; also holds DVC's caches.
+        home: replaces the home folder; also holds DVC's caches.
     """
     home.mkdir(parents=True, exist_ok=True)
     (home / "gitconfig").write_text(
@@ -82,7 +82,7 @@ class Project:
     environment: dict[str, str]
 
     def ask(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command whose failure is an answer; dvc is that of this interpreter."""
+        """Run a command that may fail; dvc is that of this environment."""
         words = [sys.executable, "-m", *command] if command[0] == "dvc" else [*command]
         return subprocess.run(
             words,
@@ -94,13 +94,13 @@ class Project:
         )
 
     def run(self, *command: str) -> str:
-        """Run a command that must not fail."""
+        """Run a command that must succeed."""
         done = self.ask(*command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def clone(self, root: Path) -> Project:
-        """A fresh clone: no data, no cache. Local settings (keys) go along, as a user sets them."""
+        """Clone without data and cache, but with the local settings (keys), as users copy them."""
         self.run("git", "clone", "-q", str(self.root), str(root))
         local = self.root / ".dvc/config.local"
         if local.exists():
@@ -113,7 +113,7 @@ class Project:
         self.run("git", "commit", "-q", "-m", subject)
 
     def content(self) -> dict[str, bytes]:
-        """Every result by its path."""
+        """Read all results, by path."""
         folder = self.root / "artifacts"
         return {
             str(path.relative_to(folder)): path.read_bytes()
@@ -122,16 +122,16 @@ class Project:
         }
 
     def runs(self) -> list[str]:
-        """Stages that ran, in all repositories of this environment."""
+        """List the stages that have run, in all repositories of this environment."""
         log = Path(self.environment["RUNS"])
         return log.read_text().split() if log.exists() else []
 
 
 def create(root: Path, environment: dict[str, str]) -> Project:
-    """A git and DVC repository without a commit.
+    """Create a Git and DVC repository without a commit.
 
     Args:
-        root: folder to make.
+        root: folder to create.
         environment: see `isolated`.
     """
     root.mkdir(parents=True)
@@ -143,10 +143,10 @@ def create(root: Path, environment: dict[str, str]) -> Project:
 
 
 def two_stages(root: Path, environment: dict[str, str]) -> Project:
-    """A committed project of two stages that ran, the first with many files, as a zarr has.
+    """Create a committed project of two stages that have run; the first wrote many files.
 
     Args:
-        root: folder to make.
+        root: folder to create.
         environment: see `isolated`.
     """
     project = create(root, environment)

@@ -1,4 +1,4 @@
-"""A server that dies after a number of bytes: at the same place on slow and on fast machines."""
+"""A server that dies after a number of bytes, independent of the machine's speed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .servers import Server
 
 @dataclass
 class Relay:
-    """Passes bytes between clients and a server, and kills the server after some of them."""
+    """Forwards bytes between clients and a server, and kills the server after a number of them."""
 
     server: Server
     left: int
-    """Bytes that still pass, in both directions together."""
+    """Bytes until the server is killed, of both directions together."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def accept(self, listener: socket.socket) -> None:
-        """Serve clients, each in a thread, until the listener is shut down."""
+        """Serve each client in a thread until the listener is shut down."""
         threads = []
         with suppress(OSError):
             while True:
@@ -33,7 +33,7 @@ class Relay:
             thread.join()
 
     def serve(self, client: socket.socket) -> None:
-        """Pass on what a client and the server say, until one of them has left."""
+        """Forward bytes between a client and the server until one of them disconnects."""
         with client, suppress(OSError), socket.create_connection(self.server.address) as server:
             others = {client: server, server: client}
             while True:
@@ -44,7 +44,7 @@ class Relay:
                     others[source].sendall(data)
 
     def passes(self, number: int) -> bool:
-        """Count bytes; kill the server where they are too many."""
+        """Count bytes, kill the server when there are too many, and tell whether they may pass."""
         with self.lock:
             if self.left >= 0:
                 self.left -= number
@@ -55,7 +55,7 @@ class Relay:
 
 @contextmanager
 def relayed(server: Server, number: int) -> Iterator[tuple[int, Relay]]:
-    """Port of a relay to a server, which dies when more than a number of bytes has passed."""
+    """Start a relay to a server that dies after `number` bytes; yield its port and the relay."""
     relay = Relay(server, number)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=relay.accept, args=(listener,))

@@ -40,7 +40,7 @@ KEYS = {"access_key_id": "key", "secret_access_key": "secret"}
 
 
 def reserve_port(stack: ExitStack) -> int:
-    """A port of loopback, and the one 10,000 above: SeaweedFS takes both.
+    """Find a free port of loopback whose number plus 10,000 is free too: SeaweedFS uses both.
 
     Sockets that nobody listens on hold them until the stack is closed. A server may listen there,
     as it sets SO_REUSEADDR, too; no other program is given these ports, even while it is dead.
@@ -58,7 +58,7 @@ def reserve_port(stack: ExitStack) -> int:
 
 @dataclass
 class Server(ABC):
-    """A process that listens, with its children."""
+    """A server process with its children."""
 
     command: list[str]
     port: int
@@ -81,15 +81,15 @@ class Server(ABC):
 
     @property
     def address(self) -> tuple[str, int]:
-        """Where it listens."""
+        """Address at which it listens."""
         return "127.0.0.1", self.port
 
     @abstractmethod
     def settings(self, store: str, port: int | None = None) -> dict[str, str]:
-        """A DVC remote on it, reached through another port where one is given."""
+        """Settings of a DVC remote on it, through another port if one is given."""
 
     def kill(self) -> None:
-        """Kill it as a power cut would: connections too, without a word."""
+        """Kill it with its connections, as a power cut would."""
         if self.process is None or self.process.poll() is not None:
             return
         family = [psutil.Process(self.process.pid)]
@@ -103,23 +103,23 @@ class Server(ABC):
 
 @dataclass
 class SshServer(Server):
-    """sshd on loopback, which lets `key` in and `wrong` not."""
+    """sshd on loopback, which accepts the key `key` and rejects `wrong`."""
 
     folder: Path = Path()
 
     def settings(self, store: str, port: int | None = None) -> dict[str, str]:
-        """A DVC remote in one of its folders, reached through another port where one is given."""
+        """Settings of a DVC remote in one of its folders, through another port if one is given."""
         place = f"{getpass.getuser()}@127.0.0.1:{port or self.port}{self.folder}"
         return {"url": f"ssh://{place}/{store}", "keyfile": str(self.folder / "key")}
 
     def received(self, store: str) -> int:
-        """Files that arrived in a folder, half-written ones included."""
+        """Count the files that arrived in a folder, including half-written ones."""
         return sum(path.is_file() for path in (self.folder / store).rglob("*"))
 
 
 @contextmanager
 def ssh_server(folder: Path) -> Iterator[SshServer]:
-    """sshd with keys of its own, run by the user who runs the tests.
+    """Configure sshd with its own keys, run by the present user; it is not started.
 
     Args:
         folder: empty; takes keys, settings and the remote's files.
@@ -149,21 +149,21 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
 
 @dataclass
 class S3Server(Server):
-    """SeaweedFS with the bucket `store` for the key `key`; `guest` may not read it."""
+    """SeaweedFS with the bucket `store` for the key `key`, which `guest` may not read."""
 
     folder: Path = Path()
     ports: tuple[int, ...] = ()
 
     def endpoint(self, port: int | None = None) -> str:
-        """Its address, through another port where one is given."""
+        """Its address, with another port if one is given."""
         return f"http://127.0.0.1:{port or self.port}"
 
     def settings(self, store: str, port: int | None = None) -> dict[str, str]:
-        """A DVC remote in its bucket, reached through another port where one is given."""
+        """Settings of a DVC remote in its bucket, through another port if one is given."""
         return {"url": f"s3://store/{store}", "endpointurl": self.endpoint(port), **KEYS}
 
     def start(self) -> None:
-        """Start it and wait until it answers to the key."""
+        """Start it and wait until it accepts the key."""
         super().start()
         while not self._make_bucket():
             if self.process is None or self.process.poll() is not None:
@@ -171,7 +171,7 @@ class S3Server(Server):
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """Kill it, and take away the sockets that it leaves in /tmp whatever TMPDIR says."""
+        """Kill it and remove the sockets that it leaves in /tmp, regardless of TMPDIR."""
         super().kill()
         for port in self.ports:
             for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
@@ -192,13 +192,13 @@ class S3Server(Server):
         return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
     def received(self, store: str) -> int:
-        """Bytes that arrived, for whatever store."""
+        """Count the bytes that arrived, in all folders."""
         return sum(path.stat().st_size for path in self.folder.rglob("*.dat"))
 
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
-    """SeaweedFS with all its parts in one process; it asks nobody outside.
+    """Configure SeaweedFS with all its parts in one process, without telemetry; it is not started.
 
     Args:
         folder: empty; takes settings and the remote's objects.

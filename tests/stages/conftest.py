@@ -1,4 +1,4 @@
-"""A data set that can be rolled out: the expert's own plans, at 30 Hz."""
+"""A data set of the expert's plans at 30 Hz."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RATE_HZ = 30.0
 
 @pytest.fixture(scope="session")
 def plans_zarr(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve episodes, four of them for validation."""
+    """A zarr with twelve episodes, four of them for validation."""
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, number=12, seed=5)
     layout, model = Layout.from_params(params), RobotModel.from_params(params.robot)
