@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import struct
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -202,10 +202,9 @@ def _unpacked(file: Path, stack: ExitStack) -> Path:
             copy = folder / file.name
             shutil.copyfile(file, copy)
             shutil.copyfile(log, copy.with_name(log.name))
-            with suppress(sqlite3.Error):  # the reader says what is wrong with it
-                connection = sqlite3.connect(copy)
+            # The reader says what is wrong with it.
+            with suppress(sqlite3.Error), closing(sqlite3.connect(copy)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                connection.close()
             return copy
         copy = folder / file.stem
         with zstd.open(file, "rb") as packed, copy.open("wb") as plain:

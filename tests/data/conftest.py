@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,19 @@ def write_bag(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return write_bag
+
+
+@pytest.fixture
+def edit_bag() -> Callable[..., None]:
+    """Changes the database bag.db3 in a folder by SQL statements."""
+
+    def edit_bag(folder: Path, *statements: str) -> None:
+        # As a context manager a connection commits; it does not close.
+        with closing(sqlite3.connect(folder / "bag.db3")) as connection, connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    return edit_bag
 
 
 @pytest.fixture
