@@ -63,7 +63,7 @@ docker/.env:
 	printf 'HOST_UID=%s\nHOST_GID=%s\n' "$$(id -u)" "$$(id -g)" > $@
 
 engine: $(STAMP) ## build TensorRT engines of artifacts/export for the GPU at hand; says so if there is none
-	python -m pipeline.policy.engine $(ARGS)
+	python -m pipeline.export.engines $(ARGS)
 
 bench-inference: $(STAMP) ## measure every backend and network, and a served policy under load
 	python -m pipeline bench inference && python -m pipeline bench serve

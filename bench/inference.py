@@ -22,15 +22,15 @@ import torch
 
 from bench.peer import lerobot_batch, lerobot_model
 from bench.timing import Step, interleaved
+from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params, load_params
-from pipeline.policy.backends import OnnxRuntimePolicy
-from pipeline.policy.bundle import Bundle, make_config
+from pipeline.policy.checkpoint import Bundle, make_config
 from pipeline.policy.model import PolicyModel
-from pipeline.policy.onnx import export_onnx
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
+from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 
 RESULTS = Path(__file__).parent / "results" / "inference_peer.json"
 CHANNELS = ([64, 128, 256], [256, 512, 1024])

@@ -27,17 +27,21 @@ import numpy as np
 from rich.table import Table
 from rosbags.rosbag2 import Reader
 
-from pipeline.data.bag import open_bag, summarize
-from pipeline.data.bag_writer import BagWriter
-from pipeline.data.events import read_events
-from pipeline.data.harvest import harvest
-from pipeline.data.messages import DISPLAY_TRAJECTORY, serialize_display_trajectory, typestore
-from pipeline.data.sources import describe_source
-from pipeline.data.topics import choose_topics
 from pipeline.params import Params, load_params
+from pipeline.recordings.rosbag.messages import (
+    DISPLAY_TRAJECTORY,
+    serialize_display_trajectory,
+    typestore,
+)
+from pipeline.recordings.rosbag.reader import open_bag, summarize
+from pipeline.recordings.rosbag.stream import read_events
+from pipeline.recordings.rosbag.writer import BagWriter
+from pipeline.recordings.sources import describe_source
+from pipeline.recordings.topics import choose_topics
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
 from pipeline.stages import ingest
+from pipeline.validation.validate import harvest
 
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 POINTS, SHAPES = 60, 100

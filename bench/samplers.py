@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.export.graph import export_onnx
 from pipeline.params import load_params
-from pipeline.policy.backends import OnnxRuntimePolicy
-from pipeline.policy.bundle import Bundle, load_bundle, save_bundle
-from pipeline.policy.onnx import export_onnx
+from pipeline.policy.checkpoint import Bundle, load_bundle, save_bundle
 from pipeline.run import console, versions, write_json
+from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 from pipeline.stages import evaluate, train
 
 RESULTS = Path(__file__).parent / "results" / "samplers.json"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline.errors import PipelineError
+from pipeline.machine import available_cores, processor
 from pipeline.run import console, versions, write_json
 
 RESULTS = Path(__file__).parent / "results" / "startup.json"
@@ -88,11 +88,9 @@ def _require_idle(folder: Path) -> None:
 
 
 def _machine() -> dict[str, object]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
+        "processor": processor(),
+        "cores": available_cores(),
         "versions": versions("dvc", "typer"),
     }
 

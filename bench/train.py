@@ -34,10 +34,10 @@ from bench.timing import Step, interleaved
 from pipeline.layout import Layout
 from pipeline.params import Params, load_params
 from pipeline.policy.model import PolicyModel
-from pipeline.policy.training import Trainer, Windows
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
+from pipeline.training.trainer import Trainer, Windows
 
 RESULTS = Path(__file__).parent / "results" / "train.json"
 ROWS = 20000

@@ -62,8 +62,8 @@ buildah run --isolation chroot "$train" -- entrypoint sh -c 'id && python -m pip
     > "$folder/help.log"
 head -4 "$folder/help.log"
 buildah run --isolation chroot --env HOME=/tmp "$train" -- entrypoint python -m pytest -q -p no:cacheprovider \
-    tests/test_params.py tests/test_containers.py tests/robot/test_render.py \
-    tests/policy/test_networks.py tests/policy/test_server.py
+    tests/params/test_params.py tests/doctor/test_docker.py tests/robot/test_render.py \
+    tests/policy/networks/test_mlp.py tests/serving/test_server.py
 
 # A container has one user in its life; this one goes on as another.
 buildah run --isolation chroot --user 0:0 "$train" -- rm -rf /home/pipeline/.cache
@@ -116,7 +116,7 @@ for second in \$(seq 60); do sleep 1; $(config "['Healthcheck']['Test'][1:]") 2>
 [ \"\$second\" -lt 60 ] && echo \"healthy after \$second s\"
 $(cat << 'PYTHON'
 python - << 'END' || exit 1
-from pipeline.policy.client import ClientError, PolicyClient
+from pipeline.serving.client import ClientError, PolicyClient
 url, seen = "ws://127.0.0.1:8765", {"joint_pos": [0, -0.3, 0.8, 0, 1.57, 0]}
 with PolicyClient(url, "proof") as policy:
     policy.reset()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.policy.load import load_policy
+    from pipeline.runtime.load import load_policy
 
 __all__ = ["load_policy"]
 
@@ -14,6 +14,6 @@ def __getattr__(name: str) -> Any:
     """Import `load_policy` on its first use: stages need none of it."""
     if name != "load_policy":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pipeline.policy.load import load_policy
+    from pipeline.runtime.load import load_policy
 
     return load_policy

@@ -35,7 +35,7 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Options of every command; `main` reads --debug itself."""
-    from pipeline.sweeps.gpus import USERS, claim_gpu
+    from pipeline.experiments.gpus import USERS, claim_gpu
 
     if context.invoked_subcommand in USERS:
         claim_gpu()
@@ -221,8 +221,8 @@ def sweep(
     out: Annotated[Path, typer.Option(help="Folder for the comparison.")] = Path("artifacts/sweep"),
 ) -> None:
     """Run the chain at every combination of some parameters; compare the runs."""
+    from pipeline.experiments.slurm import ClusterOptions
     from pipeline.stages import sweep as stage
-    from pipeline.sweeps.cluster import ClusterOptions
 
     chosen = [name for name, flag in {
         "queue": queue, "cluster": slurm or slurm_local, "show": show, "dry": dry,
@@ -256,8 +256,8 @@ def search(
     ),
 ) -> None:
     """Let Optuna choose parameters, run the chain at each choice; compare the runs."""
+    from pipeline.experiments.search import SearchOptions
     from pipeline.stages import search as stage
-    from pipeline.sweeps.search import SearchOptions
 
     options = SearchOptions(metric, least, trials, seed, storage, study)
     stage.run(settings or [], out, options)

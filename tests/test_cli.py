@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
-
-
-def _pipeline(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline", *arguments],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+from tests.command import refusal, run_pipeline
 
 
 def test_help_lists_every_command() -> None:
-    output = _pipeline("--help").stdout
+    output = run_pipeline("--help").stdout
     for command in (
         "collect",
         "ingest",
@@ -53,20 +44,17 @@ def test_a_missing_input_is_one_line_that_names_it(
 ) -> None:
     if arguments[0] not in {"info", "serve"}:
         arguments = (*arguments, "--out", str(tmp_path / "out"))
-    result = _pipeline(*arguments)
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: ")
-    assert len(result.stderr.strip().splitlines()) == 1
+    said = refusal(*arguments)
     for word in words:
-        assert word in result.stderr
+        assert word in said
     assert not (tmp_path / "out").exists()
 
 
 def test_debug_shows_the_traceback() -> None:
-    assert "Traceback" in _pipeline("--debug", "collect", "--params", "absent.yaml").stderr
+    assert "Traceback" in run_pipeline("--debug", "collect", "--params", "absent.yaml").stderr
 
 
 def test_the_team_s_spelling_of_options_is_understood() -> None:
-    output = _pipeline("train", "--help").stdout
+    output = run_pipeline("train", "--help").stdout
     for option in ("--data-path", "--output-dir", "--num-epochs", "--batch-size", "--n-obs-steps"):
         assert option in output

@@ -2,7 +2,7 @@
 
     ros2 run … or: python examples/ros2/policy_node.py --ros-args -p model:=/opt/policy/export
 
-Never run here, where no ROS is: only its message handling (pipeline.policy.joint_state) is tested.
+Never run here, where no ROS is: only its message handling (pipeline.runtime.joint_state) is tested.
 Needs rclpy (Humble or later), sensor_msgs, geometry_msgs, trajectory_msgs, and the extra `runtime`.
 
 It sends nothing while an observation is missing, too old or broken, and forgets its history then:
@@ -23,7 +23,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 import pipeline
 from pipeline.errors import PipelineError
-from pipeline.policy.joint_state import Command, Limits, MessageError, Observer, command
+from pipeline.runtime.joint_state import Command, Limits, MessageError, Observer, command
 
 DEFAULTS = {
     "model": "artifacts/export",

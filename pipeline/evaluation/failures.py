@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pipeline import metrics
-from pipeline.data.store import Dataset
-from pipeline.data.windows import episode_rows, episode_starts
+from pipeline.dataset.store import Dataset
+from pipeline.dataset.windows import episode_rows, episode_starts
+from pipeline.evaluation import metrics
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.trials import Trials
 from pipeline.params import FailureParams, TaskParams

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import metrics
+from pipeline.evaluation import metrics
 from pipeline.evaluation.contacts import Contact, collided, first_contacts
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import metrics
-from pipeline.data.store import Dataset
-from pipeline.data.windows import window_index
+from pipeline.dataset.store import Dataset
+from pipeline.dataset.windows import window_index
 from pipeline.errors import PipelineError
+from pipeline.evaluation import metrics
 from pipeline.evaluation.rollout import Predict
 from pipeline.robot.model import RobotModel
 

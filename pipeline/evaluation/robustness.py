@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import metrics
 from pipeline.errors import PipelineError
+from pipeline.evaluation import metrics
 from pipeline.evaluation.contacts import collided, first_contacts
 from pipeline.evaluation.disturbance import CALM, Disturbance
 from pipeline.evaluation.judge import judge
@@ -25,7 +25,7 @@ from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.planner import Planner
-from pipeline.robot.sim import Simulator
+from pipeline.robot.simulator import Simulator
 
 Array = NDArray[np.float64]
 MOVES_AT_S = 0.5

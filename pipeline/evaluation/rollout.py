@@ -16,11 +16,11 @@ from pipeline.evaluation.disturbance import CALM, Disturbance, Sensor
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
-from pipeline.policy.execution import ChunkExecutor, ExecutionReport
-from pipeline.policy.object_filter import ObjectFilter
-from pipeline.policy.runtime import NOISE
 from pipeline.robot.model import RobotModel, continue_quaternions
-from pipeline.robot.sim import Simulator
+from pipeline.robot.simulator import Simulator
+from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
+from pipeline.runtime.pose_filter import ObjectFilter
+from pipeline.runtime.session import NOISE
 
 Array = NDArray[np.float64]
 Observations = NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import metrics
+from pipeline.evaluation import metrics
 from pipeline.evaluation.rollout import Rollouts
 
 Array = NDArray[np.float64]

@@ -1,7 +1,7 @@
 """The diffusion policy: networks, sampling, files, exports. Knows nothing of robots.
 
 `DiffusionPolicy` is imported when it is asked for, so that a robot that runs an exported graph
-(`pipeline.policy.backends`) needs no torch.
+(`pipeline.runtime.backends.onnx_runtime`) needs no torch.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.policy.policy import DiffusionPolicy
+    from pipeline.policy.diffusion_policy import DiffusionPolicy
 
 __all__ = ["DiffusionPolicy"]
 
@@ -18,6 +18,6 @@ def __getattr__(name: str) -> type[DiffusionPolicy]:
     """Import the policy on its first use."""
     if name != "DiffusionPolicy":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from pipeline.policy.policy import DiffusionPolicy
+    from pipeline.policy.diffusion_policy import DiffusionPolicy
 
     return DiffusionPolicy

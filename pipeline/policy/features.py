@@ -13,7 +13,7 @@ from pipeline.errors import PipelineError
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
-from pipeline.policy.kinematics import ForwardKinematics
+from pipeline.policy.forward_kinematics import ForwardKinematics
 
 
 class FeatureError(PipelineError):

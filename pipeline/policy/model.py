@@ -19,7 +19,7 @@ from pipeline.layout import Layout
 from pipeline.params import PolicyParams
 from pipeline.policy.diffusion import SamplerTable, noise_levels, shuffles
 from pipeline.policy.features import ObservationFeatures
-from pipeline.policy.networks import build_network
+from pipeline.policy.networks.mlp import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
 
 FIT_CHUNK = 16384

@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.delivery import ReleaseParams
 from pipeline.errors import PipelineError
+from pipeline.params import ReleaseParams
 
 VERSION = re.compile(
     r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"

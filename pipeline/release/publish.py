@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.release import remotes
-from pipeline.release.repository import Artifact, Repository, RepositoryError
+from pipeline.doctor import remotes
+from pipeline.release.status import Artifact, Repository
+from pipeline.repository import RepositoryError
 
 
 def tag_of(artifact: Artifact, version: str) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline.params import CollectParams, RobotParams, TaskParams
 from pipeline.robot.planner import Planner, Reason, sample_object, seed_planning
 from pipeline.robot.retime import Plan
-from pipeline.robot.sim import Simulator
+from pipeline.robot.simulator import Simulator
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.params import EvaluateParams, RobotParams, TaskParams
 from pipeline.robot.ik import InverseKinematics
 from pipeline.robot.model import RobotModel, axis_quaternion
-from pipeline.robot.sim import SimulationError, arm_spec
+from pipeline.robot.simulator import SimulationError, arm_spec
 
 Array = NDArray[np.float64]
 

@@ -19,19 +19,20 @@ import torch
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from pipeline.benchmark.latency import Subject, Timing, time_backends
+from pipeline.benchmark.load import direct_calls, under_load
 from pipeline.errors import PipelineError
+from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
+from pipeline.machine import available_cores, processor
 from pipeline.params import Params
-from pipeline.policy.bundle import Bundle, make_config, save_bundle
-from pipeline.policy.load import BACKENDS, load_policy
-from pipeline.policy.load_test import direct_calls, under_load
+from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
 from pipeline.policy.model import PolicyModel
-from pipeline.policy.onnx import export_onnx
-from pipeline.policy.runtime import Deployment
-from pipeline.policy.timing import Subject, Timing, time_backends
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
+from pipeline.runtime.load import BACKENDS, load_policy
+from pipeline.runtime.session import Deployment
 
 RATE_HZ = 30.0
 CLIENTS = (1, 10, 30, 100)
@@ -75,7 +76,7 @@ def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> N
         out: folder.
         calls: of each backend.
     """
-    cores = os.cpu_count() or 1
+    cores = available_cores()
     result: dict[str, Any] = {"machine": machine(), "calls": calls, "networks": {}}
     picture: dict[str, dict[str, Timing]] = {}
     for network in NETWORKS:
@@ -174,11 +175,9 @@ def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]
 
 def machine() -> dict[str, Any]:
     """What it was measured on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
+        "processor": processor(),
+        "cores": available_cores(),
         "system": platform.platform(),
         "versions": versions("torch", "onnxruntime", "numpy", "tensorrt-rtx", "tensorrt"),
     }

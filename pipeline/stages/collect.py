@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.bag_writer import BagWriter
 from pipeline.errors import PipelineError
 from pipeline.params import Params
+from pipeline.processes import in_processes
+from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.robot.demonstrations import SHARD_TRIES, Demonstration, Try, demonstrate
 from pipeline.robot.model import axis_quaternion
 from pipeline.robot.planner import REASONS
-from pipeline.robot.workers import in_processes
 from pipeline.run import console, output_folder, track, versions, write_json
 
 EPOCH_NS = 1_767_225_600 * 10**9

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from pipeline.data.episode import Episode
-from pipeline.data.episodes import read_episodes
-from pipeline.data.resample import label, resample
-from pipeline.data.split import SPLIT_NAMES, TRAIN, split_of
-from pipeline.data.store import create_array, create_group, dataset_stats
+from pipeline.dataset.episode import Episode
+from pipeline.dataset.episode_store import read_episodes
+from pipeline.dataset.resample import label, resample
+from pipeline.dataset.split import SPLIT_NAMES, TRAIN, split_of
+from pipeline.dataset.store import create_array, create_group, dataset_stats
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params

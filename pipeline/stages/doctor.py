@@ -18,15 +18,14 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from pipeline import containers
-from pipeline.checkup import Line
+from pipeline.doctor import docker, remotes
+from pipeline.doctor.check import Line
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.child import Gpu, find_gpus
-from pipeline.policy.engine_store import library_version
-from pipeline.release import remotes
 from pipeline.run import console
+from pipeline.runtime.backends.driver_process import Gpu, find_gpus
+from pipeline.runtime.backends.engine_store import library_version
 
 COLORS = {"ok": "green", "absent": "yellow", "problem": "bold red"}
 LEAST_DISK_GB = 10.0
@@ -78,11 +77,11 @@ def examine(params: Params) -> Iterator[Line]:
     yield from torch_lines(gpus)
     for backend in ("tensorrt-rtx", "tensorrt"):
         yield tensorrt(backend, bool(gpus))
-    yield from containers.examine(bool(gpus), Path())
+    yield from docker.examine(bool(gpus), Path())
     yield dataset(params)
     yield recordings(params)
     yield ownership(Path())
-    yield remote(Path())
+    yield remotes.examine(Path())
     yield disk(Path())
     yield memory()
     for port, use in PORTS.items():
@@ -180,7 +179,7 @@ def dataset(params: Params) -> Line:
     Args:
         params: for its name and layout.
     """
-    from pipeline.data.store import load_dataset
+    from pipeline.dataset.store import load_dataset
 
     path = Path("artifacts/dataset") / f"{params.task.object}_grasp.zarr"
     if not path.exists():
@@ -223,16 +222,6 @@ def ownership(root: Path) -> Line:
         remedy = f"sudo chown -R $(id -u):$(id -g) {' '.join(locked)}"
         return Line("permissions", "problem", f"cannot write to {', '.join(locked)}", remedy)
     return Line("permissions", "ok", "everything here can be written")
-
-
-def remote(root: Path) -> Line:
-    """DVC's default remote, reached for.
-
-    Args:
-        root: the repository.
-    """
-    found = remotes.examine(root)
-    return Line("remote", found.status, found.found, found.remedy)
 
 
 def disk(root: Path) -> Line:

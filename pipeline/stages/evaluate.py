@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from pipeline.data.store import Dataset, load_dataset
+from pipeline.dataset.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
-from pipeline.evaluation import plots
 from pipeline.evaluation.draw import draw_trials
-from pipeline.evaluation.drivers import Driver, compare_drivers, load_drivers
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
-from pipeline.evaluation.grasps import grasp_summary, lifted
+from pipeline.evaluation.grasp_trials import grasp_summary, lifted
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.report import Findings, write_report
+from pipeline.evaluation.predictors import Driver, compare_drivers, load_drivers
+from pipeline.evaluation.report import plots
+from pipeline.evaluation.report.html import Findings, write_report
 from pipeline.evaluation.results import write_table, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
@@ -34,7 +34,7 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
-from pipeline.robot.sim import Simulator
+from pipeline.robot.simulator import Simulator
 from pipeline.run import console, output_folder, require_own_folder, track, write_json
 
 Array = NDArray[np.float64]

@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from pipeline.delivery import ExportParams
 from pipeline.errors import PipelineError
+from pipeline.export.engines import Check, EngineReport, build_engines
+from pipeline.export.graph import export_onnx
 from pipeline.hashing import sha256_file
-from pipeline.params import Params
-from pipeline.policy.backends import OnnxRuntimePolicy
-from pipeline.policy.bundle import load_bundle
-from pipeline.policy.engine import Check, EngineReport, build_engines
-from pipeline.policy.engine_store import BuildOptions
-from pipeline.policy.onnx import export_onnx
-from pipeline.policy.policy import DiffusionPolicy
-from pipeline.policy.runtime import Deployment
+from pipeline.machine import processor
+from pipeline.params import ExportParams, Params
+from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.diffusion_policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
+from pipeline.runtime.backends.engine_store import BuildOptions
+from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
+from pipeline.runtime.session import Deployment
 
 PARITY_BATCHES = (1, 3, 64)
 PACKAGES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt")
@@ -96,7 +96,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
                 "tensorrt-rtx": _of(engines, "tensorrt-rtx"),
                 "tensorrt": _of(engines, "tensorrt"),
             },
-            "machine": {"processor": _processor(), "threads": 1, "system": platform.platform()},
+            "machine": {"processor": processor(), "threads": 1, "system": platform.platform()},
             "versions": versions(*PACKAGES),
         }
         write_json(folder / "export.json", content)
@@ -192,16 +192,6 @@ def _describe(graph: Path) -> dict[str, Any]:
 
 def _of(engines: list[EngineReport], backend: str) -> list[dict[str, Any]]:
     return [report.to_dict() for report in engines if report.backend == backend]
-
-
-def _processor() -> str:
-    """The processor's name as Linux gives it, else what Python knows."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _show(

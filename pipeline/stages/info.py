@@ -8,16 +8,16 @@ from typing import Literal
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.bag import METADATA, is_split, is_storage, open_bag, summarize
-from pipeline.data.lerobot import is_lerobot
-from pipeline.data.raw import Bag
-from pipeline.data.sources import SourceError, find_recordings
-from pipeline.data.split import SPLIT_NAMES
-from pipeline.data.store import Dataset, load_dataset, open_group
-from pipeline.data.topics import choose_topics
+from pipeline.dataset.split import SPLIT_NAMES
+from pipeline.dataset.store import Dataset, load_dataset, open_group
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
+from pipeline.recordings.formats.lerobot import is_lerobot
+from pipeline.recordings.rosbag.protocol import Bag
+from pipeline.recordings.rosbag.reader import METADATA, is_split, is_storage, open_bag, summarize
+from pipeline.recordings.sources import SourceError, find_recordings
+from pipeline.recordings.topics import choose_topics
 from pipeline.run import console
 
 _EXPECTED = (
@@ -107,7 +107,7 @@ def _splits(dataset: Dataset, stored: bool) -> str:
 
 def _checkpoint_table(path: Path) -> Table:
     # torch takes seconds to import, and only checkpoints need it.
-    from pipeline.policy.bundle import load_bundle
+    from pipeline.policy.checkpoint import load_bundle
 
     bundle = load_bundle(path)
     number = sum(parameter.numel() for parameter in bundle.build().parameters())

@@ -16,25 +16,26 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from pipeline.data.assemble import Arm, Verdict
-from pipeline.data.engines import in_ray, make_shards
-from pipeline.data.episode import Episode
-from pipeline.data.episodes import EpisodeWriter
-from pipeline.data.findings import HINTS
-from pipeline.data.modes import Modes
-from pipeline.data.pictures import draw_histograms
-from pipeline.data.recording import Source
-from pipeline.data.shelf import Shelf, fill_shard, make_room, make_shelf, pass_on, take
-from pipeline.data.sources import count_plans, find_recordings
-from pipeline.data.tally import Tally
+from pipeline.dataset.episode import Episode
+from pipeline.dataset.episode_store import EpisodeWriter
 from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
 from pipeline.kinematics import ForwardKinematics
+from pipeline.machine import available_cores
 from pipeline.params import Params
+from pipeline.processes import in_processes
+from pipeline.recordings.recording import Source
+from pipeline.recordings.sources import count_plans, find_recordings
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
-from pipeline.robot.workers import available_cores, in_processes
 from pipeline.run import console, output_folder, state_root, track, versions, write_json
+from pipeline.validation.build_episode import Arm, Verdict
+from pipeline.validation.cache import Shelf, fill_shard, make_room, make_shelf, pass_on, take
+from pipeline.validation.executors import in_ray, make_shards
+from pipeline.validation.findings import HINTS
+from pipeline.validation.multimodality import Modes
+from pipeline.validation.plots import draw_histograms
+from pipeline.validation.report import Tally
 
 # Recordings with a row of their own in the terminal; report.json has them all.
 _SHOWN = 20

@@ -11,7 +11,8 @@ from pipeline.params import Params
 from pipeline.release import publish
 from pipeline.release.card import FILES, read_results, write_card
 from pipeline.release.gate import require_success, require_version
-from pipeline.release.repository import Artifact, Repository, RepositoryError
+from pipeline.release.status import Artifact, Repository
+from pipeline.repository import RepositoryError
 from pipeline.run import console
 
 CARD = Path("MODEL_CARD.md")

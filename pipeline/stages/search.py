@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.sweeps.repository import Repository
-from pipeline.sweeps.search import SearchOptions, search
-from pipeline.sweeps.showing import show
-from pipeline.sweeps.space import parse_space
+from pipeline.experiments.dvc import Repository
+from pipeline.experiments.search import SearchOptions, search
+from pipeline.experiments.search_space import parse_space
+from pipeline.experiments.showing import show
 
 
 def run(settings: Sequence[str], out: Path, options: SearchOptions) -> None:

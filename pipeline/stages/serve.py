@@ -6,9 +6,9 @@ import asyncio
 import signal
 from pathlib import Path
 
-from pipeline.policy.load import load_policy
-from pipeline.policy.server import PolicyServer, ServeError
 from pipeline.run import console
+from pipeline.runtime.load import load_policy
+from pipeline.serving.server import PolicyServer, ServeError
 
 
 def run(model: str | Path, host: str, port: int, backend: str, token: str | None) -> None:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.errors import PipelineError
+from pipeline.experiments.dvc import Repository
+from pipeline.experiments.gpus import find_gpus
+from pipeline.experiments.loop import Outcome, run_grid
+from pipeline.experiments.queue import run_queue
+from pipeline.experiments.showing import show
+from pipeline.experiments.slurm import ClusterOptions, run_cluster
 from pipeline.run import console
-from pipeline.sweeps.cluster import ClusterOptions, run_cluster
-from pipeline.sweeps.gpus import find_gpus
-from pipeline.sweeps.loop import Outcome, run_grid
-from pipeline.sweeps.queue import run_queue
-from pipeline.sweeps.repository import Repository
-from pipeline.sweeps.showing import show
 
 Way = Literal["here", "queue", "cluster", "show", "dry"]
 

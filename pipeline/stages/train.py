@@ -15,35 +15,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.data.store import Dataset, load_dataset
-from pipeline.data.windows import window_index
+from pipeline.dataset.store import Dataset, load_dataset
+from pipeline.dataset.windows import window_index
 from pipeline.errors import PipelineError
-from pipeline.evaluation.watch import Watch, WatchError
+from pipeline.evaluation.rollout_validation import Watch, WatchError
 from pipeline.hashing import folder_hash, sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.bundle import Bundle, make_config, save_bundle
-from pipeline.policy.curves import Curves
-from pipeline.policy.finetune import exceeding, load_initial
-from pipeline.policy.learning import Judges, Learning, Progress
-from pipeline.policy.memory import BatchMemory, choose_batch, free_bytes
+from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
+from pipeline.policy.diffusion_policy import choose_device
 from pipeline.policy.model import FIT_CHUNK, PolicyModel
-from pipeline.policy.policy import choose_device
-from pipeline.policy.resume import StateStore, state_key
-from pipeline.policy.selection import Score, best_epoch
-from pipeline.policy.streaming import StreamedWindows, resident_bytes
-from pipeline.policy.threads import find_threads, remembered_threads, usable_cores
-from pipeline.policy.training import Trainer, Validation, Windows, seeded_generators
-from pipeline.policy.workers import (
+from pipeline.robot.chain import policy_geometry
+from pipeline.robot.model import RobotModel
+from pipeline.run import OutputError, console, state_root, write_json
+from pipeline.training.distributed import (
     Workers,
     joined_workers,
     launch,
     torchrun_size,
     worker_device,
 )
-from pipeline.robot.chain import policy_geometry
-from pipeline.robot.model import RobotModel
-from pipeline.run import OutputError, console, state_root, write_json
+from pipeline.training.finetune import exceeding, load_initial
+from pipeline.training.logging import Curves
+from pipeline.training.loop import Judges, Learning, Progress
+from pipeline.training.memory import BatchMemory, choose_batch, free_bytes
+from pipeline.training.resume import StateStore, state_key
+from pipeline.training.selection import Score, best_epoch
+from pipeline.training.streaming import StreamedWindows, resident_bytes
+from pipeline.training.threads import find_threads, remembered_threads, usable_cores
+from pipeline.training.trainer import Trainer, Validation, Windows, seeded_generators
 
 NUM_EXAMPLES = 256
 """Held-out observations that a checkpoint carries; exports are checked on them."""

@@ -10,8 +10,8 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.memory import BatchMemory
-from tests.policy.conftest import make_fitted, random_states
+from pipeline.training.memory import BatchMemory
+from tests.fixtures.policy import make_fitted, random_states
 
 from .blocks import REPOSITORY
 

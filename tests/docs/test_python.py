@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import torch
 import zarr
 
 import pipeline
-from pipeline.policy.server import PolicyServer
+from tests.fixtures.serving import served
 
 from .blocks import Block, blocks, documents
 
@@ -35,30 +33,15 @@ SEEN: dict[str, Any] = {
     "pipeline": pipeline,
 }
 SEEN["observation"] = {"joint_pos": SEEN["q"], "pen_pos": SEEN["p"], "pen_axis": SEEN["a"]}
-# Blocks that another test shows: the fetching of a release is tests/policy/test_released.py.
+# Blocks that another test shows: the fetching of a release is tests/runtime/test_released.py.
 SHOWN = ("REPOSITORY@v1.0.0",)
 
 
 @pytest.fixture(scope="module")
 def url(exported: Path) -> Iterator[str]:
     """What `python -m pipeline serve` serves, on a free port."""
-    loop, ready, ports = asyncio.new_event_loop(), threading.Event(), []
-    stop = asyncio.Event()
-    policy = pipeline.load_policy(exported, "onnxruntime")
-
-    async def live() -> None:
-        async with await PolicyServer(policy).start("127.0.0.1", 0) as server:
-            ports.append(next(iter(server.sockets)).getsockname()[1])
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=(live(),))
-    thread.start()
-    assert ready.wait(10)
-    yield f"ws://127.0.0.1:{ports[0]}"
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-    loop.close()
+    with served(pipeline.load_policy(exported, "onnxruntime")) as address:
+        yield address
 
 
 def test_there_are_blocks() -> None:
@@ -75,7 +58,7 @@ def test_the_block_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     if any(words in block.text for words in SHOWN):
-        pytest.skip("shown by tests/policy/test_released.py")
+        pytest.skip("shown by tests/runtime/test_released.py")
     place = make_place()
     shutil.copytree(place / "artifacts/train", place / "checkpoints/diffusion_policy")
     for name in ("artifacts/export", "checkpoints/export"):

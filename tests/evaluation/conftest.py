@@ -11,7 +11,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner
-from pipeline.robot.sim import Simulator
+from pipeline.robot.simulator import Simulator
 
 RATE_HZ = 30.0
 

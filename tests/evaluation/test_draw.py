@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline import metrics
+from pipeline.evaluation import metrics
 from pipeline.evaluation.draw import TrialError, draw_trials
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import metrics
-from pipeline.data.store import Dataset
+from pipeline.dataset.store import Dataset
+from pipeline.evaluation import metrics
 from pipeline.evaluation.contacts import Contact
 from pipeline.evaluation.failures import (
     CLASSES,

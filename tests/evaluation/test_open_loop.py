@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data.store import Dataset
+from pipeline.dataset.store import Dataset
 from pipeline.evaluation.open_loop import OpenLoop, OpenLoopError, compare
 from pipeline.evaluation.rollout import Array, Observations, Predict
 from pipeline.layout import Layout

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import metrics
-from pipeline.evaluation import plots
+from pipeline.evaluation import metrics
+from pipeline.evaluation.report import plots
 from pipeline.evaluation.robustness import (
     Condition,
     RobustnessError,

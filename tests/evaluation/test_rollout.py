@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline import metrics
+from pipeline.evaluation import metrics
 from pipeline.evaluation.contacts import collided, first_contacts
 from pipeline.evaluation.disturbance import Disturbance
 from pipeline.evaluation.rollout import Array, Loop, Observations
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
-from pipeline.robot.sim import Simulator
+from pipeline.robot.simulator import Simulator
 
 STEPS = 70
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.smoothness import execution_summary, velocity_jumps
-from pipeline.policy.execution import ExecutionReport
+from pipeline.runtime.chunking import ExecutionReport
 
 
 def _rollouts(command: np.ndarray, border: list[bool]) -> Rollouts:

@@ -11,8 +11,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.features import FeatureError, ObservationFeatures
 from pipeline.robot.model import RobotModel
-
-from .conftest import random_states
+from tests.fixtures.policy import random_states
 
 
 def test_features_are_named_and_velocity_is_not_among_them(

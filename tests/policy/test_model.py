@@ -8,8 +8,7 @@ from torch import Tensor
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.model import PolicyModel
-
-from .conftest import make_fitted, random_states, training_states
+from tests.fixtures.policy import make_fitted, random_states, training_states
 
 
 @pytest.fixture

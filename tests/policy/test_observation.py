@@ -5,8 +5,7 @@ import pytest
 
 from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError, check_noise, check_observation
-
-from .conftest import random_states
+from tests.fixtures.policy import random_states
 
 
 def test_one_observation_becomes_a_batch_of_one(layout: Layout, rng: np.random.Generator) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.release import publish
-from pipeline.release.repository import Artifact, Repository, RepositoryError
+from pipeline.release.status import Artifact, Repository
+from pipeline.repository import RepositoryError
 from tests.remotes.project import Project
 
 ARTIFACTS = [

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from pipeline.release.remotes import examine
+from pipeline.doctor.remotes import examine
 
 from .project import NUM_FILES, Project, create
 from .steps import add_remote, round_trip

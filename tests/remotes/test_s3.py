@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.release.remotes import examine
+from pipeline.doctor.remotes import examine
 
 from .project import Project
 from .servers import S3Server, s3_server

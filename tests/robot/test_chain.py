@@ -10,7 +10,7 @@ import torch
 
 from pipeline import kinematics
 from pipeline.params import Params
-from pipeline.policy.kinematics import ForwardKinematics
+from pipeline.policy.forward_kinematics import ForwardKinematics
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from pipeline.params import Params
+from pipeline.processes import in_processes
 from pipeline.robot.demonstrations import SHARD_TRIES, Try, demonstrate
-from pipeline.robot.workers import in_processes
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pipeline.params import Params, RobotParams
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import ModelError, RobotModel
 from pipeline.robot.planner import Planner, sample_object
-from pipeline.robot.sim import SimulationError
+from pipeline.robot.simulator import SimulationError
 
 Array = NDArray[np.float64]
 

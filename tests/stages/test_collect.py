@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import Reader
 
-from pipeline.data.messages import typestore
 from pipeline.hashing import sha256_file
 from pipeline.params import Params
+from pipeline.recordings.rosbag.messages import typestore
 from pipeline.robot.demonstrations import Try
 from pipeline.robot.model import RobotModel
 from pipeline.stages import collect

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import zarr
 
-from pipeline.data.episode import Episode, Provenance
-from pipeline.data.episodes import EpisodeWriter
-from pipeline.data.store import StoreError, load_dataset
+from pipeline.dataset.episode import Episode, Provenance
+from pipeline.dataset.episode_store import EpisodeWriter
+from pipeline.dataset.store import StoreError, load_dataset
 from pipeline.layout import Layout
 from pipeline.robot.model import RobotModel
 from pipeline.stages import dataset

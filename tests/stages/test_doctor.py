@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.doctor import remotes
 from pipeline.params import Params
-from pipeline.policy.child import Gpu
+from pipeline.runtime.backends.driver_process import Gpu
 from pipeline.stages import doctor
 
 
@@ -76,16 +77,16 @@ def test_a_remote_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     dvc = [sys.executable, "-m", "dvc"]
     for command in (["git", "init", "-q"], [*dvc, "init", "-q"]):
         subprocess.run(command, check=True)
-    assert doctor.remote(tmp_path).status == "absent"
+    assert remotes.examine(tmp_path).status == "absent"
     add = ["remote", "add", "-q", "-d", "store", "/no/such/folder"]
     subprocess.run([*dvc, *add], check=True)
-    assert "no folder /no/such/folder" in doctor.remote(tmp_path).found
+    assert "no folder /no/such/folder" in remotes.examine(tmp_path).found
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     url = f"ssh://me@127.0.0.1:{port}/store"
     subprocess.run([*dvc, "remote", "modify", "store", "url", url], check=True)
-    assert "no server on that port" in doctor.remote(tmp_path).found
+    assert "no server on that port" in remotes.examine(tmp_path).found
 
 
 def test_a_taken_port_is_said(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.store import create_array, create_group
+from pipeline.dataset.store import create_array, create_group
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.trials import expert_commands
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
-from pipeline.policy.bundle import Bundle, make_config, save_bundle
+from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel

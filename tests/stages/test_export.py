@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.export.engines import EngineReport
 from pipeline.hashing import sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.backends import OnnxRuntimePolicy
-from pipeline.policy.bundle import Bundle, BundleError, make_config, save_bundle
-from pipeline.policy.engine import EngineReport
+from pipeline.policy.checkpoint import Bundle, BundleError, make_config, save_bundle
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 from pipeline.stages import export
 
 

@@ -5,9 +5,9 @@ import pytest
 import zarr
 from numcodecs import Blosc
 
-from pipeline.data.bag_writer import BagWriter
-from pipeline.data.store import StoreError, create_array, create_group
+from pipeline.dataset.store import StoreError, create_array, create_group
 from pipeline.layout import Layout
+from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import info
 
 
@@ -104,7 +104,7 @@ def test_a_folder_of_recordings_is_shown_one_by_one(tmp_path, params, capsys):
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     import torch
 
-    from pipeline.policy.bundle import Bundle, make_config, save_bundle
+    from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
     from pipeline.policy.model import PolicyModel
     from pipeline.robot.chain import policy_geometry
     from pipeline.robot.model import RobotModel

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.data import engines
-from pipeline.data.bag_writer import BagWriter
-from pipeline.data.episodes import read_episodes
+from pipeline.dataset.episode_store import read_episodes
 from pipeline.errors import PipelineError
+from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import ingest
+from pipeline.validation import executors
 
 UP = np.array([0.0, 0.0, 0.0, 1.0])
 BENDS = ("times", "frame", "degrees", "pose", "twin")
@@ -255,7 +255,7 @@ def files_of(folder):
 def test_neither_workers_nor_what_was_kept_change_a_byte(tmp_path, params, monkeypatch):
     """Two bags with twins across them, a broken file, an npz: alone, in two processes, again."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
-    monkeypatch.setattr(engines, "SHARD_BYTES", 0)  # as if each were large
+    monkeypatch.setattr(executors, "SHARD_BYTES", 0)  # as if each were large
     record(tmp_path / "all/day_1", params, bad=BENDS)
     cut = record(tmp_path / "all/day_2", params, good=5) / "day_2.mcap"
     cut.write_bytes(cut.read_bytes()[:-50])

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.command import refusal
 
 
 @pytest.mark.parametrize(
@@ -20,11 +16,4 @@ REPOSITORY = Path(__file__).parents[2]
     ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline", "search", *arguments],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: ")
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert words in done.stderr
+    assert words in refusal("search", *arguments)

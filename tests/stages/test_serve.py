@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.bundle import Bundle, make_config
-from pipeline.policy.client import PolicyClient
+from pipeline.policy.checkpoint import Bundle, make_config
 from pipeline.policy.model import PolicyModel
-from pipeline.policy.onnx import export_onnx
-from pipeline.policy.runtime import Deployment
-from pipeline.policy.server import ServeError
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.session import Deployment
+from pipeline.serving.client import PolicyClient
+from pipeline.serving.server import ServeError
 from pipeline.stages import serve
 
 REPOSITORY = Path(__file__).parents[2]

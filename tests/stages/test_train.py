@@ -11,15 +11,15 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.data.store import create_array, create_group
+from pipeline.dataset.store import create_array, create_group
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
-from pipeline.policy.bundle import load_bundle
-from pipeline.policy.finetune import FinetuneError
-from pipeline.policy.learning import LearningError
+from pipeline.policy.checkpoint import load_bundle
 from pipeline.run import OutputError
 from pipeline.stages import train
+from pipeline.training.finetune import FinetuneError
+from pipeline.training.loop import LearningError
 
 EPISODES, STEPS = 10, 12
 

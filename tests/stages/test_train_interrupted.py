@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.params import Params
-from pipeline.policy.bundle import load_bundle
+from pipeline.policy.checkpoint import load_bundle
 
 REPOSITORY = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("train_driver.py")

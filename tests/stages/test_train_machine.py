@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.data.store import create_array, create_group
+from pipeline.dataset.store import create_array, create_group
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.memory import MemoryLimitError
 from pipeline.stages import train
+from pipeline.training.memory import MemoryLimitError
 
 REPOSITORY = Path(__file__).parents[2]
 EPISODES, STEPS = 80, 12
@@ -110,7 +110,7 @@ STARVED = """
 import resource, sys
 from pathlib import Path
 from pipeline.params import load_params
-from pipeline.policy.learning import LearningError
+from pipeline.training.loop import LearningError
 from pipeline.stages import train
 
 params = load_params(Path(sys.argv[1]))

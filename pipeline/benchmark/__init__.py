@@ -1,0 +1,1 @@
+"""Measures latency of every backend, and a served policy under load."""

@@ -1,0 +1,175 @@
+"""How long backends take for a chunk: each in a child process, calls of all in alternating blocks.
+
+Whatever else the machine does then falls on all backends alike, so ratios hold on a busy machine
+where times do not. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.errors import PipelineError
+
+BLOCK = 50
+"""Calls of one backend before the next one's turn."""
+
+
+class TimingError(PipelineError):
+    """A child that was to be timed ended."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backend to be timed."""
+
+    backend: str
+    """A name of `load.BACKENDS`."""
+    path: Path
+    """policy.onnx or a checkpoint."""
+    deployment: str
+    """As `Deployment.to_json` writes it."""
+
+
+@dataclass
+class Timing:
+    """What was measured of one backend; what was not is None."""
+
+    reason: str | None = None
+    """Why it does not run here."""
+    load_s: float | None = None
+    """From an interpreter that has nothing imported to the first chunk."""
+    peak_rss_mb: float | None = None
+    ms: list[float] = field(default_factory=list)
+    """One number a call, in the order of the calls."""
+
+    def summary(self) -> dict[str, Any]:
+        """JSON numbers: median, 99th percentile, most, load time, memory; or the reason."""
+        if self.reason is not None:
+            return {"status": "not here", "reason": self.reason}
+        median, high = np.percentile(self.ms, (50, 99))
+        return {
+            "status": "run",
+            "calls": len(self.ms),
+            "median_ms": round(float(median), 4),
+            "p99_ms": round(float(high), 4),
+            "max_ms": round(max(self.ms), 4),
+            "load_s": None if self.load_s is None else round(self.load_s, 3),
+            "peak_rss_mb": None if self.peak_rss_mb is None else round(self.peak_rss_mb, 1),
+        }
+
+
+def time_backends(
+    subjects: Mapping[str, Subject], calls: int, threads: int, batch: int = 1
+) -> dict[str, Timing]:
+    """Time the same call by several backends.
+
+    Args:
+        subjects: by name.
+        calls: of each, after a tenth as many to warm up.
+        threads: CPU threads of a call.
+        batch: observations of a call.
+
+    Raises:
+        TimingError: a child ended without an answer.
+    """
+    timings: dict[str, Timing] = {}
+    with ExitStack() as stack:
+        children: dict[str, _Child] = {}
+        for name, subject in subjects.items():
+            child = stack.enter_context(_child(subject, threads))
+            answer = child.ask(None)
+            timings[name] = Timing(answer.get("error"), answer.get("load_s"))
+            if "error" not in answer:
+                child.ask({"calls": max(calls // 10, 1), "batch": batch})
+                children[name] = child
+        for size in blocks(calls):
+            for name, child in children.items():
+                answer = child.ask({"calls": size, "batch": batch})
+                timings[name].ms += answer["ms"]
+                timings[name].peak_rss_mb = answer["peak_rss_mb"]
+    return timings
+
+
+def blocks(calls: int) -> Iterator[int]:
+    """Sizes of the blocks that make up a number of calls.
+
+    Args:
+        calls: in all.
+    """
+    while calls > 0:
+        yield min(calls, BLOCK)
+        calls -= BLOCK
+
+
+@dataclass(frozen=True)
+class _Child:
+    process: subprocess.Popen[str]
+
+    def ask(self, request: dict[str, Any] | None) -> dict[str, Any]:
+        """Its next answer, after a request where there is one."""
+        source, sink = self.process.stdin, self.process.stdout
+        line = ""
+        if source is not None and sink is not None:
+            try:
+                if request is not None:
+                    source.write(json.dumps(request) + "\n")
+                    source.flush()
+                line = sink.readline()
+            except BrokenPipeError:
+                line = ""
+        if not line:
+            raise TimingError(
+                f"a timed child ended with {self.process.wait(10)} and no answer; expected a line "
+                "of JSON: run `python -m pipeline.benchmark.latency_worker` by hand to see why"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextmanager
+def _child(subject: Subject, threads: int) -> Iterator[_Child]:
+    task = {
+        "path": str(subject.path),
+        "backend": subject.backend,
+        "deployment": subject.deployment,
+        "threads": threads,
+    }
+    root = str(Path(__file__).parents[2])
+    places = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    number = str(threads)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(places),
+        "OMP_NUM_THREADS": number,
+        "MKL_NUM_THREADS": number,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline.benchmark.latency_worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    ) as process:
+        child = _Child(process)
+        if process.stdin is not None:
+            process.stdin.write(json.dumps(task) + "\n")
+            process.stdin.flush()
+        try:
+            yield child
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,0 +1,110 @@
+"""Robots that ask a server once a control period: the other side of a load test, a process apart.
+
+    python -m pipeline.benchmark.load_client ws://127.0.0.1:8765 CLIENTS CALLS RATE_HZ < MESSAGE
+
+The message is JSON, for instance {"call": "act", "observation": {"joint_pos": […], …}}; so is what
+they waited for, on standard output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from websockets.asyncio.client import connect
+
+from pipeline.serving.protocol import decode, encode
+
+
+@dataclass
+class RoundTrips:
+    """What clients waited for."""
+
+    clients: int
+    rate_hz: float
+    ms: list[float] = field(default_factory=list)
+    """One number a call, of all clients."""
+    errors: int = 0
+    late: int = 0
+    """Calls whose answer came after the next call was due."""
+
+    def summary(self) -> dict[str, Any]:
+        """JSON numbers."""
+        median, high = np.percentile(self.ms, (50, 99))
+        return {
+            "clients": self.clients,
+            "rate_hz": self.rate_hz,
+            "calls": len(self.ms),
+            "median_ms": round(float(median), 3),
+            "p99_ms": round(float(high), 3),
+            "max_ms": round(max(self.ms), 3),
+            "errors": self.errors,
+            "late": self.late,
+        }
+
+
+def frame_of(message: Mapping[str, Any]) -> bytes:
+    """A call as it goes over the wire; lists become arrays.
+
+    Args:
+        message: the call and its arguments.
+    """
+    return encode({key: _arrays(value) for key, value in message.items()})
+
+
+def _arrays(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _arrays(part) for key, part in value.items()}
+    return np.array(value) if isinstance(value, list) else value
+
+
+async def drive(url: str, frame: bytes, calls: int, found: RoundTrips) -> None:
+    """Let the robots call.
+
+    Args:
+        url: of the server.
+        frame: every call.
+        calls: of each robot.
+        found: filled.
+    """
+    period = 1 / found.rate_hz
+    begin = asyncio.get_running_loop().time() + 0.02 * found.clients
+    # Robots are not in step with each other.
+    offsets = np.arange(found.clients) * period / found.clients
+    await asyncio.gather(
+        *(_robot(url, frame, calls, begin + float(offset), found) for offset in offsets)
+    )
+
+
+async def _robot(url: str, frame: bytes, calls: int, begin: float, found: RoundTrips) -> None:
+    loop, period = asyncio.get_running_loop(), 1 / found.rate_hz
+    async with connect(url, compression=None, open_timeout=60) as wire:
+        await wire.recv()
+        for index in range(calls):
+            due = begin + index * period
+            await asyncio.sleep(max(due - loop.time(), 0.0))
+            started = time.perf_counter()
+            await wire.send(frame)
+            answer = decode(await wire.recv())
+            found.ms.append(1e3 * (time.perf_counter() - started))
+            found.errors += "error" in answer
+            found.late += loop.time() > due + period
+
+
+def main(arguments: list[str]) -> None:
+    """The command line."""
+    url, clients, calls, rate_hz = arguments
+    frame = frame_of(json.load(sys.stdin))
+    found = RoundTrips(int(clients), float(rate_hz))
+    asyncio.run(drive(url, frame, int(calls), found))
+    json.dump(asdict(found), sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

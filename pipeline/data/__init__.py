@@ -1,1 +1,0 @@
-"""Episodes, recordings and datasets: what the arm did, and how it is stored."""

@@ -1,0 +1,1 @@
+"""Episodes and the training zarr: stored, resampled, split and measured. Knows no recording."""

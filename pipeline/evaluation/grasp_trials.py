@@ -1,0 +1,55 @@
+"""After the reach, the grasp: fingers close where a rollout ended, and the arm lifts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluation.judge import ClosedLoop
+from pipeline.evaluation.metrics import wilson_interval
+from pipeline.evaluation.trials import Trials
+from pipeline.robot.grasp import GraspSimulator
+
+
+def lifted(
+    simulator: GraspSimulator, result: ClosedLoop, trials: Trials, number: int
+) -> NDArray[np.bool_]:
+    """Try to lift the first objects from where the rollouts to them ended.
+
+    Args:
+        simulator: arm, gripper and object with contacts.
+        result: rollouts, judged. One that collided on its way is no success and is not tried.
+        trials: their objects.
+        number: of objects to try; all of them if there are fewer.
+
+    Returns:
+        Success, shape (min(number, N),).
+    """
+    number = min(number, len(trials))
+    success = np.zeros(number, np.bool_)
+    fair = np.flatnonzero(~result.collided[:number])
+    lifts = simulator.lift(
+        result.rollouts.joint_pos[fair, -1], trials.object_pos[fair], trials.object_axis[fair]
+    )
+    success[fair] = lifts.lifted
+    return success
+
+
+def grasp_summary(policy: NDArray[np.bool_], expert: NDArray[np.bool_]) -> dict[str, Any]:
+    """Numbers for metrics.json.
+
+    Args:
+        policy: what the policy lifted. Shape (N,).
+        expert: what the expert's replay lifted, the ceiling. Shape (N,).
+
+    Returns:
+        n, success and its 95 % interval, and the same of the expert.
+    """
+    return {**_share(policy), "expert": _share(expert)}
+
+
+def _share(success: NDArray[np.bool_]) -> dict[str, Any]:
+    interval = wilson_interval(int(success.sum()), len(success))
+    return {"n": len(success), "success": float(success.mean()), "ci95": list(interval)}

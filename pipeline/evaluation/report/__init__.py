@@ -1,0 +1,1 @@
+"""What an evaluation found, for people: report.html, diagrams, plots and films."""

@@ -1,0 +1,149 @@
+"""A small closed loop while a policy is being trained, on objects of the validation episodes.
+
+The expert reached them and training never saw them; evaluation draws its own. So this needs no
+planner, and tells whether a data set can be rolled out at all with the arm and task described.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dataset.store import Dataset
+from pipeline.errors import PipelineError
+from pipeline.evaluation import metrics
+from pipeline.evaluation.judge import judge
+from pipeline.evaluation.rollout import Loop, Predict
+from pipeline.evaluation.trials import Trials
+from pipeline.params import ExecutionParams, Params
+from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.model import RobotModel
+from pipeline.robot.retime import Plan
+from pipeline.robot.simulator import Simulator
+from pipeline.training.selection import Score
+
+Array = NDArray[np.float64]
+
+NEEDED = ("joint_pos", "object_pos", "object_axis")
+LIMIT_TOLERANCE_RAD = 0.01
+"""How far a recorded start may lie outside the arm's limits: recordings are rounded."""
+
+
+class WatchError(PipelineError):
+    """The data set cannot be rolled out with the arm and the task of params.yaml."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Rollouts that start where validation episodes do, towards their objects."""
+
+    loop: Loop
+    checker: CollisionChecker
+    trials: Trials
+    start: Array
+    """Joint positions at the start, rad. Shape (N, J)."""
+    params: Params
+
+    @classmethod
+    def from_dataset(cls, dataset: Dataset, params: Params) -> Watch:
+        """Choose the episodes and build the simulator.
+
+        Chunks are executed as params.yaml proposes, in shares of the horizon: what is judged here
+        is weights, so that another setting of section execution is no reason to train again.
+
+        Args:
+            dataset: with validation episodes.
+            params: sections robot, task, policy and train.
+
+        Raises:
+            WatchError: the data set has no rate or not the fields, its arm starts outside the
+                limits, or its episodes don't end at the grasp.
+        """
+        _require_fields(dataset)
+        if dataset.rate_hz is None:
+            raise WatchError("its attributes have no rate_hz, so a step has no duration")
+        model = RobotModel.from_params(params.robot)
+        trials, start, end = _episodes(dataset, params)
+        _require_limits(model, start)
+        _require_grasp(model, trials, end, params)
+        simulator = Simulator(params.robot, dataset.rate_hz, params.train.rollout_physics_steps)
+        horizon = params.policy.horizon
+        execution = ExecutionParams(
+            mode="blend", execute_steps=max(1, 3 * horizon // 8), blend_steps=horizon // 2,
+            ensemble_decay=0.0, noise_scale=0.0, object_window=1, object_jump_m=1.0,
+            object_jump_deg=180.0,
+        )  # fmt: skip
+        loop = Loop(
+            simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,
+            dataset.rate_hz,
+        )  # fmt: skip
+        return cls(loop, CollisionChecker(params.robot, params.task), trials, start, params)
+
+    def score(self, predict: Predict) -> Score:
+        """Roll a policy out and judge it.
+
+        Args:
+            predict: the policy; each call sees the same objects and the same noise.
+        """
+        train, task = self.params.train, self.params.task
+        steps = self.trials.steps(self.loop.policy_hz, train.rollout_least_steps)
+        rollouts = self.loop.run(predict, self.trials, steps, train.rollout_seed, start=self.start)
+        summary = judge(rollouts, self.trials, self.checker, task).summary
+        return Score(summary["success_collision_free"], summary["error_mm_median"])
+
+
+def _require_fields(dataset: Dataset) -> None:
+    missing = [kind for kind in NEEDED if not dataset.layout.has(kind)]
+    if missing:
+        raise WatchError(f"its state has no {', '.join(missing)}")
+
+
+def _episodes(dataset: Dataset, params: Params) -> tuple[Trials, Array, Array]:
+    """Objects and demonstrated motions; first and last joint positions, each of shape (N, J)."""
+    episodes = dataset.episodes("val")
+    rng = np.random.default_rng(params.train.rollout_seed)
+    number = min(params.train.rollout_pens, len(episodes))
+    chosen = np.sort(rng.choice(episodes, number, replace=False))
+    rows = [dataset.rows(int(episode)) for episode in chosen]
+
+    def field(kind: str, part: slice) -> Array:
+        return dataset.state[part, dataset.layout.field(kind).slice].astype(np.float64)
+
+    motions = [field("joint_pos", part) for part in rows]
+    rate_hz = dataset.rate_hz or 1.0
+    plans = tuple(_plan(motion, rate_hz) for motion in motions)
+    position, axis = (
+        np.stack([field(kind, part)[0] for part in rows]) for kind in ("object_pos", "object_axis")
+    )
+    start, end = (np.stack([motion[index] for motion in motions]) for index in (0, -1))
+    return Trials(position, axis, plans, number), start, end
+
+
+def _plan(joint_pos: Array, rate_hz: float) -> Plan:
+    velocity = np.gradient(joint_pos, 1 / rate_hz, axis=0) if len(joint_pos) > 1 else joint_pos * 0
+    times = np.arange(len(joint_pos)) / rate_hz
+    return Plan(times, joint_pos, velocity, np.zeros_like(joint_pos))
+
+
+def _require_limits(model: RobotModel, start: Array) -> None:
+    beyond = np.maximum(model.lower - start, start - model.upper)
+    if beyond.max() > LIMIT_TOLERANCE_RAD:
+        row, joint = np.unravel_index(int(beyond.argmax()), beyond.shape)
+        raise WatchError(
+            f"an episode starts with {model.joints[joint]} at {start[row, joint]:.3f}, expected "
+            f"{model.lower[joint]:.3f} to {model.upper[joint]:.3f} as robot.urdf says"
+        )
+
+
+def _require_grasp(model: RobotModel, trials: Trials, end: Array, params: Params) -> None:
+    error = metrics.reach_error(
+        model.fk(end), trials.object_pos, trials.object_axis, params.task.object_length_m
+    )
+    there = int((error.cap_m <= params.task.team_cap_m).sum())
+    if there < len(end) / 2:
+        raise WatchError(
+            f"{there} of {len(end)} of its episodes end within {params.task.team_cap_m * 1000:g} "
+            "mm of the grasp that task and robot describe, expected half of them at least"
+        )

@@ -1,0 +1,1 @@
+"""From a checkpoint to policy.onnx and TensorRT engines."""

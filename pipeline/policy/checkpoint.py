@@ -1,0 +1,225 @@
+"""Checkpoints: what a trained policy is on disk, and how it is refused when it is something else.
+
+A checkpoint says by itself what it was trained for: weights, averaged weights, configuration,
+statistics of the data, layout of states and actions, and a few observations it was trained near.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from pipeline.errors import PipelineError
+from pipeline.kinematics import Geometry, KinematicsError
+from pipeline.layout import Layout
+from pipeline.params import PolicyParams
+from pipeline.policy.model import PolicyModel
+
+KEYS = ("model", "ema", "config", "stats", "layout", "examples")
+
+
+class BundleError(PipelineError):
+    """A file is no checkpoint of this pipeline, or does not fit what was asked for."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained policy."""
+
+    model: dict[str, Tensor]
+    """Weights and ranges as the optimiser left them."""
+    ema: dict[str, Tensor]
+    """The same, weights averaged over training: these act."""
+    config: dict[str, Any]
+    """Dimensions, control rate, section policy of params.yaml."""
+    stats: dict[str, Any]
+    """Statistics of the training split, as the data set carries them."""
+    layout: Layout
+    examples: Tensor
+    """Observations of held-out episodes, shape (B, T, S): an export is checked on them."""
+
+    @property
+    def params(self) -> PolicyParams:
+        """Section policy that the checkpoint was trained with."""
+        return PolicyParams.parse(self.config["policy"])
+
+    @property
+    def geometry(self) -> Geometry:
+        """Arm and object as the policy knows them.
+
+        Raises:
+            KinematicsError: the checkpoint's config has none.
+        """
+        return Geometry.from_dict(self.config.get("geometry", {}))
+
+    def build(self) -> PolicyModel:
+        """The policy with its averaged weights, on the CPU, in evaluation mode.
+
+        Raises:
+            BundleError: weights and configuration do not fit.
+        """
+        with torch.random.fork_rng(devices=[]):
+            model = PolicyModel(self.params, self.layout, self.geometry)
+        try:
+            model.load_state_dict(self.ema)
+        except RuntimeError as error:
+            raise BundleError(f"the checkpoint's weights and config disagree: {error}") from error
+        return model.eval().requires_grad_(False)
+
+
+def make_config(
+    params: PolicyParams, layout: Layout, geometry: Geometry, rate_hz: float | None
+) -> dict[str, Any]:
+    """The checkpoint's `config`.
+
+    Args:
+        params: section policy.
+        layout: of the training data.
+        geometry: of arm and object.
+        rate_hz: control rate of the training data, Hz; None where the data set does not say.
+    """
+    return {
+        "state_dim": layout.state_dim,
+        "action_dim": layout.action_dim,
+        "horizon": params.horizon,
+        "n_obs_steps": params.n_obs_steps,
+        "network": params.network,
+        "rate_hz": rate_hz,
+        "policy": params.model_dump(mode="json"),
+        "geometry": geometry.to_dict(),
+    }
+
+
+def save_bundle(path: Path, bundle: Bundle) -> None:
+    """Write a checkpoint beside its place, then rename.
+
+    Args:
+        path: the file.
+        bundle: what to write.
+
+    Raises:
+        BundleError: it cannot be written, for instance because the disk is full.
+    """
+    content = {
+        "model": bundle.model,
+        "ema": bundle.ema,
+        "config": bundle.config,
+        "stats": bundle.stats,
+        "layout": bundle.layout.to_dict(),
+        "examples": bundle.examples,
+    }
+    write_whole(path, content)
+
+
+def write_whole(path: Path, content: Any) -> None:
+    """Write a file of tensors beside its place, flush it to the disk, then rename.
+
+    Whatever ends the process, and whenever, the file is the old one or the new one.
+
+    Args:
+        path: the file.
+        content: what `torch.save` takes.
+
+    Raises:
+        BundleError: it cannot be written; what stood there before is untouched.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as error:  # torch turns the disk's errors into its own
+        partial.unlink(missing_ok=True)
+        raise BundleError(
+            f"{path}: cannot be written ({_disk_error(error)}); what stood there before is whole. "
+            "Free some space, or name another folder"
+        ) from error
+
+
+def _disk_error(error: BaseException) -> BaseException:
+    """What the disk said, where torch raised something else on top of it."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause or error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a rename: without it a power cut may undo what the file's own flush has kept."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a checkpoint; nothing in it is executed.
+
+    Args:
+        path: the file.
+
+    Raises:
+        BundleError: the file is missing, no checkpoint, or one without layout.
+        LayoutError: its layout is broken.
+    """
+    if not path.is_file():
+        raise BundleError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: the reason below says more
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes of any other kind raise whatever they run into
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise BundleError(
+            f"{path}: not a checkpoint that can be read safely ({reason}); "
+            "expected one that `python -m pipeline train` wrote"
+        ) from error
+    _require_keys(path, content)
+    bundle = Bundle(
+        content["model"],
+        content["ema"],
+        content["config"],
+        content["stats"],
+        Layout.from_dict(content["layout"]),
+        content["examples"],
+    )
+    try:
+        _ = bundle.params, bundle.geometry
+    except (ValidationError, KeyError, TypeError, KinematicsError) as error:
+        raise BundleError(
+            f"{path}: its config does not fit this version of the pipeline ({error}); train again"
+        ) from error
+    return bundle
+
+
+def _require_keys(path: Path, content: object) -> None:
+    if not isinstance(content, Mapping):
+        raise BundleError(
+            f"{path}: holds {type(content).__name__}, expected a checkpoint with {', '.join(KEYS)}"
+        )
+    missing = [key for key in KEYS if key not in content]
+    if not missing:
+        return
+    if {"model", "ema", "config"} <= set(content) and "layout" in missing:
+        raise BundleError(
+            f"{path}: a checkpoint of the earlier scripts (model, ema, config, no layout and no "
+            "normalisation). It does not say what its numbers mean and its network was trained on "
+            "raw units, so it cannot be run here; train again with `python -m pipeline train "
+            "--data-path <its zarr>`"
+        )
+    raise BundleError(
+        f"{path}: no checkpoint of this pipeline: {', '.join(missing)} missing, found "
+        f"{', '.join(map(str, content)) or 'nothing'}"
+    )

@@ -1,0 +1,185 @@
+"""The policy as a user runs it in Python: load a checkpoint, predict from observations.
+
+Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.errors import PipelineError
+from pipeline.layout import Layout
+from pipeline.policy.checkpoint import Bundle, load_bundle
+from pipeline.policy.model import PolicyModel
+from pipeline.policy.observation import check_noise, check_observation
+
+logger = logging.getLogger(__name__)
+
+
+class PolicyError(PipelineError):
+    """The policy is used before it is loaded, or for other dimensions than it was trained for."""
+
+
+class DiffusionPolicy:
+    """A trained policy: two observations in, a chunk of joint positions out.
+
+    Example:
+        policy = DiffusionPolicy(state_dim=25, action_dim=6, horizon=16, n_obs_steps=2)
+        policy.load("artifacts/train/best_model.pt")
+        action = policy.predict(obs)  # (2, 25) → (1, 16, 6), rad; action[0, 0] is commanded next
+    """
+
+    def __init__(
+        self,
+        state_dim: int = 25,
+        action_dim: int = 6,
+        horizon: int = 16,
+        n_obs_steps: int = 2,
+        device: str | torch.device = "cuda",
+    ) -> None:
+        """Say which dimensions the caller works with; `load` refuses a checkpoint with others.
+
+        Args:
+            state_dim: numbers of an observation, S.
+            action_dim: numbers of an action, A.
+            horizon: steps of a chunk, H.
+            n_obs_steps: observations that the policy sees, T.
+            device: where it runs; "auto" and "cuda" take a GPU, or the CPU (with a logged warning
+                for "cuda") where there is none.
+        """
+        self.state_dim, self.action_dim = state_dim, action_dim
+        self.horizon, self.n_obs_steps = horizon, n_obs_steps
+        self.device = choose_device(str(device))
+        self._bundle: Bundle | None = None
+        self._model: PolicyModel | None = None
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, device: str = "auto") -> DiffusionPolicy:
+        """A loaded policy with the dimensions that its checkpoint has.
+
+        Args:
+            path: checkpoint of stage train.
+            device: see the constructor.
+
+        Raises:
+            BundleError: the file is no checkpoint of this pipeline.
+        """
+        config = load_bundle(Path(path)).config
+        policy = cls(
+            config["state_dim"],
+            config["action_dim"],
+            config["horizon"],
+            config["n_obs_steps"],
+            device,
+        )
+        policy.load(path)
+        return policy
+
+    def load(self, path: str | Path, layout: Layout | None = None) -> None:
+        """Take the averaged weights of a checkpoint.
+
+        Args:
+            path: for instance best_model.pt.
+            layout: the layout that observations will have, where the caller knows it.
+
+        Raises:
+            BundleError: the file is missing or no checkpoint of this pipeline.
+            LayoutError: the checkpoint was trained for another layout.
+            PolicyError: the checkpoint was trained for other dimensions; they are named.
+        """
+        bundle = load_bundle(Path(path))
+        for name in ("state_dim", "action_dim", "horizon", "n_obs_steps"):
+            ours, theirs = getattr(self, name), bundle.config[name]
+            if ours != theirs:
+                raise PolicyError(
+                    f"{path}: was trained with {name}={theirs}, but the policy was made with "
+                    f"{name}={ours}; make it with DiffusionPolicy({name}={theirs}, …)"
+                )
+        if layout is not None:
+            bundle.layout.require(layout, str(path), "the observations")
+        self._bundle, self._model = bundle, bundle.build().to(self.device)
+
+    @property
+    def bundle(self) -> Bundle:
+        """The loaded checkpoint: config, layout, stats.
+
+        Raises:
+            PolicyError: nothing is loaded.
+        """
+        if self._bundle is None:
+            raise PolicyError("no weights: call policy.load('best_model.pt') first")
+        return self._bundle
+
+    @property
+    def layout(self) -> Layout:
+        """The meaning of observations and actions.
+
+        Raises:
+            PolicyError: nothing is loaded.
+        """
+        return self.bundle.layout
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        obs: Tensor | NDArray[np.floating],
+        noise: Tensor | NDArray[np.floating] | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """A chunk of actions.
+
+        Args:
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first.
+            noise: what the chunk starts from, standard normal, shape (B, H, A); drawn if None.
+            generator: draws the noise; None takes torch's own, so the chunk differs each time.
+
+        Returns:
+            Absolute joint positions, rad, shape (B, H, A), on the policy's device; row 0 is the
+            next command.
+
+        Raises:
+            PolicyError: nothing is loaded.
+            ObservationError: shapes do not fit, or a number is not finite.
+        """
+        layout = self.layout
+        checked = check_observation(_numpy(obs), layout, self.n_obs_steps)
+        shape = (len(checked), self.horizon, self.action_dim)
+        if noise is None:
+            source = self.device if generator is None else generator.device
+            start = torch.randn(shape, generator=generator, device=source).to(self.device)
+        else:
+            start = torch.from_numpy(check_noise(_numpy(noise), shape)).to(self.device)
+        if self._model is None:
+            raise PolicyError("no weights: call policy.load('best_model.pt') first")
+        action: Tensor = self._model(torch.from_numpy(checked).to(self.device), start)
+        return action
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a name means on this machine.
+
+    Args:
+        name: auto, cpu, cuda or cuda:1.
+
+    Returns:
+        A GPU for auto and cuda where one is there, else the CPU; for cuda with a logged warning.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        logger.warning("device %s was asked for, but torch sees no GPU: using the CPU", name)
+        return torch.device("cpu")
+    return torch.device(name)
+
+
+def _numpy(value: Tensor | NDArray[np.floating]) -> NDArray[np.floating]:
+    if isinstance(value, Tensor):
+        array: NDArray[np.floating] = value.detach().cpu().numpy()
+        return array
+    return value

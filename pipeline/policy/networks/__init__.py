@@ -1,0 +1,1 @@
+"""The denoising networks: MLP, U-Net and transformer behind one interface."""

@@ -1,0 +1,1 @@
+"""Recordings of MoveIt2 plans: found, read, and cut into candidate trajectories. Judges nothing."""

@@ -1,0 +1,1 @@
+"""Recordings that are no bags: NumPy files, JSON and YAML, Diffusion Policy zarr, LeRobot."""

@@ -1,0 +1,196 @@
+"""Which topic of a recording means what. Pure.
+
+Roles come from the names in params.yaml; a topic of another name is taken where its type leaves
+only one meaning. The same answer serves reading and the table of `info`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.params import IngestParams
+from pipeline.recordings.rosbag.messages import (
+    CONTROLLER_STATE,
+    DISPLAY_TRAJECTORY,
+    JOINT_STATE,
+    JOINT_TRAJECTORY,
+    MARKS,
+    POSE_STAMPED,
+    ROBOT_TRAJECTORY,
+    TF_MESSAGES,
+    TRACKING_FEEDBACK,
+)
+
+Role = Literal["plan", "tracking", "joints", "object", "transforms", "marks"]
+Mode = Literal["plans", "tracking", "joints"]
+
+# The likeliest type of a role first.
+TYPES: dict[Role, tuple[str, ...]] = {
+    "plan": (DISPLAY_TRAJECTORY, ROBOT_TRAJECTORY, JOINT_TRAJECTORY),
+    "tracking": (TRACKING_FEEDBACK, CONTROLLER_STATE),
+    "joints": (JOINT_STATE,),
+    "object": (POSE_STAMPED,),
+    "transforms": TF_MESSAGES,
+    "marks": MARKS,
+}
+# What each way of cutting episodes reads.
+_READ: dict[Mode, tuple[Role, ...]] = {
+    "plans": ("plan", "joints", "object", "transforms"),
+    "tracking": ("tracking", "object", "transforms", "marks"),
+    "joints": ("joints", "object", "transforms", "marks"),
+}
+_NAMED: dict[Role, str] = {
+    "plan": "ingest.plan_topic",
+    "joints": "ingest.joint_topic",
+    "object": "ingest.object_topic",
+    "tracking": "ingest.tracking_topic",
+    "marks": "ingest.mark_topic",
+}
+
+
+@dataclass(frozen=True)
+class TopicCount:
+    """One topic of a recording."""
+
+    topic: str
+    msgtype: str
+    messages: int
+
+
+@dataclass(frozen=True)
+class TopicUse:
+    """What ingest does with one topic."""
+
+    topic: str
+    msgtype: str
+    role: Role | None
+    """None where the topic is not read."""
+    note: str
+    """Why, in words."""
+    misfit: bool = False
+    """Whether the topic has the name of a role and a type that the role cannot have."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What ingest does with a recording."""
+
+    mode: Mode | None
+    """What becomes an episode; None where nothing can."""
+    uses: tuple[TopicUse, ...]
+
+
+def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name: str) -> Reading:
+    """Give each topic its role, or none.
+
+    Args:
+        topics: what the recording holds.
+        rules: section `ingest` of params.yaml.
+        object_name: what is grasped.
+    """
+    roles: dict[tuple[str, str], Role] = {}
+    notes: dict[tuple[str, str], str] = {}
+    misfits: set[tuple[str, str]] = set()
+    names: dict[Role, str | None] = {
+        "plan": rules.plan_topic,
+        "joints": rules.joint_topic,
+        "object": rules.object_topic,
+        "tracking": rules.tracking_topic,
+        "marks": rules.mark_topic,
+    }
+    for role, name in names.items():
+        for topic in topics:
+            if name is None or not _is_named(topic.topic, name):
+                continue
+            key = (topic.topic, topic.msgtype)
+            if topic.msgtype in TYPES[role]:
+                roles[key] = role
+                notes[key] = f"{role}, by {_NAMED[role]}"
+            else:
+                misfits.add(key)
+                expected = " or ".join(TYPES[role])
+                notes[key] = f"carries {topic.msgtype}, expected {expected} ({_NAMED[role]})"
+    for topic in topics:
+        key = (topic.topic, topic.msgtype)
+        if topic.msgtype in TF_MESSAGES:
+            roles[key], notes[key] = "transforms", "frames of the object's pose"
+        elif topic.msgtype in TYPES["tracking"] and rules.tracking_topic is None:
+            roles[key], notes[key] = "tracking", "a controller's feedback or state, by its type"
+    if rules.discover_topics:
+        _discover(topics, object_name, roles, notes)
+    counts = {(topic.topic, topic.msgtype): topic.messages for topic in topics}
+    held = {role for key, role in roles.items() if counts[key]}
+    mode = _mode(held, rules)
+    read = _READ[mode] if mode is not None else ()
+    preferred = next(
+        (
+            kind
+            for kind in TYPES["tracking"]
+            if any(counts[key] and key[1] == kind and roles.get(key) == "tracking" for key in roles)
+        ),
+        None,
+    )
+    uses = []
+    for topic in topics:
+        key = (topic.topic, topic.msgtype)
+        role_found = roles.get(key)
+        note = notes.get(key, "not read: no trajectory, joints or pose")
+        if role_found is not None and role_found not in read:
+            note, role_found = f"not read: episodes are cut from {mode or 'nothing here'}", None
+        elif role_found == "tracking" and topic.msgtype != preferred:
+            note, role_found = f"not read: {preferred} says more", None
+        uses.append(TopicUse(topic.topic, topic.msgtype, role_found, note, key in misfits))
+    return Reading(mode, tuple(uses))
+
+
+def _is_named(topic: str, name: str) -> bool:
+    """Whether a topic has a name, in any namespace."""
+    return f"/{topic.strip('/')}".endswith(f"/{name.strip('/')}")
+
+
+def _mode(held: set[Role], rules: IngestParams) -> Mode | None:
+    if rules.episodes_from != "auto":
+        wanted: Role = "plan" if rules.episodes_from == "plans" else rules.episodes_from
+        return rules.episodes_from if wanted in held else None
+    if "plan" in held:
+        return "plans"
+    if "tracking" in held:
+        return "tracking"
+    return "joints" if "joints" in held else None
+
+
+def _discover(
+    topics: Sequence[TopicCount],
+    object_name: str,
+    roles: dict[tuple[str, str], Role],
+    notes: dict[tuple[str, str], str],
+) -> None:
+    """Roles for topics of other names, where only one topic can be meant."""
+    counts = {(topic.topic, topic.msgtype): topic.messages for topic in topics}
+    found: tuple[Role, ...] = ("plan", "joints", "object")
+    for role in found:
+        if any(counts[key] for key, has in roles.items() if has == role):
+            continue
+        for msgtype in TYPES[role]:
+            keys = [
+                (topic.topic, topic.msgtype)
+                for topic in topics
+                if topic.msgtype == msgtype and topic.messages
+                and (topic.topic, topic.msgtype) not in roles
+            ]  # fmt: skip
+            if role == "object":
+                # Goals and grippers have poses too: only the name can say that it is the object's.
+                for key in keys:
+                    notes.setdefault(key, f"not read: name it in {_NAMED[role]} if it is the pose "
+                                          f"of the {object_name}")  # fmt: skip
+                keys = [key for key in keys if object_name.lower() in key[0].lower()]
+            if len(keys) == 1:
+                roles[keys[0]] = role
+                notes[keys[0]] = f"{role}, the only one of its type"
+                break
+            for key in keys:
+                notes[key] = f"not read: {len(keys)} topics carry this; name one in {_NAMED[role]}"
+            if keys:
+                break

@@ -1,0 +1,99 @@
+"""Runs a TensorRT engine on this machine's GPU, without torch.
+
+The same for `tensorrt` and `tensorrt_rtx`. Not executed where no GPU is.
+Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.runtime.backends.cuda import Cuda
+
+Float32 = NDArray[np.float32]
+
+
+class EngineError(PipelineError):
+    """An engine does not load or does not run here."""
+
+
+class EngineRunner:
+    """One engine, its context, and buffers on the GPU that are kept between calls.
+
+    Loading crashes the process where there is no driver: ask a child first
+    (`policy.child.find_gpus`).
+    """
+
+    def __init__(self, path: Path, module: str) -> None:
+        """Load an engine.
+
+        Args:
+            path: of the engine.
+            module: tensorrt or tensorrt_rtx.
+
+        Raises:
+            CudaError: no driver.
+            EngineError: the library refuses the engine.
+        """
+        self._path, self._cuda = path, Cuda()
+        trt = importlib.import_module(module)
+        self._log = error_log(trt)
+        self._runtime = trt.Runtime(self._log)
+        self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
+        if self._engine is None:
+            raise EngineError(f"{path}: the engine does not load here: {self._said()}")
+        self._context = self._engine.create_execution_context()
+        self.most = int(self._engine.get_tensor_profile_shape("obs", 0)[2][0])
+        """Observations of a call at most."""
+
+    def run(self, obs: Float32, noise: Float32) -> Float32:
+        """Chunks of actions.
+
+        Args:
+            obs: shape (B, T, S).
+            noise: shape (B, H, A).
+
+        Returns:
+            Joint positions, rad, shape (B, H, A).
+
+        Raises:
+            EngineError: the batch is outside the engine's profile, or it does not execute.
+        """
+        self._cuda.bind()
+        for name, values in (("obs", obs), ("noise", noise)):
+            array = np.ascontiguousarray(values, np.float32)
+            if not self._context.set_input_shape(name, array.shape):
+                raise EngineError(f"{self._path}: {name} {array.shape} is outside its profile")
+            self._context.set_tensor_address(name, self._cuda.upload(name, array))
+        self._context.set_tensor_address("action", self._cuda.buffer("action", noise.nbytes))
+        if not self._context.execute_async_v3(self._cuda.stream):
+            raise EngineError(f"{self._path}: it did not execute: {self._said()}")
+        return self._cuda.download("action", noise.shape)
+
+    def _said(self) -> str:
+        return "; ".join(self._log.errors[-3:]) or "the library gave no reason"
+
+
+def error_log(trt: Any) -> Any:
+    """A logger that keeps what the library calls an error, in `errors`, and says nothing.
+
+    Args:
+        trt: the module tensorrt or tensorrt_rtx.
+    """
+
+    class ErrorLog(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in {trt.ILogger.Severity.INTERNAL_ERROR, trt.ILogger.Severity.ERROR}:
+                self.errors.append(message)
+
+    return ErrorLog()

@@ -1,0 +1,101 @@
+"""Runs an exported policy without torch: NumPy and an inference engine are enough on a robot.
+
+Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.layout import Layout
+from pipeline.policy.observation import check_noise, check_observation
+from pipeline.runtime.session import Deployment
+
+# ONNX Runtime 1.32 numbers the machine and records its use, unless told so before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
+
+Float32 = NDArray[np.float32]
+
+
+class BackendError(PipelineError):
+    """A file is no exported policy of this pipeline."""
+
+
+class OnnxRuntimePolicy:
+    """policy.onnx in ONNX Runtime, on the CPU.
+
+    Attributes:
+        layout: the meaning of observations and actions.
+        config: dimensions and parameters, as in the checkpoint.
+        rate_hz: control rate, Hz; None where the training data did not say.
+        deployment: execution and limits; None in a graph of an earlier export.
+        precision: of the network's arithmetic, float32 or float16.
+        denoising: loop or unrolled.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1) -> None:
+        """Load the graph.
+
+        Args:
+            path: policy.onnx.
+            threads: CPU threads of one inference; a small network is fastest with one.
+
+        Raises:
+            BackendError: the file is missing, no ONNX graph, or not of this pipeline.
+            LayoutError: its layout is broken.
+        """
+        if not Path(path).is_file():
+            raise BackendError(f"{path}: no such file; expected policy.onnx of stage export")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its own exception classes share no base but Exception
+            raise BackendError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        missing = [key for key in ("layout", "config", "rate_hz") if key not in metadata]
+        if missing:
+            raise BackendError(
+                f"{path}: no metadata {', '.join(missing)}; expected a graph that "
+                "`python -m pipeline export` wrote"
+            )
+        self.layout = Layout.from_dict(json.loads(metadata["layout"]))
+        self.config: dict[str, Any] = json.loads(metadata["config"])
+        self.rate_hz = float(metadata["rate_hz"]) if metadata["rate_hz"] else None
+        self.deployment = (
+            Deployment.from_json(metadata["deployment"], str(path))
+            if "deployment" in metadata
+            else None
+        )
+        self.precision = metadata.get("precision", "float32")
+        self.denoising = metadata.get("denoising", "loop")
+        self._chunk = (int(self.config["horizon"]), self.layout.action_dim)
+
+    def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
+        """A chunk of actions.
+
+        Args:
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first.
+            noise: standard normal, shape (B, H, A); the same noise gives the same chunk.
+
+        Returns:
+            Absolute joint positions, rad, shape (B, H, A); row 0 is the next command.
+
+        Raises:
+            ObservationError: shapes do not fit, or a number is not finite.
+        """
+        checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
+        start = check_noise(noise, (len(checked), *self._chunk))
+        action: Float32 = self._session.run(["action"], {"obs": checked, "noise": start})[0]
+        return action

@@ -1,0 +1,78 @@
+"""A TensorRT engine as a backend: what OnnxRuntimePolicy is for ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.policy.observation import check_noise, check_observation
+from pipeline.runtime.backends.engine_runner import EngineRunner
+from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
+
+Float32 = NDArray[np.float32]
+
+
+class EnginePolicy:
+    """An engine that fits this machine; what observations mean is read from its policy.onnx.
+
+    Attributes:
+        layout: the meaning of observations and actions.
+        config: dimensions and parameters, as in the checkpoint.
+        rate_hz: control rate, Hz; None where the training data did not say.
+        deployment: execution and limits; None in a graph of an earlier export.
+    """
+
+    def __init__(self, engine: Path, onnx: Path, backend: str) -> None:
+        """Load the engine on the first GPU.
+
+        Args:
+            engine: as `engine_store.fitting_engine` gives it.
+            onnx: policy.onnx that it was made from.
+            backend: tensorrt or tensorrt-rtx.
+
+        Raises:
+            CudaError: no driver.
+            EngineError: the library refuses the engine.
+        """
+        graph = OnnxRuntimePolicy(onnx)
+        self.layout, self.config, self.rate_hz = graph.layout, graph.config, graph.rate_hz
+        self.deployment = graph.deployment
+        self._runner = EngineRunner(engine, backend.replace("-", "_"))
+
+    def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
+        """A chunk of actions.
+
+        Args:
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first; more than the
+                engine's profile allows are computed in several calls.
+            noise: standard normal, shape (B, H, A).
+
+        Returns:
+            Absolute joint positions, rad, shape (B, H, A).
+
+        Raises:
+            ObservationError: shapes do not fit, or a number is not finite.
+            EngineError: it does not execute.
+        """
+        checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
+        shape = (len(checked), int(self.config["horizon"]), self.layout.action_dim)
+        return in_pieces(self._runner.run, self._runner.most, checked, check_noise(noise, shape))
+
+
+def in_pieces(
+    run: Callable[[Float32, Float32], Float32], most: int, obs: Float32, noise: Float32
+) -> Float32:
+    """One result of several calls, none with more than an engine's profile allows.
+
+    Args:
+        run: chunks (N, H, A) of observations (N, T, S) and noise (N, H, A).
+        most: largest N of a call.
+        obs: shape (B, T, S).
+        noise: shape (B, H, A).
+    """
+    starts = range(0, len(obs), most)
+    parts = [run(obs[start : start + most], noise[start : start + most]) for start in starts]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

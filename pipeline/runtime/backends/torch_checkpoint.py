@@ -1,0 +1,53 @@
+"""A checkpoint as a backend of the runtime, for machines that have torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.policy.diffusion_policy import DiffusionPolicy
+from pipeline.runtime.session import Deployment
+
+Float32 = NDArray[np.float32]
+
+
+class TorchPolicy:
+    """The averaged weights of a checkpoint, eager.
+
+    Attributes:
+        layout: the meaning of observations and actions.
+        config: dimensions and parameters, as in the checkpoint.
+        rate_hz: control rate, Hz; None where the training data did not say.
+        deployment: None: a checkpoint says nothing of execution and limits.
+    """
+
+    def __init__(self, checkpoint: Path, device: str = "auto") -> None:
+        """Load a checkpoint.
+
+        Args:
+            checkpoint: of stage train.
+            device: auto, cpu, cuda.
+
+        Raises:
+            BundleError: it is no checkpoint of this pipeline.
+        """
+        self._policy = DiffusionPolicy.from_checkpoint(checkpoint, device)
+        self.layout, self.config = self._policy.layout, self._policy.bundle.config
+        rate = self.config["rate_hz"]
+        self.rate_hz = None if rate is None else float(rate)
+        self.deployment: Deployment | None = None
+
+    def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
+        """A chunk of actions; see `DiffusionPolicy.predict`.
+
+        Args:
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first.
+            noise: standard normal, shape (B, H, A).
+
+        Returns:
+            Absolute joint positions, rad, shape (B, H, A).
+        """
+        action: Float32 = self._policy.predict(np.asarray(obs), np.asarray(noise)).cpu().numpy()
+        return action

@@ -1,0 +1,276 @@
+"""From chunks to commands: what is sent to the servo at each control step, on N robots at once.
+
+Numpy alone, so that evaluation and a robot run the same code. Knows chunks, rates and limits,
+neither networks nor simulators.
+N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.interpolation import differentiate, hermite
+from pipeline.kinematics import JointLimits
+from pipeline.runtime.limiter import Limiter
+
+Array = NDArray[np.float64]
+
+
+class ExecutionSettings(Protocol):
+    """What of params.yaml, section `execution`, is used here: numbers, wherever they come from."""
+
+    @property
+    def mode(self) -> Literal["chunk", "blend", "ensemble"]:
+        """How chunks become commands."""
+
+    @property
+    def execute_steps(self) -> int:
+        """Steps of a chunk that are executed before the next one."""
+
+    @property
+    def blend_steps(self) -> int:
+        """Steps over which an old chunk fades into a new one."""
+
+    @property
+    def ensemble_decay(self) -> float:
+        """How fast the weight of an ensemble's chunks changes with their age."""
+
+
+class ExecutionError(PipelineError):
+    """Chunks, parameters and the order of calls do not fit together."""
+
+
+@dataclass(frozen=True)
+class ExecutionReport:
+    """What the executor did since its reset. Counts are of single joints' commands."""
+
+    commands: int
+    """Joint commands sent: robots × steps × joints."""
+    clipped: dict[str, int]
+    """Of these, changed on behalf of the limits: by kind, position, velocity, acceleration."""
+    largest_change_rad: float
+    """Largest distance of a command from what the chunks asked for, rad."""
+    starved_steps: int
+    """Control steps for which no chunk had a row left, so that its last row was held."""
+    border: NDArray[np.bool_]
+    """Whether a control step was the first of a new chunk. Shape (T,)."""
+
+
+class ChunkExecutor:
+    """Decides what is sent at each control step.
+
+    Modes (params.yaml, `execution.mode`): `chunk` executes `execute_steps` rows of a chunk, then
+    takes the next; `blend` does so too, but fades the old chunk's remaining rows into the new one;
+    `ensemble` asks for a chunk at every step and averages all that cover it.
+
+    Example:
+        executor.reset(joint_pos)
+        while running:
+            if executor.steps_left == 0:
+                executor.add(policy.predict(observation, noise))
+            send(executor.commands(1))
+    """
+
+    def __init__(
+        self,
+        params: ExecutionSettings,
+        limits: JointLimits,
+        horizon: int,
+        policy_hz: float,
+        control_hz: float | None = None,
+    ) -> None:
+        """Fix rates and limits.
+
+        Args:
+            params: the section `execution`.
+            limits: what the joints may do.
+            horizon: steps of a chunk, H.
+            policy_hz: rows of a chunk a second.
+            control_hz: commands a second; None for the policy's own rate. Counts of steps in
+                `params` are the policy's and keep their duration.
+
+        Raises:
+            ExecutionError: a chunk is too short for what the parameters ask of it.
+        """
+        needed = params.execute_steps + (params.blend_steps if params.mode == "blend" else 0)
+        if params.mode != "ensemble" and needed > horizon:
+            raise ExecutionError(
+                f"execution.execute_steps {params.execute_steps} and blend_steps "
+                f"{params.blend_steps} (mode {params.mode}) need {needed} steps of a chunk, but "
+                f"the policy predicts {horizon}; lower them"
+            )
+        self._params, self._horizon = params, horizon
+        self._policy_hz, self._control_hz = policy_hz, control_hz or policy_hz
+        self._execute = 1 if params.mode == "ensemble" else self._steps(params.execute_steps)
+        self._blend = self._steps(params.blend_steps) if params.mode == "blend" else 0
+        self._joints = len(limits.lower)
+        self._limiter = Limiter(limits, self._control_hz)
+        self.reset(np.zeros((0, self._joints)))
+
+    def _steps(self, policy_steps: int) -> int:
+        return max(round(policy_steps * self._control_hz / self._policy_hz), min(policy_steps, 1))
+
+    def reset(self, joint_pos: Array) -> None:
+        """Forget every chunk: the robots stand still at these positions.
+
+        Args:
+            joint_pos: where the joints are commanded to be, rad. Shape (N, J).
+
+        Raises:
+            ExecutionError: the shape does not fit.
+        """
+        joint_pos = np.asarray(joint_pos, dtype=np.float64)
+        if joint_pos.ndim != 2 or joint_pos.shape[1] != self._joints:
+            raise ExecutionError(
+                f"reset with joint positions of shape {joint_pos.shape}, expected "
+                f"(N, {self._joints})"
+            )
+        self._limiter.reset(joint_pos)
+        self._plan: Array = joint_pos[:, None][:, :0]
+        self._hold = joint_pos.copy()
+        self._chunks: list[Array] = []
+        self._executed, self._starved = self._execute, 0
+        self._fresh = False
+        self._border: list[bool] = []
+
+    @property
+    def steps_left(self) -> int:
+        """Control steps until the next chunk is wanted; 0 when it is wanted now."""
+        return max(self._execute - self._executed, 0)
+
+    def add(self, chunk: NDArray[np.floating], age_steps: int = 0) -> None:
+        """Take a new chunk.
+
+        Args:
+            chunk: joint positions, rad; row j is meant for (j + 1) policy steps after its
+                observation. Shape (N, H, J), N as in `reset`.
+            age_steps: control steps sent since that observation, where inference took so long;
+                rows whose time has passed are left out.
+
+        Raises:
+            ExecutionError: the shape does not fit, a number is not finite, or the chunk is past.
+        """
+        wanted: Array = np.asarray(chunk, dtype=np.float64)
+        expected = (len(self._hold), self._horizon, self._joints)
+        if wanted.shape != expected:
+            raise ExecutionError(f"a chunk has shape {wanted.shape}, expected {expected}")
+        if not np.isfinite(wanted).all():
+            raise ExecutionError("a chunk holds a number that is not finite; expected rad")
+        rows = resample_chunk(wanted, self._policy_hz, self._control_hz)
+        if not 0 <= age_steps < rows.shape[1]:
+            raise ExecutionError(
+                f"a chunk is {age_steps} control steps old, expected 0 to {rows.shape[1] - 1}: "
+                "older ones have no row left to send"
+            )
+        rows = rows[:, age_steps:]
+        if self._params.mode == "ensemble":
+            self._plan = self._ensemble(rows)
+        else:
+            self._plan = self._fade(rows)
+        self._executed, self._fresh = 0, True
+
+    def interrupt(self) -> None:
+        """Drop what is left of every chunk: the world is not what they were made for.
+
+        The next chunk is wanted at once and nothing is blended into it; the limits alone smooth
+        the change.
+        """
+        self._plan = self._plan[:, :0]
+        self._chunks = []
+        self._executed = self._execute
+
+    def _fade(self, rows: Array) -> Array:
+        """Cross-fade the old plan's remaining rows into new ones, linearly over `blend_steps`."""
+        count = min(self._blend, self._plan.shape[1], rows.shape[1])
+        share = (np.arange(1, count + 1) / (self._blend + 1))[:, None]
+        faded = rows.copy()
+        faded[:, :count] = (1 - share) * self._plan[:, :count] + share * rows[:, :count]
+        return faded
+
+    def _ensemble(self, rows: Array) -> Array:
+        """Average all chunks that cover a step, weights exp(−decay · i), i = 0 for the oldest.
+
+        Source: temporal ensembling of ACT (Zhao et al. 2023, section IV-B). Chunks begin at the
+        next step to send.
+        """
+        self._chunks = [old for old in self._chunks if old.shape[1] > 0]
+        self._chunks.append(rows)
+        total, weights = np.zeros_like(rows), np.zeros(rows.shape[1])
+        for column in range(rows.shape[1]):
+            # Oldest first among those that reach this far.
+            reaching = [old[:, column] for old in self._chunks if old.shape[1] > column]
+            weight = np.exp(-self._params.ensemble_decay * np.arange(len(reaching)))
+            total[:, column] = np.tensordot(weight, np.stack(reaching), axes=1)
+            weights[column] = weight.sum()
+        return total / weights[:, None]
+
+    def commands(self, count: int) -> Array:
+        """The next commands, within all limits.
+
+        More than `steps_left` may be taken while a new chunk is late: the old one is followed to
+        its end and its last row is then held.
+
+        Args:
+            count: control steps, K.
+
+        Returns:
+            Joint positions, rad. Shape (N, K, J).
+        """
+        sent = np.empty((len(self._hold), count, self._joints))
+        for step in range(count):
+            if self._plan.shape[1] == 0:
+                self._starved += 1
+                target = following = self._hold
+            else:
+                target = self._plan[:, 0]
+                following = (
+                    2 * target - self._hold if self._plan.shape[1] == 1 else (self._plan[:, 1])
+                )
+            sent[:, step] = self._limiter.step(target, following)
+            self._hold = target
+            self._plan = self._plan[:, 1:]
+            self._chunks = [old[:, 1:] for old in self._chunks]
+            self._border.append(self._fresh)
+            self._fresh = False
+        self._executed += count
+        return sent
+
+    def report(self) -> ExecutionReport:
+        """What was sent and changed since the reset."""
+        return ExecutionReport(
+            commands=len(self._hold) * len(self._border) * self._joints,
+            clipped=dict(self._limiter.clipped),
+            largest_change_rad=self._limiter.largest_change,
+            starved_steps=self._starved,
+            border=np.array(self._border, dtype=np.bool_),
+        )
+
+
+def resample_chunk(chunk: Array, policy_hz: float, control_hz: float) -> Array:
+    """A chunk at another rate: cubic Hermite curves through its rows.
+
+    Before its first row the chunk is continued straight backwards, so that the times between the
+    observation and that row are covered too.
+
+    Args:
+        chunk: row j is at (j + 1) / policy_hz. Shape (N, H, J).
+        policy_hz: rows a second.
+        control_hz: rows a second wanted.
+
+    Returns:
+        Row i at (i + 1) / control_hz, as many as the chunk covers. Shape (N, H', J).
+    """
+    number, horizon, joints = chunk.shape
+    if policy_hz == control_hz or horizon == 1:
+        return chunk
+    flat = np.moveaxis(chunk, 1, 0).reshape(horizon, -1)
+    rows = np.concatenate([2 * flat[:1] - flat[1:2], flat])
+    times = np.arange(horizon + 1) / policy_hz
+    wanted = np.arange(1, int(horizon * control_hz / policy_hz + 1e-9) + 1) / control_hz
+    values, _ = hermite(times, rows, differentiate(times, rows), wanted)
+    return np.moveaxis(values.reshape(len(wanted), number, joints), 0, 1)

@@ -1,0 +1,345 @@
+"""The policy on the robot: one observation in, one joint command out, at the control rate.
+
+NumPy and one inference engine are enough. History, the object's filter, chunk execution and joint
+limits are the ones that evaluation uses. Shapes: T history steps, S state numbers, H horizon, J
+joints (as many as action numbers A), B observations.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.kinematics import JointLimits
+from pipeline.layout import Layout
+from pipeline.policy.observation import ObservationError
+from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
+from pipeline.runtime.pose_filter import ObjectFilter
+
+if TYPE_CHECKING:
+    from pipeline.params import ExecutionParams
+
+Array = NDArray[np.float64]
+Float32 = NDArray[np.float32]
+OBJECT = ("object_pos", "object_axis")
+NOISE = 0x4015E
+"""Sets the noise's seed apart; evaluation takes the same, so a seed means the same noise."""
+NO_POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
+"""Stands for an ee_pose that was not given: the graph computes its own from the joints."""
+
+
+class DeploymentError(PipelineError):
+    """The policy cannot be run as it was asked to."""
+
+
+class Backend(Protocol):
+    """Whatever computes a chunk: ONNX Runtime, a TensorRT engine, torch."""
+
+    layout: Layout
+    config: dict[str, Any]
+    rate_hz: float | None
+    deployment: Deployment | None
+
+    def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
+        """Chunks (B, H, A), rad, for observations (B, T, S) and noise (B, H, A)."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The section `execution` of params.yaml as the exported policy carries it."""
+
+    mode: Literal["chunk", "blend", "ensemble"]
+    execute_steps: int
+    blend_steps: int
+    ensemble_decay: float
+    noise_scale: float
+    object_window: int
+    object_jump_m: float
+    object_jump_deg: float
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What the robot must know beside the network: how chunks are executed, within which limits."""
+
+    execution: Execution
+    limits: JointLimits
+
+    @classmethod
+    def from_params(cls, execution: ExecutionParams, limits: JointLimits) -> Deployment:
+        """What is to be carried by an exported policy.
+
+        Args:
+            execution: the section `execution`.
+            limits: of the arm's joints.
+        """
+        return cls(Execution(**execution.model_dump()), limits)
+
+    def to_json(self) -> str:
+        """For the metadata of policy.onnx; a joint without end has null for its limits."""
+        limits = {
+            key: [value if math.isfinite(value) else None for value in values.tolist()]
+            for key, values in vars(self.limits).items()
+        }
+        return json.dumps({"execution": asdict(self.execution), "limits": limits})
+
+    @classmethod
+    def from_json(cls, text: str, source: str) -> Deployment:
+        """What `to_json` wrote.
+
+        Args:
+            text: JSON.
+            source: file that it stands in, for the message.
+
+        Raises:
+            DeploymentError: keys are missing or of another type.
+        """
+        try:
+            content = json.loads(text)
+            limits = {key: _numbers(values, key) for key, values in content["limits"].items()}
+            return cls(Execution(**content["execution"]), JointLimits(**limits))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DeploymentError(
+                f"{source}: its metadata `deployment` is broken ({error!r}); export the policy anew"
+            ) from error
+
+
+def _numbers(values: list[float | None], key: str) -> Array:
+    endless = -math.inf if key == "lower" else math.inf
+    return np.array([endless if value is None else float(value) for value in values])
+
+
+class Session:
+    """One robot's closed loop: its history, its running chunk, its noise.
+
+    Sessions share a backend and nothing else.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        deployment: Deployment,
+        seed: int = 0,
+        control_hz: float | None = None,
+    ) -> None:
+        """Begin with an empty history.
+
+        Args:
+            backend: computes chunks.
+            deployment: execution and limits.
+            seed: of the noise that chunks start from.
+            control_hz: how often `act` will be called; None for the policy's own rate.
+
+        Raises:
+            DeploymentError: the policy's rate is not known.
+            ExecutionError: chunks are too short for what the execution asks of them.
+        """
+        if backend.rate_hz is None:
+            raise DeploymentError(
+                "the policy was trained on data without a rate, so its steps have no duration; "
+                "train on a data set that says its rate_hz"
+            )
+        self._backend, self._seed = backend, seed
+        self._steps = int(backend.config["n_obs_steps"])
+        self._chunk = (1, int(backend.config["horizon"]), backend.layout.action_dim)
+        self.control_hz = control_hz or backend.rate_hz
+        self._noise_scale = np.float32(deployment.execution.noise_scale)
+        self._ratio = self.control_hz / backend.rate_hz
+        self._executor = ChunkExecutor(
+            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz
+        )
+        self._filter = ObjectFilter(deployment.execution)
+        # Enough of the past for the oldest observation, between two control steps included.
+        self._past: deque[dict[str, Array]] = deque(
+            maxlen=math.ceil((self._steps - 1) * self._ratio) + 2
+        )
+        self.reset()
+
+    def reset(self, seed: int | None = None) -> None:
+        """Forget history and chunks: call it before each episode and after any stop.
+
+        Args:
+            seed: of the noise from now on; None takes the one that the session began with.
+        """
+        chosen = self._seed if seed is None else seed
+        self._rng = np.random.default_rng(np.random.SeedSequence([chosen, NOISE]))
+        self._past.clear()
+        self._filter.reset(1)
+        self._started = False
+
+    def act(self, observation: Mapping[str, ArrayLike] | ArrayLike) -> Array:
+        """The joint positions to command now.
+
+        Args:
+            observation: by the names of the layout's fields or their kinds (`joint_pos`, `pen_pos`
+                or `object_pos`, …), units of the layout; `joint_vel` and `ee_pose` may be left
+                out. Or the state vector, shape (S,).
+
+        Returns:
+            rad, within the joints' limits. Shape (J,).
+
+        Raises:
+            DeploymentError: a field is missing or unknown, or has another shape.
+            ObservationError: a number is not finite.
+        """
+        seen = self._read(observation)
+        bad = [kind for kind, values in seen.items() if not np.isfinite(values).all()]
+        if bad:
+            names = ", ".join(self._backend.layout.field(kind).name for kind in bad)
+            raise ObservationError(f"the observation holds a number that is not finite, in {names}")
+        if not self._started:
+            self._executor.reset(seen["joint_pos"][None])
+            self._started = True
+        if all(kind in seen for kind in OBJECT):
+            position, axis = self._filter.update(*(seen[kind][None] for kind in OBJECT))
+            seen["object_pos"], seen["object_axis"] = position[0], axis[0]
+            if self._filter.jumped.any():
+                self._executor.interrupt()
+        self._past.append(seen)
+        if self._executor.steps_left == 0:
+            noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
+            chunk = self._backend.predict(self.history()[None], self._noise_scale * noise)
+            self._executor.add(chunk)
+        command: Array = self._executor.commands(1)[0, 0]
+        return command
+
+    def history(self) -> Float32:
+        """What the policy sees now: shape (T, S), oldest first."""
+        newest = len(self._past) - 1
+        ages = np.arange(self._steps)[::-1] * self._ratio
+        return np.stack([self._at(max(newest - float(age), 0.0)) for age in ages])
+
+    def report(self) -> ExecutionReport:
+        """What was sent, and what the limits changed, since the reset."""
+        return self._executor.report()
+
+    def _at(self, instant: float) -> Float32:
+        """The state at an instant, control steps from the oldest one that is kept."""
+        before = int(instant + 1e-9)
+        share = instant - before
+        state = self._past[before]
+        if share > 1e-9:
+            # Joints run on between two steps; the object's last observation stands.
+            after = self._past[before + 1]
+            joints = ("joint_pos", "joint_vel")
+            mixed = {k: (1 - share) * state[k] + share * after[k] for k in joints if k in state}
+            state = {**state, **mixed}
+        return self._backend.layout.pack(
+            {field.kind: state[field.kind] for field in self._backend.layout.state}
+        )
+
+    def _read(self, observation: Mapping[str, ArrayLike] | ArrayLike) -> dict[str, Array]:
+        layout = self._backend.layout
+        if not isinstance(observation, Mapping):
+            vector = np.asarray(observation, dtype=np.float64)
+            if vector.shape != (layout.state_dim,):
+                raise DeploymentError(
+                    f"the observation has shape {vector.shape}, expected ({layout.state_dim},): "
+                    f"{layout.describe()}"
+                )
+            return {field.kind: vector[field.slice].copy() for field in layout.state}
+        names = {field.name: field.kind for field in layout.state}
+        names |= {field.kind: field.kind for field in layout.state}
+        unknown = [key for key in observation if key not in names]
+        if unknown:
+            raise DeploymentError(
+                f"the observation has {', '.join(map(repr, unknown))}, which the policy does not "
+                f"know; expected {layout.describe()}"
+            )
+        given = {names[key]: np.asarray(v, dtype=np.float64) for key, v in observation.items()}
+        return {field.kind: self._field(field.kind, field.size, given) for field in layout.state}
+
+    def _field(self, kind: str, size: int, given: dict[str, Array]) -> Array:
+        name = self._backend.layout.field(kind).name
+        if kind not in given:
+            if kind == "joint_vel":
+                return self._velocity(given.get("joint_pos", np.zeros(size)))
+            if kind == "ee_pose":
+                return NO_POSE.copy()
+            raise DeploymentError(f"the observation lacks {name}, {size} numbers")
+        if given[kind].shape != (size,):
+            raise DeploymentError(f"{name} has shape {given[kind].shape}, expected ({size},)")
+        return given[kind].copy()
+
+    def _velocity(self, joint_pos: Array) -> Array:
+        """Backward difference, rad/s; zero at first."""
+        if not self._past:
+            return np.zeros_like(joint_pos)
+        return (joint_pos - self._past[-1]["joint_pos"]) * self.control_hz
+
+
+class RobotPolicy(Session):
+    """A loaded policy: `act` closes the loop on one robot, `predict` gives raw chunks.
+
+    Made by `pipeline.load_policy`.
+
+    Example:
+        policy = pipeline.load_policy("artifacts/export")
+        policy.reset()
+        while running:
+            send(policy.act({"joint_pos": q, "pen_pos": p, "pen_axis": a}))  # 30 times a second
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        name: str,
+        deployment: Deployment,
+        seed: int = 0,
+        control_hz: float | None = None,
+    ) -> None:
+        """Wrap a backend.
+
+        Args:
+            backend: computes chunks.
+            name: of the backend: tensorrt, tensorrt-rtx, onnxruntime or torch.
+            deployment: execution and limits.
+            seed: of the noise.
+            control_hz: how often `act` will be called; None for the policy's own rate.
+        """
+        super().__init__(backend, deployment, seed, control_hz)
+        self.backend, self.name, self.deployment = backend, name, deployment
+
+    @property
+    def layout(self) -> Layout:
+        """The meaning of observations and actions."""
+        return self.backend.layout
+
+    def session(self, seed: int = 0, control_hz: float | None = None) -> Session:
+        """Another robot's closed loop on the same network.
+
+        Args:
+            seed: of its noise.
+            control_hz: how often its `act` will be called.
+        """
+        return Session(self.backend, self.deployment, seed, control_hz)
+
+    def predict(self, obs: ArrayLike, noise: ArrayLike | None = None, seed: int = 0) -> Float32:
+        """Raw chunks, without history, execution or limits.
+
+        Args:
+            obs: shape (T, S) or (B, T, S), oldest step first, units of the layout.
+            noise: shape (B, H, A); drawn from `seed` with the execution's `noise_scale` where it
+                is left out.
+            seed: of that noise.
+
+        Returns:
+            Absolute joint positions, rad, shape (B, H, A); row 0 is the next command.
+
+        Raises:
+            ObservationError: shapes do not fit, or a number is not finite.
+        """
+        if noise is None:
+            number = 1 if np.ndim(obs) == 2 else len(np.asarray(obs))
+            shape = (number, *self._chunk[1:])
+            normal = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
+            noise = self._noise_scale * normal
+        return self.backend.predict(obs, noise)

@@ -1,0 +1,1 @@
+"""A policy behind a WebSocket: protocol, server and client."""

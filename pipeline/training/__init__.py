@@ -1,0 +1,1 @@
+"""Trains a policy: the loop, its data, its interruption and what it logs."""

@@ -1,0 +1,1 @@
+"""Turns candidate trajectories into episodes, or says why one is left out."""

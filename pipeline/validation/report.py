@@ -1,0 +1,206 @@
+"""Counts what was taken and left out, and makes the report of it. Pure."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dataset.episode import Episode
+from pipeline.recordings.recording import Source
+from pipeline.validation.build_episode import Verdict
+from pipeline.validation.findings import BAD_FILES, HINTS, Finding
+from pipeline.validation.multimodality import Modes, find_modes
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SourceCount:
+    """What came of one recording."""
+
+    source: Source
+    accepted: int
+    rejected: int
+    codes: dict[str, int]
+    """Rejections and warnings by their code."""
+
+
+@dataclass
+class Tally:
+    """What was taken and left out so far."""
+
+    rejections: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    warned: int = 0
+    sources: list[SourceCount] = field(default_factory=list)
+    samples: list[int] = field(default_factory=list)
+    durations_s: list[float] = field(default_factory=list)
+    speeds_rad_s: list[float] = field(default_factory=list)
+    _seen: dict[bytes, tuple[int, str]] = field(default_factory=dict)
+    """Content hash of each accepted episode, and its message and source."""
+    _ends: array[float] = field(default_factory=lambda: array("d"))
+    """Last joints, last TCP pose, and the object of each accepted episode, one after the other:
+    copies, since a view would keep the whole episode in memory."""
+    _marks: tuple[int, int, int] = (0, 0, 0)
+
+    @property
+    def accepted(self) -> int:
+        """Number of episodes taken."""
+        return len(self.samples)
+
+    @property
+    def rejected(self) -> int:
+        """Number of trajectories, messages and files left out."""
+        return len(self.rejections)
+
+    @property
+    def bad_files(self) -> list[Finding]:
+        """Files that could not be read, or not to their end."""
+        return [finding for finding in self.rejections if finding.code in BAD_FILES]
+
+    def take(self, verdict: Verdict, source: Source) -> Episode | None:
+        """Note a verdict; returns the episode where it is one and not the twin of another.
+
+        Args:
+            verdict: on one trajectory.
+            source: where it comes from.
+        """
+        episode = verdict.episode
+        if episode is None:
+            self.rejections += verdict.findings
+            return None
+        key, message = bytes.fromhex(episode.content_hash), episode.provenance.message
+        if key in self._seen:
+            other, where = self._seen[key]
+            value = f"the same as message {other} of {where}"
+            limit = "an episode of its own"
+            segment = episode.provenance.segment
+            twin = Finding("DUPLICATE", source.path, message, segment, value, limit)
+            self.rejections.append(twin)
+            return None
+        self._seen[key] = message, source.path
+        self.warnings += verdict.findings
+        self.warned += bool(verdict.findings)
+        self.samples.append(len(episode.t))
+        self.durations_s.append(episode.duration_s)
+        self.speeds_rad_s.append(float(np.abs(episode.joint_vel).max()))
+        place = (episode.object_pos, episode.object_axis)
+        end = np.concatenate([episode.joint_command[-1], episode.ee_pose[-1], *place])
+        self._ends.frombytes(end.tobytes())
+        return episode
+
+    def close_source(self, source: Source) -> None:
+        """Note that all of a recording was taken in.
+
+        Args:
+            source: the recording.
+        """
+        accepted, rejected, warned = self._marks
+        new = self.rejections[rejected:] + self.warnings[warned:]
+        codes = dict(sorted(Counter(finding.code for finding in new).items()))
+        self.sources.append(
+            SourceCount(source, self.accepted - accepted, self.rejected - rejected, codes)
+        )
+        self._marks = (self.accepted, self.rejected, len(self.warnings))
+
+    def commonest(self, number: int) -> list[tuple[str, int]]:
+        """Codes of rejections with their numbers, most frequent first.
+
+        Args:
+            number: how many codes.
+        """
+        return Counter(finding.code for finding in self.rejections).most_common(number)
+
+    def example(self, code: str) -> str:
+        """The first rejection of a code, in words.
+
+        Args:
+            code: one that occurred.
+        """
+        finding = next(finding for finding in self.rejections if finding.code == code)
+        return f"{finding.value}, expected {finding.limit}"
+
+    def reasons(self, number: int) -> str:
+        """The commonest rejections with an example and what to do about each.
+
+        Args:
+            number: how many codes.
+        """
+        return "; ".join(
+            f"{count} × {code} (for instance {self.example(code)}; {HINTS[code]})"
+            for code, count in self.commonest(number)
+        )
+
+    def modes(
+        self,
+        joints: tuple[str, ...],
+        fk: Callable[[Array], Array],
+        neighbours: int,
+        gap_rad: float,
+    ) -> Modes | None:
+        """How many ways the accepted episodes take to similar goals; None for too few of them.
+
+        Args:
+            joints: names of the J joints.
+            fk: forward kinematics, joint positions (N, J) to poses (N, 7).
+            neighbours: episodes with the nearest objects to compare each to.
+            gap_rad: ends further apart than this in some joint are different ways, rad.
+        """
+        if not self._ends:
+            return None
+        table = np.array(self._ends).reshape(self.accepted, -1)
+        ends, ee_ends, objects = np.split(table, [len(joints), len(joints) + 7], axis=1)
+        return find_modes(joints, ends, ee_ends, objects, fk, neighbours, gap_rad)
+
+    def report(self, modes: Modes | None, state: str, versions: dict[str, str]) -> dict[str, Any]:
+        """The JSON form of everything noted.
+
+        Args:
+            modes: ways to similar goals.
+            state: `ingest.state`.
+            versions: of the libraries used.
+        """
+        findings = self.rejections + self.warnings
+        return {
+            "totals": {
+                "accepted": self.accepted,
+                "warned": self.warned,
+                "rejected": self.rejected,
+            },
+            "codes": dict(sorted(Counter(finding.code for finding in findings).items())),
+            "sources": [
+                {
+                    "source": count.source.path,
+                    "sha256": count.source.sha256,
+                    "storage": count.source.storage,
+                    "salvaged": count.source.salvaged,
+                    "accepted": count.accepted,
+                    "rejected": count.rejected,
+                    "codes": count.codes,
+                }
+                for count in self.sources
+            ],
+            "samples": _spread(self.samples),
+            "duration_s": _spread(self.durations_s),
+            "peak_speed_rad_s": _spread(self.speeds_rad_s),
+            "modes": None if modes is None else modes.to_dict(),
+            "state": state,
+            "rejections": [finding.to_dict() for finding in self.rejections],
+            "warnings": [finding.to_dict() for finding in self.warnings],
+            "versions": versions,
+        }
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {
+        "sum": round(float(np.sum(values)), 6),
+        "min": round(float(np.min(values)), 6),
+        "median": round(float(np.median(values)), 6),
+        "max": round(float(np.max(values)), 6),
+    }

@@ -1,0 +1,52 @@
+"""A real server and real clients on loopback; what they wait for is counted, not judged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.benchmark.load import LoadTestError, direct_calls, under_load
+from pipeline.params import Params
+from pipeline.policy.checkpoint import Bundle
+from pipeline.robot.model import RobotModel
+from pipeline.runtime.load import load_policy
+from pipeline.runtime.session import Deployment, RobotPolicy
+
+SEEN = {
+    "joint_pos": np.zeros(6),
+    "object_pos": np.full(3, 0.3),
+    "object_axis": np.array([0.0, 0.0, 1.0]),
+}
+
+
+@pytest.fixture(scope="module")
+def policy(exported: tuple[Bundle, Path], params: Params) -> RobotPolicy:
+    limits = RobotModel.from_params(params.robot).limits
+    deployment = Deployment.from_params(params.execution, limits)
+    return load_policy(exported[1], "onnxruntime", deployment=deployment)
+
+
+def message(observation: dict[str, np.ndarray]) -> dict[str, object]:
+    return {"call": "act", "observation": {key: v.tolist() for key, v in observation.items()}}
+
+
+def test_every_call_of_every_client_is_counted(policy: RobotPolicy) -> None:
+    row = under_load(policy, message(SEEN), clients=3, calls=5, rate_hz=100.0).summary()
+    assert (row["clients"], row["calls"], row["errors"]) == (3, 15, 0)
+    assert 0 < row["median_ms"] <= row["max_ms"]
+
+
+def test_a_refused_call_is_an_error(policy: RobotPolicy) -> None:
+    bad = {**SEEN, "joint_pos": np.zeros(5)}
+    assert under_load(policy, message(bad), clients=1, calls=2, rate_hz=100.0).errors == 2
+
+
+def test_direct_calls_are_timed(policy: RobotPolicy) -> None:
+    assert min(direct_calls(policy, SEEN, 4)) > 0
+
+
+def test_a_process_of_clients_that_fails_says_why(policy: RobotPolicy) -> None:
+    with pytest.raises(LoadTestError, match="ZeroDivisionError"):
+        under_load(policy, message(SEEN), clients=1, calls=1, rate_hz=0.0)

@@ -1,0 +1,42 @@
+"""Robots ask a real server, each in its own time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+from websockets.asyncio.server import ServerConnection, serve
+
+from pipeline.benchmark.load_client import RoundTrips, drive, frame_of
+from pipeline.serving.protocol import decode, encode
+
+
+def test_a_summary_is_of_all_clients() -> None:
+    row = RoundTrips(2, 30.0, [1.0, 3.0], errors=0, late=1).summary()
+    assert (row["median_ms"], row["late"]) == (2.0, 1)
+
+
+def test_every_robot_says_what_it_sees_and_counts_errors() -> None:
+    heard: list[object] = []
+
+    async def answer(connection: ServerConnection) -> None:
+        await connection.send(encode({"hello": {}}))
+        async for frame in connection:
+            message = decode(frame)
+            assert message["observation"]["joint_pos"].shape == (6,)
+            heard.append(message["call"])
+            bad = len(heard) == 3
+            await connection.send(encode({"error": "no"} if bad else {"joint_pos": np.zeros(6)}))
+
+    async def live() -> RoundTrips:
+        found = RoundTrips(3, 200.0)
+        async with serve(answer, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            frame = frame_of({"call": "act", "observation": {"joint_pos": [0.0] * 6}})
+            await drive(f"ws://127.0.0.1:{port}", frame, 4, found)
+        return found
+
+    found = asyncio.run(live())
+    assert heard == ["act"] * 12
+    assert (len(found.ms), found.errors) == (12, 1)
+    assert min(found.ms) > 0

@@ -1,7 +1,0 @@
-"""A stream is known by topic and type together."""
-
-from pipeline.data.raw import RawTopic
-
-
-def test_a_topic_s_key_is_its_name_and_type():
-    assert RawTopic("/a", "b/msg/C", 3, "cdr", None).key == ("/a", "b/msg/C")

@@ -1,0 +1,80 @@
+"""Episodes survive the round trip through their zarr, chunk by chunk."""
+
+import numpy as np
+import pytest
+import zarr
+
+import pipeline.dataset.episode_store as episodes_module
+from pipeline.dataset.episode_store import EpisodeWriter, read_episodes
+from pipeline.dataset.store import StoreError
+
+JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
+FIELDS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose", "object_pos", "object_axis")
+
+
+def write(path, episodes):
+    writer = EpisodeWriter(path, JOINTS, "pen")
+    for one in episodes:
+        writer.add(one)
+    writer.close()
+    return path
+
+
+@pytest.fixture
+def several(episode):
+    return [
+        episode(object_pos=np.array([0.4, 0.01 * index, 0.2]), t=np.linspace(0, 1 + index, 13))
+        for index in range(5)
+    ]
+
+
+@pytest.mark.parametrize("chunk_rows", [65536, 20])
+def test_episodes_survive_the_round_trip(tmp_path, several, monkeypatch, chunk_rows):
+    monkeypatch.setattr(episodes_module, "_CHUNK_ROWS", chunk_rows)
+    path = write(tmp_path / "episodes.zarr", several)
+    read = list(read_episodes(path, JOINTS, "pen"))
+    assert len(read) == len(several)
+    for one, other in zip(several, read, strict=True):
+        for name in FIELDS:
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        assert one.provenance == other.provenance
+        assert one.content_hash == other.content_hash
+
+
+def test_the_same_episodes_give_the_same_bytes(tmp_path, several):
+    one, two = (write(tmp_path / name, several) for name in ("one", "two"))
+    files = sorted(file.relative_to(one) for file in one.rglob("*") if file.is_file())
+    assert len(files) > 8
+    assert all((one / file).read_bytes() == (two / file).read_bytes() for file in files)
+
+
+def test_no_episodes_are_none(tmp_path):
+    assert list(read_episodes(write(tmp_path / "none", []), JOINTS, "pen")) == []
+
+
+@pytest.mark.parametrize(
+    ("joints", "object_name", "message"),
+    [(("a", "b"), "pen", "made for joints"), (JOINTS, "cup", "made for object 'pen'")],
+)
+def test_episodes_of_another_arm_or_object_are_refused(
+    tmp_path, several, joints, object_name, message
+):
+    path = write(tmp_path / "episodes.zarr", several)
+    with pytest.raises(StoreError, match=message):
+        list(read_episodes(path, joints, object_name))
+
+
+def test_arrays_of_different_length_are_refused(tmp_path, several):
+    path = write(tmp_path / "episodes.zarr", several)
+    zarr.open_group(path)["data/t"].resize((7,))
+    with pytest.raises(StoreError, match="differ in length"):
+        list(read_episodes(path, JOINTS, "pen"))
+
+
+def test_provenance_of_another_form_is_refused(tmp_path, several):
+    path = write(tmp_path / "episodes.zarr", several)
+    group = zarr.open_group(path)
+    text = group["meta/provenance"][:].tobytes().replace(b'"topic"', b'"tipoc"')
+    group["meta/provenance"][:] = np.frombuffer(text, np.uint8)
+    with pytest.raises(StoreError, match="provenance"):
+        list(read_episodes(path, JOINTS, "pen"))

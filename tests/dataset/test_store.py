@@ -1,0 +1,158 @@
+"""A data set is read back as it was written, and one that is something else is refused."""
+
+import numpy as np
+import pytest
+import zarr
+
+from pipeline.dataset.store import (
+    StoreError,
+    create_array,
+    create_group,
+    dataset_stats,
+    load_dataset,
+    open_group,
+    read_array,
+)
+from pipeline.layout import Layout, LayoutError
+
+ENDS = np.array([3, 7, 12])
+
+
+@pytest.fixture
+def layout(params):
+    return Layout.from_params(params)
+
+
+@pytest.fixture
+def write(tmp_path, layout):
+    """A data set of three episodes; keywords replace arrays (None leaves one out)."""
+
+    def write(attributes=None, zarr_format=2, **changes):
+        rng = np.random.default_rng(0)
+        arrays = {
+            "data/state": rng.normal(size=(12, 25)).astype(np.float32),
+            "data/action": rng.normal(size=(12, 6)).astype(np.float32),
+            "meta/episode_ends": ENDS,
+            "meta/split": np.array([0, 2, 0], np.int8),
+            **{name.replace("__", "/"): value for name, value in changes.items()},
+        }
+        group = create_group(tmp_path / "pen.zarr", zarr_format)
+        for name, values in arrays.items():
+            if values is not None:
+                create_array(group, name, values.shape, values.dtype.name, 8)[...] = values
+        default = {"layout": layout.to_dict(), "rate_hz": 30.0}
+        group.attrs.update(default if attributes is None else attributes)
+        return tmp_path / "pen.zarr", arrays
+
+    return write
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_data_set_survives_the_round_trip(write, layout, zarr_format):
+    path, arrays = write(zarr_format=zarr_format)
+    dataset = load_dataset(path, layout)
+    np.testing.assert_array_equal(dataset.state, arrays["data/state"])
+    np.testing.assert_array_equal(dataset.action, arrays["data/action"])
+    np.testing.assert_array_equal(dataset.episode_ends, ENDS)
+    assert (dataset.num_episodes, dataset.num_steps, dataset.rate_hz) == (3, 12, 30.0)
+    assert dataset.layout == layout
+    assert dataset.episodes("train").tolist() == [0, 2]
+    assert dataset.episodes("val").tolist() == []
+    assert dataset.rows(1) == slice(3, 7)
+    assert zarr.open_group(path, mode="r").metadata.zarr_format == zarr_format
+
+
+def test_statistics_come_from_the_training_rows_alone(write):
+    path, arrays = write()
+    rows = np.r_[0:3, 7:12]
+    stats = load_dataset(path).stats
+    np.testing.assert_allclose(stats["state"]["max"], arrays["data/state"][rows].max(axis=0))
+    np.testing.assert_allclose(
+        stats["action"]["mean"], arrays["data/action"][rows].mean(axis=0), atol=1e-6
+    )
+    assert stats == dataset_stats(
+        arrays["data/state"], arrays["data/action"], ENDS, arrays["meta/split"]
+    )
+
+
+def test_the_team_s_own_form_is_read_by_the_given_layout_and_shares(write, layout, params):
+    path, arrays = write(
+        attributes={"state_dim": 25, "action_dim": 6, "num_episodes": 3}, meta__split=None
+    )
+    dataset = load_dataset(path, layout, params.dataset)
+    assert dataset.rate_hz is None
+    assert dataset.layout == layout
+    assert dataset.split.shape == (3,)
+    assert len(dataset.stats["state"]["min"]) == 25
+    with pytest.raises(StoreError, match="no layout"):
+        load_dataset(path)
+    with pytest.raises(StoreError, match="no meta/split"):
+        load_dataset(path, layout)
+    assert len(arrays["data/state"]) == 12
+
+
+def test_a_foreign_data_set_is_split_by_content_alone(write, layout, params):
+    path, arrays = write(attributes={}, meta__split=None)
+    shares = params.override("dataset", val_fraction=0.3, test_fraction=0.3).dataset
+    before = load_dataset(path, layout, shares).split
+    order = np.r_[3:7, 7:12, 0:3]
+    path, _ = write(
+        attributes={},
+        meta__split=None,
+        data__state=arrays["data/state"][order],
+        data__action=arrays["data/action"][order],
+        meta__episode_ends=np.array([4, 9, 12]),
+    )
+    np.testing.assert_array_equal(load_dataset(path, layout, shares).split, before[[1, 2, 0]])
+
+
+def test_a_foreign_data_set_of_other_widths_is_refused(write, layout, params):
+    path, _ = write(attributes={}, data__state=np.zeros((12, 18), np.float32))
+    with pytest.raises(StoreError, match=r"state and action of 18 and 6.*describes 25"):
+        load_dataset(path, layout, params.dataset)
+
+
+def test_another_layout_is_refused_by_name(write, layout):
+    path, _ = write()
+    other = Layout.build(layout.joints, "cup", tuple(field.kind for field in layout.state))
+    with pytest.raises(LayoutError, match=r"\(pen\).*\(cup\)"):
+        load_dataset(path, other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data__action": None}, "array data/action is missing.*holds data, data/state"),
+        ({"data__action": np.zeros((12, 7), np.float32)}, r"shape \(12, 7\), expected \(12, 6\)"),
+        ({"data__state": np.zeros((11, 25), np.float32)}, r"shape \(11, 25\), expected \(12, 25"),
+        ({"meta__episode_ends": np.array([3, 3, 12])}, "episode_ends must rise"),
+        ({"meta__episode_ends": np.zeros(0, np.int64)}, r"shape \(0,\), expected \(episodes,\)"),
+        ({"meta__split": np.zeros(2, np.int8)}, r"meta/split has shape \(2,\), expected \(3,\)"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(write, changes, message):
+    path, _ = write(**changes)
+    with pytest.raises(StoreError, match=message):
+        load_dataset(path)
+
+
+def test_what_is_no_zarr_is_refused(tmp_path):
+    with pytest.raises(StoreError, match="no such folder"):
+        open_group(tmp_path / "nothing")
+    with pytest.raises(StoreError, match="no zarr group"):
+        open_group(tmp_path)
+
+
+def test_an_unknown_split_and_a_group_for_an_array_are_refused(write):
+    path, _ = write()
+    with pytest.raises(StoreError, match="known: train, val, test"):
+        load_dataset(path).episodes("training")
+    with pytest.raises(StoreError, match="is a group"):
+        read_array(open_group(path), "data", path)
+
+
+def test_a_damaged_chunk_is_refused(write):
+    path, _ = write()
+    (path / "data/state/0.0").write_bytes(b"garbage")
+    with pytest.raises(StoreError, match="cannot be read"):
+        load_dataset(path)

@@ -1,0 +1,113 @@
+"""Metrics against values worked out by hand and against scipy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+from scipy.stats import binomtest
+
+from pipeline.evaluation import metrics
+from pipeline.params import load_params
+
+TASK = load_params(Path(__file__).parents[2] / "params.yaml").task
+UP = np.array([0.0, 0.0, 1.0])
+
+
+def _pose(position: list[float], rotation: Rotation) -> np.ndarray:
+    return np.concatenate([position, rotation.as_quat()])
+
+
+def test_a_gripper_at_the_cap_pointing_down_has_no_error() -> None:
+    pose = _pose([0.1, 0.2, 0.3 + 0.06], Rotation.from_euler("xz", [180, 37], degrees=True))
+    error = metrics.reach_error(pose, np.array([0.1, 0.2, 0.3]), UP, 0.12)
+    assert error.cap_m == pytest.approx(0, abs=1e-12)
+    assert error.axis_m == pytest.approx(0, abs=1e-12)
+    assert error.angle_deg == pytest.approx(0, abs=1e-6)
+
+
+def test_errors_are_split_along_and_across_the_axis() -> None:
+    pose = _pose([0.003, 0, 0.06 + 0.004], Rotation.from_euler("x", 170, degrees=True))
+    error = metrics.reach_error(pose, np.zeros(3), UP, 0.12)
+    assert error.cap_m == pytest.approx(0.005)
+    assert error.axis_m == pytest.approx(0.003)
+    assert error.angle_deg == pytest.approx(10)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_axes_and_angles_agree_with_scipy(seed: int) -> None:
+    first, second = Rotation.random(2, rng=np.random.default_rng(seed))
+    pose = _pose([0, 0, 0], first)
+    assert metrics.pose_z_axis(pose) == pytest.approx(first.as_matrix()[:, 2], abs=1e-12)
+    angle = metrics.quaternion_angle_deg(first.as_quat(), -second.as_quat())
+    assert angle == pytest.approx(np.degrees((first.inv() * second).magnitude()), abs=1e-9)
+
+
+def _errors(cap_m: list[list[float]], angle_deg: float = 0.0) -> metrics.ReachError:
+    cap = np.array(cap_m)
+    return metrics.ReachError(cap, np.zeros_like(cap), np.full_like(cap, angle_deg))
+
+
+def test_success_must_hold_in_each_of_the_last_steps() -> None:
+    steady = [0.02] * 5 + [0.004] * TASK.settle_steps
+    passing = [0.02] * (TASK.settle_steps + 4) + [0.004]
+    rough = [0.02] * 5 + [0.008] * TASK.settle_steps
+    error = _errors([steady, passing, rough, steady])
+    flags = metrics.success(error, np.array([False, False, False, True]), TASK)
+    assert flags["team"].tolist() == [True, True, True, True]
+    assert flags["strict"].tolist() == [True, False, True, True]
+    assert flags["tight"].tolist() == [True, False, False, True]
+    assert flags["collision_free"].tolist() == [True, False, True, False]
+    tilted = metrics.success(_errors([steady], angle_deg=11.0), np.array([False]), TASK)
+    assert not tilted["strict"].any()
+
+
+@given(st.integers(1, 600), st.data())
+def test_wilson_interval_agrees_with_scipy(trials: int, data: st.DataObject) -> None:
+    successes = data.draw(st.integers(0, trials))
+    expected = binomtest(successes, trials).proportion_ci(0.95, "wilson")
+    low, high = metrics.wilson_interval(successes, trials)
+    assert low == pytest.approx(expected.low, abs=1e-6)
+    assert high == pytest.approx(expected.high, abs=1e-6)
+    assert 0 <= low <= successes / trials <= high <= 1
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5)])
+def test_what_is_no_proportion_is_refused(successes: int, trials: int) -> None:
+    with pytest.raises(ValueError, match="no proportion"):
+        metrics.wilson_interval(successes, trials)
+
+
+def test_chunk_errors_are_in_degrees_by_joint_and_by_step() -> None:
+    predicted = np.zeros((5, 2, 3))
+    predicted[:, 1, 2] = np.radians(3.0)
+    errors = metrics.chunk_errors(predicted, np.zeros((5, 2, 3)))
+    assert errors["per_joint"] == pytest.approx([0, 0, 3 / np.sqrt(2)])
+    assert errors["per_step"] == pytest.approx([0, 3 / np.sqrt(3)])
+    assert errors["total"] == pytest.approx(3 / np.sqrt(6))
+
+
+def test_jerk_of_a_cubic_is_constant() -> None:
+    time = np.arange(20) / 10.0
+    assert metrics.root_mean_square_jerk((time**3)[:, None], 10.0) == pytest.approx(6.0)
+
+
+def test_limit_violations_are_counted() -> None:
+    commands = np.array([[0.0], [0.1], [2.0]])
+    found = metrics.limit_violations(
+        commands, np.array([-1.0]), np.array([1.0]), np.array([2.0]), rate_hz=10.0
+    )
+    assert found == {"position": 1, "velocity": 1}
+
+
+def test_the_summary_has_the_contract_s_keys() -> None:
+    summary = metrics.closed_loop_summary(_errors([[0.001] * 20] * 4), np.zeros(4, bool), TASK)
+    assert summary["n"] == 4
+    assert summary["success_team"] == summary["success_strict"] == summary["success_5mm"] == 1.0
+    assert summary["ci95_strict"][0] == pytest.approx(0.51, abs=0.01)
+    assert summary["error_mm_median"] == pytest.approx(1.0)
+    assert summary["collisions"] == 0

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline.dataset.store import Dataset
+from pipeline.evaluation.rollout_validation import Watch, WatchError
+from pipeline.evaluation.trials import Trials
+from pipeline.layout import Layout
+from pipeline.params import Params
+from pipeline.robot.model import RobotModel
+
+RATE_HZ = 30.0
+
+
+@pytest.fixture(scope="module")
+def dataset(params: Params, trials: Trials) -> Dataset:
+    """The expert's plans as three validation episodes."""
+    layout, model = Layout.from_params(params), RobotModel.from_params(params.robot)
+    states, ends = [], []
+    for plan, position, axis in zip(
+        trials.plans, trials.object_pos, trials.object_axis, strict=True
+    ):
+        joints = plan.sample(np.arange(0, plan.duration_s + 0.2, 1 / RATE_HZ))
+        values = {
+            "joint_pos": joints,
+            "joint_vel": np.zeros_like(joints),
+            "ee_pose": model.fk(joints),
+            "object_pos": np.tile(position, (len(joints), 1)),
+            "object_axis": np.tile(axis, (len(joints), 1)),
+        }
+        states.append(layout.pack(values))
+        ends.append(len(joints))
+    state = np.concatenate(states)
+    action = np.ascontiguousarray(state[:, layout.field("joint_pos").slice])
+    split = np.ones(len(ends), np.int8)
+    return Dataset(Path("a.zarr"), state, action, np.cumsum(ends), split, RATE_HZ, layout, {}, {})
+
+
+def test_whoever_follows_the_expert_succeeds_and_whoever_stands_still_does_not(
+    params: Params, dataset: Dataset
+) -> None:
+    watch = Watch.from_dataset(dataset, params)
+    home = watch.trials.plans[0].joint_pos[0]
+    goals = np.stack([plan.joint_pos[-1] for plan in watch.trials.plans])
+
+    def towards(obs: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float64]:
+        now = obs[:, -1, :6].astype(np.float64)
+        share = np.linspace(0.05, 0.8, noise.shape[1])[None, :, None]
+        return now[:, None] + share * (goals - now)[:, None]
+
+    def still(obs: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float64]:
+        return np.tile(home, (*noise.shape[:2], 1))
+
+    reached, stood = watch.score(towards), watch.score(still)
+    assert reached.error_mm < 5
+    assert reached.success > stood.success == 0
+    assert stood.error_mm > 50
+    assert watch.score(towards) == reached
+
+
+def test_no_more_rollouts_than_validation_episodes(params: Params, dataset: Dataset) -> None:
+    assert len(Watch.from_dataset(dataset, params).trials) == 3
+    few = params.override("train", rollout_pens=2)
+    assert len(Watch.from_dataset(dataset, few).trials) == 2
+
+
+def test_what_cannot_be_rolled_out_is_refused_with_the_reason(
+    params: Params, dataset: Dataset
+) -> None:
+    with pytest.raises(WatchError, match="no rate_hz"):
+        Watch.from_dataset(replace(dataset, rate_hz=None), params)
+    with pytest.raises(WatchError, match=r"starts with joint_2 at .* as robot.urdf says"):
+        beyond = dataset.state.copy()
+        beyond[:, 1] = 3.0
+        Watch.from_dataset(replace(dataset, state=beyond), params)
+    with pytest.raises(WatchError, match="0 of 3 of its episodes end within 30 mm"):
+        elsewhere = dataset.state.copy()
+        elsewhere[:, dataset.layout.field("object_pos").slice] += 1.0
+        Watch.from_dataset(replace(dataset, state=elsewhere), params)
+    bare = Layout.build(dataset.layout.joints, "pen", ("joint_pos", "joint_vel"))
+    with pytest.raises(WatchError, match="object_pos, object_axis"):
+        Watch.from_dataset(replace(dataset, layout=bare), params)

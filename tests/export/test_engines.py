@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.export.engines import Check, build_engines, build_here, main
+from pipeline.hashing import sha256_file
+from pipeline.policy.checkpoint import Bundle
+from pipeline.runtime.backends.driver_process import find_gpus
+from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
+
+needs_rtx = pytest.mark.skipif(
+    find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is for Linux x86-64"
+)
+
+
+@pytest.mark.skipif(bool(find_gpus()[0]), reason="this machine has a GPU")
+def test_without_a_gpu_no_engine_is_built_for_it_and_that_is_said(
+    exported: tuple[Bundle, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = build_here(exported[1], tmp_path / "cache")
+    assert [report.status for report in reports] == ["skipped", "skipped"]
+    assert not (tmp_path / "cache").exists()
+    assert main(exported[1].parent) == 1
+    assert "tensorrt-rtx: skipped: no GPU is at hand: no NVIDIA driver" in capsys.readouterr().out
+    assert main(tmp_path) == 1
+    assert "run `python -m pipeline export` first" in capsys.readouterr().out
+
+
+@needs_rtx
+def test_engines_are_built_ahead_of_time_and_never_called_run_without_their_gpu(
+    exported: tuple[Bundle, Path], tmp_path: Path
+) -> None:
+    bundle, graph = exported
+    obs, noise = bundle.examples.numpy(), np.zeros((5, 16, 6), np.float32)
+    check = Check(obs, noise, OnnxRuntimePolicy(graph).predict(obs, noise))
+    reports = list(build_engines(graph, tmp_path / "engines", ("8.6", "9.0"), (1, 1, 8), check))
+    by_target = {(report.backend, report.target): report for report in reports}
+    built, unknown = by_target["tensorrt-rtx", "8.6"], by_target["tensorrt-rtx", "9.0"]
+    gpus, reason = find_gpus()
+    if not any(gpu.capability == "8.6" for gpu in gpus):
+        assert built.status == "built, not run"
+        assert built.reason is not None
+        assert built.max_abs_rad is None
+    assert built.file == "engines/policy-tensorrt-rtx-sm86.engine"
+    engine = tmp_path / built.file
+    assert engine.stat().st_size == built.bytes
+    sidecar = json.loads(engine.with_suffix(".json").read_text())
+    assert sidecar["onnx_sha256"] == sha256_file(graph)
+    assert sidecar["engine_sha256"] == sha256_file(engine)
+    assert sidecar["compute_capability"] == "8.6"
+    assert sidecar["layout"]["fingerprint"] == bundle.layout.fingerprint
+    assert sidecar["profile"] == {"min_batch": 1, "opt_batch": 1, "max_batch": 8}
+    assert unknown.status == "skipped"
+    assert unknown.reason is not None
+    assert "SM86" in unknown.reason
+    if not gpus:
+        full = by_target["tensorrt", None]
+        assert full.status == "skipped"
+        assert reason in str(full.reason)

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.layout import Layout, LayoutError
+from pipeline.policy import DiffusionPolicy
+from pipeline.policy.checkpoint import Bundle, save_bundle
+from pipeline.policy.diffusion_policy import PolicyError, choose_device
+from pipeline.policy.observation import ObservationError
+
+
+@pytest.fixture
+def path(bundle: Bundle, tmp_path: Path) -> Path:
+    save_bundle(tmp_path / "best_model.pt", bundle)
+    return tmp_path / "best_model.pt"
+
+
+def test_the_guide_s_own_lines_run(path: Path) -> None:
+    policy = DiffusionPolicy(state_dim=25, action_dim=6, horizon=16, n_obs_steps=2, device="cuda")
+    policy.load(str(path))
+    obs = torch.randn(2, 25).to(policy.device)
+    actions = policy.predict(obs)
+    assert actions.shape == (1, 16, 6)
+    assert actions.dtype == torch.float32
+
+
+def test_numpy_and_torch_batches_give_the_same_for_the_same_noise(
+    path: Path, bundle: Bundle
+) -> None:
+    policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
+    noise = torch.randn(5, 16, 6)
+    from_torch = policy.predict(bundle.examples, noise=noise)
+    from_numpy = policy.predict(bundle.examples.numpy(), noise=noise.numpy())
+    torch.testing.assert_close(from_torch, from_numpy)
+    one = policy.predict(bundle.examples[2], noise=noise[2:3])
+    torch.testing.assert_close(one, from_torch[2:3], atol=1e-5, rtol=1e-5)
+
+
+def test_a_generator_makes_predictions_repeatable(path: Path, bundle: Bundle) -> None:
+    policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
+    first, again, other = (
+        policy.predict(bundle.examples, generator=torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
+    )
+    torch.testing.assert_close(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_other_dimensions_are_refused_by_name(path: Path) -> None:
+    with pytest.raises(PolicyError, match=r"horizon=16.*horizon=8"):
+        DiffusionPolicy(horizon=8, device="cpu").load(path)
+
+
+def test_another_layout_is_refused(path: Path, layout: Layout) -> None:
+    other = Layout.build(layout.joints, "cup", tuple(field.kind for field in layout.state))
+    policy = DiffusionPolicy(device="cpu")
+    policy.load(path, layout)
+    with pytest.raises(LayoutError, match="cup"):
+        policy.load(path, other)
+
+
+def test_predicting_before_loading_says_what_to_do() -> None:
+    with pytest.raises(PolicyError, match="load"):
+        DiffusionPolicy(device="cpu").predict(np.zeros((2, 25)))
+
+
+def test_wrong_shapes_and_nan_are_refused(path: Path) -> None:
+    policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
+    with pytest.raises(ObservationError, match="shape"):
+        policy.predict(np.zeros((3, 25)))
+    with pytest.raises(ObservationError, match="finite"):
+        policy.predict(np.full((2, 25), np.nan))
+    with pytest.raises(ObservationError, match="noise"):
+        policy.predict(torch.randn(2, 25), noise=torch.zeros(16, 6))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_is_said_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert choose_device("cuda").type == "cpu"
+    assert "no GPU" in caplog.text
+    assert choose_device("auto").type == "cpu"
+
+
+def test_the_room_opens_without_torch() -> None:
+    code = (
+        "import sys; import pipeline.policy, pipeline.runtime.backends.onnx_runtime; "
+        "print('torch' in sys.modules)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "False"
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    import pipeline.policy
+
+    with pytest.raises(AttributeError, match="Policies"):
+        _ = pipeline.policy.Policies

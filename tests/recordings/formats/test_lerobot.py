@@ -1,0 +1,110 @@
+"""LeRobot v3 data sets become demonstrations; other versions and a missing reader are named."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from pipeline.layout import Layout
+from pipeline.recordings.formats.lerobot import LerobotError, is_lerobot, read_lerobot
+
+JOINTS = [f"joint_{index}" for index in range(1, 7)]
+
+
+@pytest.fixture
+def layout(params):
+    return Layout.from_params(params)
+
+
+def info(path, version="v3.0", names=None):
+    (path / "meta").mkdir(parents=True)
+    features = {"observation.state": {"dtype": "float32", "names": names}}
+    text = json.dumps({"codebase_version": version, "fps": 10, "features": features})
+    (path / "meta" / "info.json").write_text(text)
+    return path
+
+
+def write(path, names=None, order=range(6), split=7, extra=0):
+    """Two episodes of five steps, the second cut in two by the end of a file."""
+    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is no part of the environment")
+    from pyarrow import parquet
+
+    info(path, names=names)
+    folder = path / "data" / "chunk-000"
+    folder.mkdir(parents=True)
+    base = np.linspace(0, 1, 10)[:, None] + np.arange(6) * 0.1
+    state = np.hstack([base[:, list(order)], np.zeros((10, extra))])
+    action = np.concatenate([part[[1, 2, 3, 4, 4]] for part in np.split(state, 2)])
+    columns = {
+        "observation.state": state.tolist(),
+        "action": action.tolist(),
+        "observation.environment_state": np.tile([0.4, 0, 0.2, 0, 0, 1.0], (10, 1)).tolist(),
+        "timestamp": [0.1 * (row % 5) for row in range(10)],
+        "episode_index": [row // 5 for row in range(10)],
+        "next.done": [False] * 10,
+    }
+    table = pyarrow.table(columns)
+    for index, rows in enumerate((slice(0, split), slice(split, 10))):
+        part = table.slice(rows.start, rows.stop - rows.start)
+        parquet.write_table(part, folder / f"file-{index:03d}.parquet")
+    return path
+
+
+def test_episodes_run_on_over_files(tmp_path, layout):
+    path = write(tmp_path / "set")
+    assert is_lerobot(path)
+    first, second = read_lerobot(path, layout, "base_link")
+    for index, item in enumerate((first, second)):
+        (segment,) = item.plan.segments
+        np.testing.assert_allclose(segment.t, np.arange(5) / 10)
+        np.testing.assert_allclose(segment.joint_pos[:, 0], np.arange(5) / 9 + index * 5 / 9)
+        np.testing.assert_allclose(item.object_pose.position, [0.4, 0.0, 0.2])
+        assert item.plan.message == index
+
+
+def test_joints_are_found_by_the_names_of_the_features(tmp_path, layout):
+    order = [5, 4, 3, 2, 1, 0]
+    names = {"motors": [*(f"arm_{JOINTS[index]}.pos" for index in order), "gripper.pos"]}
+    first, _ = read_lerobot(write(tmp_path / "set", names, order, extra=1), layout, "base_link")
+    (segment,) = first.plan.segments
+    assert segment.joint_names == tuple(f"arm_{name}" for name in JOINTS)
+    np.testing.assert_allclose(segment.joint_pos[0], np.arange(6) * 0.1)
+
+
+def test_another_number_of_joints_is_named(tmp_path, layout):
+    path = write(tmp_path / "set", extra=2)
+    with pytest.raises(LerobotError, match=r"has 8 numbers a step .*expected 6 joints"):
+        list(read_lerobot(path, layout, "base_link"))
+
+
+def test_a_damaged_file_is_refused(tmp_path, layout):
+    path = write(tmp_path / "set")
+    file = path / "data" / "chunk-000" / "file-001.parquet"
+    file.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(LerobotError, match="not readable as parquet"):
+        list(read_lerobot(path, layout, "base_link"))
+
+
+def test_another_version_says_how_to_convert(tmp_path, layout):
+    path = info(tmp_path / "set", "v2.1")
+    with pytest.raises(LerobotError, match=r"format v2\.1, expected v3: convert it"):
+        list(read_lerobot(path, layout, "base_link"))
+
+
+def test_a_set_without_data_or_with_broken_information_is_refused(tmp_path, layout):
+    path = info(tmp_path / "set")
+    with pytest.raises(LerobotError, match=r"holds no data/\*\*/\*\.parquet"):
+        list(read_lerobot(path, layout, "base_link"))
+    (path / "meta" / "info.json").write_text("[]")
+    with pytest.raises(LerobotError, match=r"info\.json: not readable"):
+        list(read_lerobot(path, layout, "base_link"))
+
+
+def test_without_pyarrow_the_error_says_how_to_get_it(tmp_path, layout, monkeypatch):
+    path = info(tmp_path / "set")
+    (path / "data").mkdir()
+    (path / "data" / "file-000.parquet").touch()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(LerobotError, match="needs pyarrow, which is not installed: `pip install"):
+        list(read_lerobot(path, layout, "base_link"))

@@ -1,0 +1,83 @@
+"""Each plan gets the object's pose before it and the joint states after it, no more."""
+
+import numpy as np
+import pytest
+
+from pipeline.recordings.recording import JointSample, ObjectPose, Plan, Unreadable
+from pipeline.recordings.synchronize import collate
+
+JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
+
+
+def pose(seconds, x=0.4):
+    return ObjectPose(
+        int(seconds * 1e9), "base_link", np.array([x, 0, 0.2]), np.array([0.0, 0.0, 0.0, 1.0])
+    )
+
+
+def joints(seconds, value=0.0, names=JOINTS, velocity=True):
+    position = np.full(len(names), value)
+    return JointSample(int(seconds * 1e9), names, position, position if velocity else None)
+
+
+@pytest.fixture
+def plan(segment):
+    def make(seconds, index=0):
+        return Plan("/display_planned_path", index, int(seconds * 1e9), (segment(),))
+
+    return make
+
+
+def test_a_plan_gets_the_latest_pose_at_or_before_it(plan):
+    events = [pose(1, x=0.1), pose(2, x=0.2), plan(3), pose(4, x=0.4), plan(5), pose(5, x=0.5)]
+    first, second = collate(events, JOINTS, 1.0)
+    assert first.object_pose.position[0] == 0.2
+    assert second.object_pose.position[0] == 0.5  # of the same instant, though written after
+
+
+def test_a_plan_without_a_pose_before_it_gets_none(plan):
+    (only,) = collate([plan(1), pose(2)], JOINTS, 1.0)
+    assert only.object_pose is None
+    assert only.execution is None
+
+
+def test_joint_states_belong_to_the_plan_before_them_until_it_has_settled(plan):
+    events = [
+        joints(0.5),
+        plan(1),
+        joints(1.1, 0.1),
+        joints(1.1, 0.2),  # the same instant again
+        joints(3.1, 0.3),  # the plan takes 1.2 s, settling 1 s
+        joints(3.3, 0.4),
+        plan(4),
+        joints(4.5, 0.5, velocity=False),
+    ]
+    first, second = collate(events, JOINTS, 1.0)
+    np.testing.assert_allclose(first.execution.t, [0.1, 2.1])
+    np.testing.assert_array_equal(first.execution.joint_pos[:, 0], [0.1, 0.3])
+    np.testing.assert_array_equal(first.execution.final_pos, np.full(6, 0.4))
+    np.testing.assert_array_equal(second.execution.joint_pos[:, 0], [0.5])
+    assert np.isnan(second.execution.joint_vel).all()
+
+
+def test_joint_states_of_other_joints_are_passed_over_and_columns_sorted(plan):
+    shuffled = ("gripper", *reversed(JOINTS))
+    sample = JointSample(int(1.5e9), shuffled, np.arange(7.0), np.arange(7.0) * 10)
+    (only,) = collate([plan(1), joints(1.2, 9.0, names=("gripper",)), sample], JOINTS, 1.0)
+    np.testing.assert_array_equal(only.execution.joint_pos, [[6, 5, 4, 3, 2, 1]])
+    np.testing.assert_array_equal(only.execution.joint_vel, [[60, 50, 40, 30, 20, 10]])
+
+
+def test_what_cannot_be_read_goes_on_as_it_is(plan):
+    broken = Unreadable("/x", 3, "DECODE_ERROR", "why")
+    assert list(collate([broken], JOINTS, 1.0)) == [broken]
+
+
+def test_no_more_than_one_plan_s_joint_states_are_remembered(plan):
+    def endless():
+        yield plan(0)
+        for index in range(1, 50_000):
+            yield joints(index * 0.02)
+
+    (only,) = collate(endless(), JOINTS, 1.0)
+    assert len(only.execution.t) == 110  # 2.2 s at 50 Hz

@@ -1,0 +1,96 @@
+"""Roles come from names, then from types that leave one meaning; the rest says why not."""
+
+import pytest
+
+from pipeline.recordings.rosbag import messages as m
+from pipeline.recordings.topics import TopicCount, choose_topics
+
+
+@pytest.fixture
+def choose(params):
+    def choose(*topics, **rules):
+        counts = [TopicCount(*topic) if len(topic) == 3 else TopicCount(*topic, 5)
+                  for topic in topics]  # fmt: skip
+        reading = choose_topics(counts, params.override("ingest", **rules).ingest, "pen")
+        return reading.mode, {use.topic: use for use in reading.uses}
+
+    return choose
+
+
+PLAN = ("/display_planned_path", m.DISPLAY_TRAJECTORY)
+JOINTS = ("/joint_states", m.JOINT_STATE)
+POSE = ("/pen_pose", m.POSE_STAMPED)
+
+
+def test_the_default_names_have_their_roles_in_any_namespace(choose):
+    for prefix in ("", "/robot/left"):
+        mode, uses = choose(*((prefix + name, kind) for name, kind in (PLAN, JOINTS, POSE)))
+        assert mode == "plans"
+        assert [use.role for use in uses.values()] == ["plan", "joints", "object"]
+
+
+@pytest.mark.parametrize("kind", [m.DISPLAY_TRAJECTORY, m.ROBOT_TRAJECTORY, m.JOINT_TRAJECTORY])
+def test_the_only_topic_of_a_plan_s_type_is_taken_whatever_its_name(choose, kind):
+    mode, uses = choose(("/planner/out", kind), JOINTS)
+    assert (mode, uses["/planner/out"].role) == ("plans", "plan")
+    assert choose(("/planner/out", kind), JOINTS, discover_topics=False)[0] == "joints"
+
+
+def test_two_topics_of_a_plan_s_type_are_not_chosen_between(choose):
+    two = (("/a", m.DISPLAY_TRAJECTORY), ("/b", m.DISPLAY_TRAJECTORY))
+    mode, uses = choose(*two)
+    assert mode is None
+    assert uses["/a"].note == "not read: 2 topics carry this; name one in ingest.plan_topic"
+    assert choose(*two, plan_topic="b")[1]["/b"].role == "plan"
+
+
+def test_an_empty_topic_is_no_plan(choose):
+    mode, _ = choose((*PLAN, 0), JOINTS)
+    assert mode == "joints"
+
+
+def test_a_pose_is_the_object_s_only_by_its_name(choose):
+    _, uses = choose(PLAN, ("/goal_pose", m.POSE_STAMPED), ("/tracker/Pen", m.POSE_STAMPED))
+    assert uses["/goal_pose"].role is None
+    assert "name it in ingest.object_topic if it is the pose of the pen" in uses["/goal_pose"].note
+    assert uses["/tracker/Pen"].role == "object"
+
+
+def test_a_name_with_another_type_is_a_misfit(choose):
+    _, uses = choose(PLAN, ("/pen_pose", "std_msgs/msg/String"))
+    assert uses["/pen_pose"].misfit
+    assert "expected geometry_msgs/msg/PoseStamped (ingest.object_topic)" in uses["/pen_pose"].note
+
+
+def test_tracking_prefers_feedback_and_reads_every_controller(choose):
+    feedback = ("/arm/follow_joint_trajectory/_action/feedback", m.TRACKING_FEEDBACK)
+    states = [(f"/{name}/controller_state", m.CONTROLLER_STATE) for name in ("arm", "gripper")]
+    mode, uses = choose(*states, JOINTS)
+    assert mode == "tracking"
+    assert [use.role for use in uses.values()] == ["tracking", "tracking", None]
+    mode, uses = choose(feedback, *states)
+    assert [use.role for use in uses.values()] == ["tracking", None, None]
+    assert "says more" in uses["/arm/controller_state"].note
+    _, uses = choose(*states, tracking_topic="gripper/controller_state")
+    assert uses["/arm/controller_state"].role is None
+
+
+def test_what_episodes_are_cut_from_can_be_chosen(choose):
+    held = (PLAN, JOINTS, ("/c/state", m.CONTROLLER_STATE))
+    for wanted in ("plans", "tracking", "joints"):
+        assert choose(*held, episodes_from=wanted)[0] == wanted
+    assert choose(JOINTS, episodes_from="plans")[0] is None
+
+
+def test_marks_and_frames_are_read_beside_joints(choose):
+    mode, uses = choose(JOINTS, ("/tf", m.TF_MESSAGES[0]), ("/episode_mark", "std_msgs/msg/Bool"))
+    assert mode == "joints"
+    assert [use.role for use in uses.values()] == ["joints", "transforms", "marks"]
+    _, uses = choose(PLAN, ("/episode_mark", "std_msgs/msg/Bool"))
+    assert uses["/episode_mark"].note == "not read: episodes are cut from plans"
+
+
+def test_other_topics_are_left_alone(choose):
+    mode, uses = choose(("/image", "sensor_msgs/msg/Image"))
+    assert mode is None
+    assert uses["/image"].note == "not read: no trajectory, joints or pose"

@@ -1,0 +1,124 @@
+"""The limiter: nothing past a limit, nothing changed without need, never stuck."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipeline.kinematics import JointLimits
+from pipeline.runtime.limiter import Limiter, approach_speed
+
+Array = NDArray[np.float64]
+RATE_HZ, EPSILON = 30.0, 1e-9
+LIMITS = JointLimits(
+    lower=np.array([-1.0, -0.2, -np.inf]),
+    upper=np.array([1.0, 0.5, np.inf]),
+    velocity=np.array([2.0, 0.7, 3.0]),
+    acceleration=np.array([2.0, 5.0, 4.0]),
+)
+
+
+def _follow(limiter: Limiter, targets: Array) -> Array:
+    """Send targets (T, N, J) and hold the last."""
+    following = np.concatenate([targets[1:], targets[-1:]])
+    return np.stack([limiter.step(*pair) for pair in zip(targets, following, strict=True)])
+
+
+def _limiter(start: Array) -> Limiter:
+    limiter = Limiter(LIMITS, RATE_HZ)
+    limiter.reset(start)
+    return limiter
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), reach=st.floats(0.001, 5.0), steps=st.integers(1, 40))
+def test_no_command_is_ever_past_a_limit(seed: int, reach: float, steps: int) -> None:
+    rng = np.random.default_rng(seed)
+    start = rng.uniform([-1, -0.2, -3], [1, 0.5, 3], (4, 3))
+    targets = start + reach * rng.standard_normal((steps, 4, 3)).cumsum(axis=0)
+    sent = np.concatenate([[start, start], _follow(_limiter(start), targets)])
+    velocity = np.diff(sent, axis=0) * RATE_HZ
+    acceleration = np.diff(velocity, axis=0) * RATE_HZ
+    assert (sent >= LIMITS.lower - EPSILON).all()
+    assert (sent <= LIMITS.upper + EPSILON).all()
+    assert (np.abs(velocity) <= LIMITS.velocity + 1e-7).all()
+    assert (np.abs(acceleration) <= LIMITS.acceleration + 1e-5).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.floats(0.05, 0.99))
+def test_a_motion_within_the_limits_passes_unchanged(seed: int, share: float) -> None:
+    # Sinusoids whose speed and acceleration are a share of the limits, far from the ends.
+    rng = np.random.default_rng(seed)
+    frequency = rng.uniform(0.5, 6.0, (2, 3))
+    most = np.minimum(LIMITS.velocity / frequency, LIMITS.acceleration / frequency**2)
+    amplitude = share * np.minimum(most / 2, 0.1)
+    time = np.arange(1, 41)[:, None, None] / RATE_HZ
+    targets = 0.1 + amplitude * (1 - np.cos(frequency * time))
+    limiter = _limiter(np.full((2, 3), 0.1))
+    # After the last target the helper wants a stop, which may have to begin one step earlier.
+    assert np.array_equal(_follow(limiter, targets)[:-1], targets[:-1])
+    limiter.reset(np.full((2, 3), 0.1))
+    for pair in itertools.pairwise(targets):
+        limiter.step(*pair)
+    assert limiter.clipped == {"position": 0, "velocity": 0, "acceleration": 0}
+    assert limiter.largest_change == pytest.approx(0, abs=1e-12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(goal=st.floats(-3.0, 3.0), distance=st.floats(-1.0, 1.0))
+def test_a_jump_is_caught_up_with_and_not_overshot(goal: float, distance: float) -> None:
+    start, goals = np.array([[goal]]), np.full((120, 1, 1), goal + distance)
+    limits = JointLimits(*(np.array([x]) for x in (-9.0, 9.0, 2.0, 2.0)))
+    limiter = Limiter(limits, RATE_HZ)
+    limiter.reset(start)
+    sent = _follow(limiter, goals)[:, 0, 0]
+    assert sent[-1] == pytest.approx(goal + distance, abs=1e-12)
+    side = np.sign(distance)
+    assert ((goal + distance - sent) * side >= -EPSILON).all()
+    # Time-optimal up to rounding to whole steps: accelerate, cruise, brake.
+    way = abs(distance)
+    shortest = 2 * np.sqrt(way / 2.0) if way <= 2.0 else way / 2.0 + 1.0
+    arrived = int(np.argmax(np.abs(sent - goal - distance) < EPSILON)) + 1
+    assert arrived <= shortest * RATE_HZ + 2
+
+
+def test_full_speed_towards_a_limit_stops_before_it() -> None:
+    targets = np.tile(np.array([50.0, 50.0, 50.0]), (120, 1, 1))
+    limiter = _limiter(np.zeros((1, 3)))
+    sent = _follow(limiter, targets)
+    assert sent[-1, 0, :2] == pytest.approx(LIMITS.upper[:2], abs=1e-6)
+    assert sent[-1, 0, 2] > 5, "a joint without limits runs on"
+    assert limiter.clipped["position"] == 2 * 120
+    assert limiter.clipped["velocity"] == 120
+
+
+def test_it_can_always_turn_back() -> None:
+    limiter = _limiter(np.zeros((1, 3)))
+    out = np.tile(np.array([50.0, 50.0, 50.0]), (90, 1, 1))
+    sent = _follow(limiter, np.concatenate([out, np.zeros((240, 1, 3))]))
+    assert sent[-1] == pytest.approx(np.zeros((1, 3)), abs=1e-12)
+
+
+def test_a_start_outside_the_limits_is_led_back_without_a_jump() -> None:
+    start = np.array([[1.2, 0.0, 0.0]])
+    sent = _follow(_limiter(start), np.zeros((60, 1, 3)))[:, 0, 0]
+    path = np.concatenate([start[:, 0], start[:, 0], sent])
+    assert (np.diff(path) <= EPSILON).all()
+    assert np.abs(np.diff(path, n=2)).max() * RATE_HZ**2 <= LIMITS.acceleration[0] + 1e-6
+    assert sent[-1] == pytest.approx(0, abs=1e-12)
+
+
+@settings(max_examples=100, deadline=None)
+@given(distance=st.floats(0, 10), change=st.floats(0.01, 1))
+def test_braking_from_the_approach_speed_ends_at_the_distance(
+    distance: float, change: float
+) -> None:
+    speed = float(approach_speed(np.array(distance), np.array(change), 0.1))
+    way = 0.1 * np.maximum(speed - change * np.arange(2000), 0).sum()
+    assert way == pytest.approx(distance, abs=1e-6)

@@ -1,0 +1,81 @@
+"""The object filter: exact for calm observations, steadier than noisy ones, quick after a jump."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.params import ExecutionParams
+from pipeline.runtime.pose_filter import ObjectFilter
+
+UP = np.array([[0.0, 0.0, 1.0]])
+
+
+def _filter(number: int = 1, **changes: Any) -> ObjectFilter:
+    values = {
+        "mode": "chunk", "execute_steps": 1, "blend_steps": 0, "ensemble_decay": 0.0,
+        "noise_scale": 1.0,
+        "object_window": 10, "object_jump_m": 0.03, "object_jump_deg": 15.0,
+    }  # fmt: skip
+    steady = ObjectFilter(ExecutionParams.model_validate({**values, **changes}))
+    steady.reset(number)
+    return steady
+
+
+def test_equal_observations_pass_unchanged() -> None:
+    steady, place = _filter(), np.array([[0.4, 0.1, 0.3]])
+    for _ in range(30):
+        position, axis = steady.update(place, UP)
+        assert position == pytest.approx(place, abs=1e-15)
+        assert axis == pytest.approx(UP, abs=1e-15)
+        assert not steady.jumped.any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 1000), count=st.integers(1, 10))
+def test_within_the_window_it_is_the_plain_mean(seed: int, count: int) -> None:
+    steady = _filter(3)
+    seen = 0.005 * np.random.default_rng(seed).standard_normal((count, 3, 3))
+    for row in seen:
+        position, axis = steady.update(row, np.repeat(UP, 3, axis=0))
+    assert position == pytest.approx(seen.mean(axis=0), abs=1e-12)
+    assert np.linalg.norm(axis, axis=-1) == pytest.approx(np.ones(3))
+
+
+def test_noise_shrinks_to_the_window_s_share() -> None:
+    rng, steady, number = np.random.default_rng(0), _filter(2000, object_jump_m=1.0), 2000
+    for _ in range(60):
+        position, _ = steady.update(
+            0.005 * rng.standard_normal((number, 3)), np.repeat(UP, number, axis=0)
+        )
+    # Variance of an exponential mean with weight a: a / (2 - a).
+    assert position.std() == pytest.approx(0.005 * (0.1 / 1.9) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_jump_begins_anew_for_that_robot_alone(turned: bool) -> None:
+    steady = _filter(2)
+    position, axis = np.zeros((2, 3)), np.repeat(UP, 2, axis=0)
+    for _ in range(5):
+        steady.update(position, axis)
+    if turned:
+        axis[1] = [np.sin(0.5), 0, np.cos(0.5)]
+    else:
+        position[1] = [0.1, 0, 0]
+    found, found_axis = steady.update(position, axis)
+    assert steady.jumped.tolist() == [False, True]
+    assert found == pytest.approx(position)
+    assert found_axis == pytest.approx(axis)
+    steady.update(position, axis)
+    assert not steady.jumped.any()
+
+
+def test_a_window_of_one_passes_everything_on() -> None:
+    steady, rng = _filter(object_window=1), np.random.default_rng(1)
+    for _ in range(5):
+        place = 0.01 * rng.standard_normal((1, 3))
+        assert steady.update(place, UP)[0] == pytest.approx(place)

@@ -1,0 +1,161 @@
+"""A real server on loopback: many clients, and clients that behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from pipeline.params import Params
+from pipeline.policy.checkpoint import Bundle
+from pipeline.robot.model import RobotModel
+from pipeline.runtime.load import load_policy
+from pipeline.runtime.session import Deployment, RobotPolicy
+from pipeline.serving.client import ClientError, PolicyClient
+from pipeline.serving.protocol import decode, encode
+from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError, is_loopback
+from tests.fixtures.serving import served
+
+TOKEN = "a secret of the tests"
+OBSERVATION = {
+    "joint_pos": np.array([0.0, -0.3, 0.8, 0.0, 1.57, 0.0]),
+    "pen_pos": np.array([0.4, 0.05, 0.2]),
+    "pen_axis": np.array([0.0, 0.0, 1.0]),
+}
+
+
+@pytest.fixture(scope="module")
+def policy(params: Params, exported: tuple[Bundle, Path]) -> RobotPolicy:
+    execution = params.override("execution", noise_scale=1.0).execution
+    deployment = Deployment.from_params(execution, RobotModel.from_params(params.robot).limits)
+    return load_policy(exported[1], "onnxruntime", deployment=deployment)
+
+
+@pytest.fixture(scope="module")
+def url(policy: RobotPolicy) -> Iterator[str]:
+    """A server of its own thread; every test leaves it in a state that the next can use."""
+    with served(policy) as address:
+        yield address
+
+
+def test_a_client_gets_what_a_direct_call_gives(url: str, policy: RobotPolicy) -> None:
+    direct = policy.session(seed=5)
+    with PolicyClient(url) as client:
+        assert client.layout == policy.layout
+        assert client.rate_hz == 30.0
+        client.reset(seed=5)
+        for _ in range(9):
+            np.testing.assert_array_equal(client.act(OBSERVATION), direct.act(OBSERVATION))
+        assert client.server_ms > 0
+        obs = np.tile(direct.history(), (3, 1, 1))
+        np.testing.assert_array_equal(client.predict(obs, seed=2), policy.predict(obs, seed=2))
+
+
+def test_a_robot_may_act_itself_and_ask_for_chunks_alone(url: str, policy: RobotPolicy) -> None:
+    direct = policy.session(seed=5)
+    with PolicyClient(url) as client:
+        robot, asked = client.closed_loop(seed=5), 0
+        for _ in range(13):
+            client.server_ms = 0.0
+            np.testing.assert_array_equal(robot.act(OBSERVATION), direct.act(OBSERVATION))
+            asked += client.server_ms > 0
+        assert asked == -(-13 // policy.deployment.execution.execute_steps)
+
+
+def test_a_hundred_clients_have_each_their_own_history(url: str, policy: RobotPolicy) -> None:
+    def drive(number: int) -> bool:
+        seen = {**OBSERVATION, "joint_pos": OBSERVATION["joint_pos"] + 0.001 * number}
+        session = policy.session(seed=number)
+        with PolicyClient(url) as client:
+            client.reset(seed=number)
+            return all(np.array_equal(client.act(seen), session.act(seen)) for _ in range(8))
+
+    with ThreadPoolExecutor(100) as pool:
+        assert all(pool.map(drive, range(100)))
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (b"\xc1 no msgpack", "no msgpack"),
+        ("a text frame", "text frame"),
+        (msgpack.packb([1]), "expected a map"),
+        (encode({"call": "jump"}), "call is 'jump', expected act, predict, reset"),
+        (encode({"call": "act", "state": 1}), "act does not take state"),
+        (encode({"call": "act", "observation": np.zeros(7)}), r"shape (7,), expected (25,)"),
+        (encode({"call": "act", "observation": {"joint_pos": "zero"}}), "act: could not convert"),
+        (
+            encode({"call": "act", "observation": {**OBSERVATION, "pen_pos": np.full(3, np.nan)}}),
+            "not finite, in pen_pos",
+        ),
+        (encode({"call": "predict"}), "predict needs obs"),
+        (encode({"call": "predict", "obs": np.zeros((2, 7))}), "shape (2, 7)"),
+        (encode({"call": "predict", "obs": np.zeros((999, 2, 25))}), "expected 256 at most"),
+        (encode({"call": "reset", "seed": "x"}), "reset:"),
+    ],
+)
+def test_what_is_wrong_comes_back_to_its_sender_and_the_session_goes_on(
+    url: str, message: bytes | str, words: str
+) -> None:
+    with connect(url) as wire:
+        decode(wire.recv())
+        wire.send(message)
+        assert words in decode(wire.recv())["error"]
+        wire.send(encode({"call": "act", "observation": OBSERVATION}))
+        assert decode(wire.recv())["joint_pos"].shape == (6,)
+
+
+def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(url: str) -> None:
+    with PolicyClient(url) as steady:
+        steady.act(OBSERVATION)
+        # Gone in the middle of a frame: a header that promises 100 bytes, ten of them, the end.
+        host, port = url.removeprefix("ws://").split(":")
+        with connect(url) as half:
+            half.recv()
+            half.socket.sendall(b"\x82\xfe\x00\x64" + b"mask" + b"0123456789")
+            half.socket.shutdown(socket.SHUT_RDWR)
+        # Nothing of the protocol at all.
+        with socket.create_connection((host, int(port))) as other:
+            other.sendall(b"\0" * 4096)
+        with connect(url, max_size=None) as greedy:
+            greedy.recv()
+            greedy.send(b"\0" * (MAX_MESSAGE_BYTES + 1))
+            with pytest.raises(ConnectionClosed, match="1009"):
+                greedy.recv()
+        with connect(url) as flood:
+            flood.recv()
+            for _ in range(300):
+                flood.send(encode({"call": "act", "observation": OBSERVATION}))
+            for _ in range(20):
+                steady.act(OBSERVATION)
+        assert steady.act(OBSERVATION).shape == (6,)
+
+
+def test_others_need_the_token(policy: RobotPolicy) -> None:
+    async def talk() -> None:
+        with pytest.raises(ServeError, match="give a token"):
+            await PolicyServer(policy).start("0.0.0.0", 0)
+        async with await PolicyServer(policy, TOKEN).start("127.0.0.1", 0) as server:
+            place = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+            for wrong in (None, "another"):
+                with pytest.raises(ClientError, match="401"):
+                    await asyncio.to_thread(PolicyClient, place, wrong)
+            client = await asyncio.to_thread(PolicyClient, place, TOKEN)
+            answer = await asyncio.to_thread(client.act, OBSERVATION)
+            assert answer.shape == (6,)
+            await asyncio.to_thread(client.close)
+
+    asyncio.run(talk())
+
+
+def test_loopback_is_known() -> None:
+    assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "127.8.8.8"))
+    assert not any(is_loopback(host) for host in ("0.0.0.0", "192.168.0.4", "robot"))

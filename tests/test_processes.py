@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from pipeline.processes import WorkerError, in_processes
+from pipeline.robot.model import ModelError
+
+
+def _slow_when_even(shard: int) -> tuple[int, int]:
+    time.sleep(0.1 if shard % 2 == 0 else 0.0)
+    return shard, os.getpid()
+
+
+def _fail(shard: int) -> int:
+    raise ModelError("no joint 'elbow'")
+
+
+def _break(shard: int) -> int:
+    raise ZeroDivisionError
+
+
+def _die(shard: int) -> int:
+    os._exit(3)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_come_in_order_each_from_its_own_process(workers: int) -> None:
+    shards = in_processes(_slow_when_even, workers, [])
+    results = [next(shards) for _ in range(5)]
+    shards.close()
+    assert [number for number, _ in results] == [0, 1, 2, 3, 4]
+    assert len({process for _, process in results}) == 5
+
+
+def test_a_pipeline_error_arrives_as_itself() -> None:
+    with pytest.raises(ModelError, match="no joint 'elbow'"):
+        next(in_processes(_fail, 1, []))
+
+
+def test_another_error_brings_its_traceback() -> None:
+    with pytest.raises(WorkerError, match=r"(?s)shard 0 failed.*_break.*ZeroDivisionError"):
+        next(in_processes(_break, 1, []))
+
+
+def test_a_dead_worker_is_no_hang() -> None:
+    with pytest.raises(WorkerError, match="exit code 3"):
+        next(in_processes(_die, 1, []))

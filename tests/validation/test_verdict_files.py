@@ -1,0 +1,98 @@
+"""Verdicts come back from disk as they were, or not at all."""
+
+from dataclasses import fields, replace
+from itertools import chain
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.recordings.recording import Source
+from pipeline.validation.build_episode import Verdict
+from pipeline.validation.findings import Finding
+from pipeline.validation.verdict_files import (
+    SpillError,
+    concerns_messages,
+    is_whole,
+    read_spill,
+    write_spill,
+)
+
+SOURCE = Source("recordings/one", "0" * 64, "mcap")
+
+
+def verdicts(episode, salvaged=False):
+    """Two batches: episodes of two lengths with and without warnings, rejections, nothing else."""
+    first = episode()
+    origin = replace(
+        first.provenance, source=SOURCE.path, sha256=SOURCE.sha256, storage=SOURCE.storage,
+        salvaged=salvaged, derived=("pose by FK", "ü"),
+    )  # fmt: skip
+    first = replace(first, provenance=origin)
+    short = replace(
+        first, provenance=replace(origin, message=9, segment=2),
+        **{name: getattr(first, name)[:7] for name in
+           ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose")},
+    )  # fmt: skip
+    warning = Finding("CUSP", SOURCE.path, 4, 0, "0.3 rad/s", "0.25 rad/s")
+    reason = Finding("NO_MOTION", SOURCE.path, 5, None, "0", "0.01 rad")
+    return [
+        [Verdict(first, (warning,)), Verdict(None, (reason,)), Verdict(short, ())],
+        [Verdict(None, (reason,))],
+        [Verdict(short, ())],
+    ]
+
+
+def test_verdicts_come_back_as_they_were(tmp_path, episode):
+    written = verdicts(episode)
+    path = tmp_path / "a"
+    assert write_spill(path, written)
+    with path.open("rb") as file:
+        assert is_whole(file)
+        batches = list(read_spill(file, SOURCE))
+    assert [len(batch) for batch in batches] == [3, 1, 1]
+    for one, other in zip(chain(*written), chain(*batches), strict=True):
+        assert one.findings == other.findings
+        assert (one.episode is None) == (other.episode is None)
+        if one.episode is None:
+            continue
+        assert other.episode.known_hash == one.episode.content_hash
+        for field in fields(one.episode):
+            if field.name != "known_hash":
+                np.testing.assert_array_equal(
+                    getattr(one.episode, field.name), getattr(other.episode, field.name)
+                )
+
+
+def test_a_renamed_recording_s_verdicts_name_it_anew(tmp_path, episode):
+    path = tmp_path / "a"
+    write_spill(path, verdicts(episode))
+    with path.open("rb") as file:
+        batch = next(read_spill(file, replace(SOURCE, path="moved/there")))
+    assert {finding.source for each in batch for finding in each.findings} == {"moved/there"}
+    assert batch[0].episode.provenance.source == "moved/there"
+
+
+def test_verdicts_on_a_whole_recording_are_told_apart(tmp_path, episode):
+    broken = Verdict(None, (Finding("BAG_TRUNCATED", "x", None, None, "cut", "whole"),))
+    assert not write_spill(tmp_path / "a", [*verdicts(episode), [broken]])
+    assert concerns_messages(verdicts(episode)[0]) and not concerns_messages([broken])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_never_taken_for_whole(tmp_path, episode, data):
+    path = tmp_path / "a"
+    write_spill(path, verdicts(episode))
+    raw = bytearray(path.read_bytes())
+    if data.draw(st.booleans()):
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    else:
+        del raw[data.draw(st.integers(0, len(raw) - 1)) :]
+    path.write_bytes(raw)
+    with path.open("rb") as file:
+        assert not is_whole(file)
+        with pytest.raises(SpillError, match="is damaged"):
+            for _ in read_spill(file, SOURCE):
+                pass
