@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +60,7 @@ def draw_histograms(
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def _edges(values: NDArray[np.generic]) -> NDArray[np.float64]:
+def _edges(values: NDArray[np.integer[Any] | np.floating[Any]]) -> NDArray[np.float64]:
     """Edges of a histogram's bars: whole numbers stand in the middle of theirs."""
     if np.issubdtype(values.dtype, np.integer):
         low, high = int(values.min()), int(values.max())
