@@ -209,7 +209,9 @@ def _wait(repository: Repository, waiting: dict[str, tuple[Run, Any]]) -> list[O
             if error is None and name in repository.names():
                 outcome = Outcome(run, "done")
             else:
-                reason = last_lines(str(error), 2) if error else "the job pushed no experiment"
+                # submitit prints the traceback, a line of dashes and the paths of the logs.
+                trace = str(error).partition("You can check")[0].rstrip("- \n")
+                reason = last_lines(trace, 1) if error else "the job pushed no experiment"
                 outcome = Outcome(run, "failed", reason)
             outcomes.append(outcome)
             del waiting[name]

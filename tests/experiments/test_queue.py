@@ -31,4 +31,4 @@ def test_each_worker_has_its_gpu_and_failed_runs_are_queued_again(
     assert (tiny.root / "params.yaml").read_bytes() == before
     assert tasks(tiny)[runs[2].name] == "Failed"
     again = run_queue(tiny, settings, 1, [])
-    assert sorted(outcome.state for outcome in again) == ["failed", *["existing"] * 5]
+    assert sorted(outcome.state for outcome in again) == [*["existing"] * 5, "failed"]

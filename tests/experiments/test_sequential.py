@@ -113,6 +113,8 @@ def test_a_killed_sweep_can_be_continued(tiny: Repository, gate: Path, everythin
     if everything:
         for child in children:
             os.killpg(int(child), signal.SIGKILL)
+            while Path(f"/proc/{child}").exists():  # DVC's locks name the process
+                time.sleep(0.05)
     assert (tiny.root / "params.yaml").read_text() != before
     again = _drive(tiny, gate, *settings)
     (gate / "open").touch()
@@ -121,6 +123,6 @@ def test_a_killed_sweep_can_be_continued(tiny: Repository, gate: Path, everythin
     assert "are restored first" in output
     # A run that outlives the sweep is used; a killed one runs again.
     assert ("exists already" in output) is not everything
-    assert tiny.names() == {run.name for run in runs}
+    assert tiny.names() == {run.name for run in runs}, output
     assert (tiny.root / "params.yaml").read_text() == before
     assert tiny.output("git", "status", "--porcelain") == ""

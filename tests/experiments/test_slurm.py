@@ -18,8 +18,11 @@ LOCAL = ClusterOptions(executor="local", cpus=1, hours=1.0)
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_jobs_push_their_experiments(tiny: Repository) -> None:
     settings = ["train.seed=1,13,3"]
-    states = [outcome.state for outcome in run_cluster(tiny, settings, 2, LOCAL)]
+    outcomes = run_cluster(tiny, settings, 2, LOCAL)
+    states = [outcome.state for outcome in outcomes]
     assert sorted(states) == ["done", "done", "failed"]
+    (reason,) = [outcome.reason for outcome in outcomes if outcome.state == "failed"]
+    assert "failed to reproduce 'evaluate'" in reason
     assert len(tiny.names()) == 2
     assert tiny.output("git", "status", "--porcelain") == ""
     found = [item for item in tiny.experiments() if item.name in tiny.names()]
@@ -28,7 +31,7 @@ def test_jobs_push_their_experiments(tiny: Repository) -> None:
     # The clone of the failed job is kept for the next attempt.
     assert len(list((tiny.state / "clones").iterdir())) == 1
     again = [outcome.state for outcome in run_cluster(tiny, settings, 1, LOCAL)]
-    assert sorted(again) == ["failed", "existing", "existing"]
+    assert sorted(again) == ["existing", "existing", "failed"]
 
 
 def test_uncommitted_changes_are_rejected(tiny: Repository) -> None:
