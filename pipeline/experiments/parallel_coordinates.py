@@ -90,13 +90,13 @@ def build_scales(comparison: Comparison) -> list[Scale]:
 
 
 def _numeric(title: str, values: Array, bold: bool) -> Scale:
-    """Build an axis of numbers, with ticks at the values themselves where they are few."""
+    """Build an axis of numbers. Ticks are at the values of a parameter where these are few."""
     finite = np.unique(values[np.isfinite(values)])
     logarithmic = bool(finite[0] > 0 and finite[-1] / finite[0] >= LOGARITHMIC_RATIO)
     forward = np.log10 if logarithmic else np.asarray
     low, high = forward(finite[[0, -1]])
     marks = finite
-    if len(finite) > TICKS:
+    if len(finite) > (2 if bold else TICKS):  # values of metrics may be too close for labels
         marks = np.linspace(low, high, TICKS)
         marks = 10**marks if logarithmic else marks
 

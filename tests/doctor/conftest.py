@@ -1,4 +1,4 @@
-"""A repository with a remote, as tests of releases have it."""
+"""Fixtures of a repository with a remote, shared with the tests of releases."""
 
 from tests.release.conftest import project, released
 

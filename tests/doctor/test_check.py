@@ -1,4 +1,4 @@
-"""A command that only looks never raises: what went wrong is part of the answer."""
+"""`ask` never raises an error: it returns the reason of a failure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 from pipeline.doctor import check
 
 
-def test_what_a_command_says_is_passed_on_with_its_complaints_only_where_it_fails() -> None:
+def test_errors_are_returned_only_if_the_command_fails() -> None:
     script = "import sys; print('said'); print('warned', file=sys.stderr); sys.exit({})"
     assert check.ask(sys.executable, "-c", script.format(0)) == (0, "said\n")
     assert check.ask(sys.executable, "-c", script.format(3)) == (3, "said\nwarned\n")
 
 
-def test_a_command_that_is_missing_or_hangs_is_an_answer_too(
+def test_a_missing_or_hanging_command_is_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     code, said = check.ask("no-such-command-here")

@@ -1,4 +1,4 @@
-"""docker/ holds what the guide promises, doctor agrees, and the entry point does what it says."""
+"""The files in docker/ match the guide and doctor, and the entry point works."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_compose_accepts_the_file() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_guide_s_commands_find_their_service() -> None:
+def test_each_command_of_the_guide_has_its_service() -> None:
     assert set(SERVICES) == {*TRAINING, "runtime"}
     # `build` and `up -d` without a name take what has no profile: the service with the GPU alone.
     assert [name for name, service in SERVICES.items() if "profiles" not in service] == [
@@ -69,7 +69,7 @@ def test_the_guide_s_commands_find_their_service() -> None:
         assert SERVICES[name]["build"]["target"] == "train"
 
 
-def test_ports_are_published_on_loopback_alone_and_are_those_that_doctor_looks_at() -> None:
+def test_ports_are_published_only_on_loopback_and_doctor_checks_them() -> None:
     published = [port.split(":") for service in SERVICES.values() for port in service["ports"]]
     assert {host for host, _, _ in published} == {"127.0.0.1"}
     assert all(outside == inside for _, outside, inside in published)
@@ -78,17 +78,17 @@ def test_ports_are_published_on_loopback_alone_and_are_those_that_doctor_looks_a
         assert f"EXPOSE {name}" in _target(stage)
 
 
-def test_the_project_with_data_and_checkpoints_is_the_host_s_folder() -> None:
+def test_containers_mount_the_folder_of_the_host() -> None:
     for name in TRAINING:
         (mount,) = SERVICES[name]["volumes"]
         assert (mount["type"], mount["target"]) == ("bind", "/workspace")
         assert (REPOSITORY / "docker" / mount["source"]).samefile(REPOSITORY)
     (policy,) = SERVICES["runtime"]["volumes"]
     assert policy["target"] == "/policy" and policy["read_only"] is True
-    # Docker makes a missing folder for root, and an empty one holds no policy anyway.
+    # Docker would create a missing folder as root, and without a policy.
     assert policy["bind"]["create_host_path"] is False
     ignored = (REPOSITORY / ".gitignore").read_text().split()
-    # DVC puts what git tracks aside for an experiment, which a mount in its way would break.
+    # An experiment of DVC moves tracked files away, which a mount would prevent.
     assert {"/data/*", "/checkpoints/"} <= set(ignored)
 
 
@@ -108,7 +108,7 @@ def test_dependencies_are_pinned_and_come_before_the_code() -> None:
     assert "torch" not in _target("runtime") + _target("runtime-environment")
 
 
-def test_nothing_private_and_nothing_big_is_sent_to_the_engine() -> None:
+def test_the_build_context_has_no_private_or_large_files() -> None:
     ignored = (REPOSITORY / ".dockerignore").read_text().split()
     for private in (".git", ".dvc/config.local", "docker/.env", "artifacts", "data", ".venv"):
         assert private in ignored
@@ -125,25 +125,25 @@ def _entrypoint(folder: Path, text: str, *command: str) -> subprocess.CompletedP
     )
 
 
-def test_the_entry_point_runs_the_command_and_passes_its_status_on(tmp_path: Path) -> None:
+def test_the_entry_point_runs_the_command_and_returns_its_status(tmp_path: Path) -> None:
     text = ENTRYPOINT.read_text().replace("/workspace", str(tmp_path))
     done = _entrypoint(tmp_path, text, "sh", "-c", "echo $1; exit 3", "sh", "two words")
     assert (done.returncode, done.stdout) == (3, "two words\n")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_project_that_cannot_be_written_is_refused_with_what_to_type(tmp_path: Path) -> None:
+def test_the_entry_point_rejects_a_read_only_project(tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o555)
     done = _entrypoint(tmp_path, ENTRYPOINT.read_text().replace("/workspace", str(locked)), "true")
     assert done.returncode == 1 and "make docker/.env" in done.stderr
 
 
-# What doctor says of them
+# The checks of doctor
 
 
 def _docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Stands in for Docker, which no test machine has: says what the real one says."""
+    """Install a command docker that prints what the real one prints."""
     command = folder / "docker"
     command.write_text(f"#!/bin/sh\n{script}\n")
     command.chmod(0o755)
@@ -157,7 +157,9 @@ def _running(compose: str, status: str) -> str:
     )
 
 
-def test_docker_s_troubles_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_problem_of_docker_has_its_own_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _docker(tmp_path, monkeypatch, "echo 'permission denied while trying to connect' >&2; exit 1")
     (line,) = docker.examine(False, tmp_path)
     assert line.status == "problem" and "usermod -aG docker" in line.remedy
@@ -173,7 +175,7 @@ def test_docker_s_troubles_are_told_apart(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("status", ["Up 3 hours (healthy)", "Exited (0) 1 minute ago"])
-def test_a_container_that_runs_or_was_stopped_is_no_problem(
+def test_a_running_or_stopped_container_is_not_a_problem(
     status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _docker(tmp_path, monkeypatch, _running("2.40.3", status))
@@ -181,7 +183,7 @@ def test_a_container_that_runs_or_was_stopped_is_no_problem(
     assert line.status == "ok" and status in line.found
 
 
-def test_an_old_compose_or_none_is_a_problem(
+def test_an_old_or_missing_compose_is_a_problem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _docker(tmp_path, monkeypatch, _running("2.24.7", "Up"))
@@ -190,9 +192,7 @@ def test_an_old_compose_or_none_is_a_problem(
     assert "apt-get install" in docker.compose().remedy
 
 
-def test_whose_files_containers_write_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_user_of_containers_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in docker.DEFAULTS:
         monkeypatch.delenv(name, raising=False)
     owner = tmp_path.stat()
@@ -209,7 +209,7 @@ def test_whose_files_containers_write_is_said(
     assert f"HOST_UID={owner.st_uid}" in docker.user(tmp_path).remedy
 
 
-def test_doctor_knows_what_compose_does() -> None:
+def test_doctor_has_the_defaults_of_compose() -> None:
     assert FILE["name"] == docker.PROJECT
     text = (REPOSITORY / docker.COMPOSE).read_text()
     for name, default in docker.DEFAULTS.items():

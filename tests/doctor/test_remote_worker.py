@@ -1,4 +1,4 @@
-"""What the child reports of a remote."""
+"""The child process reports a remote as JSON."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _reach(project: Project) -> dict[str, object]:
     return dict(json.loads(done.stdout))
 
 
-def test_a_remote_is_reported_as_it_is(project: Project) -> None:
+def test_a_remote_is_reported(project: Project) -> None:
     assert _reach(project) == {}
     config = project.root / ".dvc/config"
     store = project.root.parent / "store"

@@ -46,7 +46,7 @@ def test_the_report_counts_every_try(out: Path) -> None:
     assert 0.3 < report["duration_s"]["median"] < 3
 
 
-def test_the_bag_tells_object_plan_and_execution(params: Params, out: Path) -> None:
+def test_the_bag_holds_object_plan_and_execution(params: Params, out: Path) -> None:
     store = typestore()
     counts: Counter[str] = Counter()
     model = RobotModel.from_params(params.robot)
@@ -80,7 +80,7 @@ def test_the_bag_tells_object_plan_and_execution(params: Params, out: Path) -> N
     assert counts["/joint_states"] > 50 * EPISODES
 
 
-def test_what_cannot_be_reached_is_given_up(
+def test_unreachable_objects_end_the_stage(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collect, "HOPELESS_TRIES", 10)
@@ -91,7 +91,7 @@ def test_what_cannot_be_reached_is_given_up(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_statistics_put_tilts_into_bands() -> None:
+def test_statistics_count_tilts_in_bands() -> None:
     statistics = collect.Statistics(30.0)
     for tilt_deg in (0.0, 5.0, 12.0, 30.0):
         tilt = np.radians(tilt_deg)
