@@ -18,7 +18,7 @@ def urdf_text(path: Path) -> str:
 
     `package://NAME/…` is searched in folders NAME beside and above the URDF, then among the
     packages of a sourced ROS 2 (AMENT_PREFIX_PATH); other names are relative to the URDF. The name
-    of a mesh that is not found stays: whoever needs the mesh reports that it is missing, and a
+    of a mesh that is not found stays: code that needs the mesh reports that it is missing, and a
     `<visual>` can do without. Comments are dropped.
 
     Args:
