@@ -44,7 +44,7 @@ from pipeline.recordings.rosbag.protocol import Bag
 from pipeline.recordings.rosbag.reader import is_whole, open_bag, summarize
 from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.segment import SegmentRules, segment_motions
-from pipeline.recordings.synchronize import collate
+from pipeline.recordings.synchronize import synchronize
 from pipeline.recordings.topics import TYPES, Reading
 
 logger = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
             "BAG_EMPTY",
         )
     if reading.mode == "plans":
-        yield from collate(messages, joints, rules.settle_s, rules.joint_prefix)
+        yield from synchronize(messages, joints, rules.settle_s, rules.joint_prefix)
     else:
         messages_of = {topic.key: topic.messages for topic in bag.topics}
         marked = any(

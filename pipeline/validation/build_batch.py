@@ -21,12 +21,12 @@ from pipeline.validation.build_episode import (
     Draft,
     Verdict,
     assemble,
-    check_execution,
     object_place,
     origin,
     reserves,
     warnings,
 )
+from pipeline.validation.execution import check_execution
 from pipeline.validation.rules import SAME_S, Motion, Rejected
 
 Array = NDArray[np.float64]

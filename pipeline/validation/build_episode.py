@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.episode import Episode, Provenance
-from pipeline.interpolation import hermite
 from pipeline.params import IngestParams
 from pipeline.recordings.recording import Candidate, Execution, ObjectPose, Plan, Source
+from pipeline.validation.execution import check_execution, executed_motion, match_turns
 from pipeline.validation.findings import Finding
 from pipeline.validation.rules import (
+    DERIVED_VELOCITY,
     Motion,
     Rejected,
-    align_turns,
     check_motion,
     idle_ends,
     mend_velocity,
@@ -136,22 +136,21 @@ def _judge(
     Raises:
         Rejected: it breaks a rule.
     """
-    plan, findings = candidate.plan, reserves(candidate, source)
+    plan, remarks = candidate.plan, reserves(candidate, source)
     check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
-    # Measured velocities lag and are filtered, so they are not held against the positions.
+    # Measured velocities lag and are filtered, so they need not fit the positions.
     tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
-    velocity, finding = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
+    velocity, remark = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
+    own = [] if remark is None else [remark]
     actual = Motion(motion.t, motion.joint_pos, velocity, motion.segment, motion.joint_names)
     command = actual.joint_pos
     if execution is not None:
-        execution = _turned(execution, actual, arm)
+        execution = match_turns(execution, actual, arm.continuous)
         check_execution(actual, execution, rules)
     if (rules.state == "measured" or candidate.keeps_states) and not plan.measured:
-        actual, command, finding = _measured(actual, execution, rules)
-    if finding is not None:
-        findings = [*findings, finding]
+        actual, command, own = executed_motion(actual, execution, rules, same_clock=plan.sampled)
     derived = [*candidate.derived, "pose by FK"]
-    if finding is not None:
+    if any(code in DERIVED_VELOCITY for code, _, _ in own):
         derived.append("velocity differentiated")
     kept = slice(0, len(actual.t))
     # A plan has no idle ends, and its execution has its window: until the servo has settled.
@@ -168,7 +167,7 @@ def _judge(
         joint_command=command[kept],
         place=place,
         provenance=origin(source, plan, motion.segment, motion.joint_names, tuple(derived)),
-        findings=warnings(findings, source, plan, motion.segment),
+        findings=warnings([*remarks, *own], source, plan, motion.segment),
     )
 
 
@@ -233,21 +232,6 @@ def reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]
     return found
 
 
-def _turned(execution: Execution, plan: Motion, arm: Arm) -> Execution:
-    """An execution whose continuous joints count their turns as the plan does."""
-    if not arm.continuous.any():
-        return execution
-    both = np.concatenate([execution.joint_pos, execution.final_pos[None]])
-    if not np.isfinite(both).all():  # whoever asks for measured states will be told
-        return execution
-    both[:, arm.continuous] = np.unwrap(both[:, arm.continuous], axis=0)
-    times = np.arange(float(len(both)))
-    moved = align_turns(
-        Motion(times, both, None, plan.segment, plan.joint_names), plan.joint_pos[0], arm.continuous
-    )
-    return replace(execution, joint_pos=moved.joint_pos[:-1], final_pos=moved.joint_pos[-1])
-
-
 def object_place(
     pose: ObjectPose | None, plan_time_ns: int, rules: IngestParams
 ) -> tuple[Array, Array]:
@@ -283,51 +267,3 @@ def object_place(
         axis = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
     length = math.hypot(*axis)
     return np.array(numbers[:3]), np.array([value / length for value in axis])
-
-
-def check_execution(plan: Motion, execution: Execution | None, rules: IngestParams) -> None:
-    """Refuse a plan whose execution was recorded to its end and ended elsewhere.
-
-    Args:
-        plan: the planned motion.
-        execution: what was measured meanwhile.
-        rules: section `ingest` of params.yaml.
-
-    Raises:
-        Rejected: it ended elsewhere.
-    """
-    if execution is None or execution.t[-1] < plan.t[-1]:
-        return  # not recorded, or cut short by the next plan: nothing can be said
-    seen = np.concatenate([execution.joint_pos, execution.final_pos[None]])
-    moved = np.ptp(seen, axis=0).max() >= rules.min_motion_rad
-    # After the plan's duration; the last sample of all counts too, for an execution begun late.
-    settled = np.concatenate([execution.t >= plan.t[-1], [True]])
-    miss = np.abs(seen[settled] - plan.joint_pos[-1]).max(axis=1).min()
-    if moved and miss > rules.execution_tolerance_rad:
-        raise Rejected(
-            "EXECUTION_FAILED", f"ended {miss:.4f} rad away", f"{rules.execution_tolerance_rad} rad"
-        )
-
-
-def _measured(
-    plan: Motion, execution: Execution | None, rules: IngestParams
-) -> tuple[Motion, Array, tuple[str, str, str] | None]:
-    """The executed motion, its command, and what to say of its velocities."""
-    if execution is None or len(execution.t) < rules.min_points:
-        number = 0 if execution is None else len(execution.t)
-        raise Rejected(
-            "EXECUTION_FAILED", f"{number} joint states", f"{rules.min_points} during the plan"
-        )
-    if not np.isfinite(execution.joint_pos).all():
-        raise Rejected("NONFINITE", "a measured joint position", "finite numbers")
-    miss = float(np.abs(execution.joint_pos[-1] - plan.joint_pos[-1]).max())
-    if miss > rules.execution_tolerance_rad:
-        raise Rejected(
-            "EXECUTION_FAILED", f"ended {miss:.4f} rad away", f"{rules.execution_tolerance_rad} rad"
-        )
-    recorded = execution.joint_vel if np.isfinite(execution.joint_vel).all() else None
-    # Measured velocities lag and are filtered, so they are not held against the positions.
-    velocity, finding = mend_velocity(execution.t, execution.joint_pos, recorded, np.inf)
-    command, _ = hermite(plan.t, plan.joint_pos, plan.velocity, execution.t)
-    measured = Motion(execution.t, execution.joint_pos, velocity, plan.segment, plan.joint_names)
-    return measured, command, finding

@@ -15,7 +15,10 @@ HINTS = {
     "CUSP": "velocities contradict positions at few points only; there they were differentiated",
     "DECODE_ERROR": "record with definitions embedded (mcap), or with a supported distribution",
     "DUPLICATE": "the same demonstration stands in the data already; nothing to do",
-    "EXECUTION_FAILED": "the arm did not reach the plan's end: look at the controller's log",
+    "EXECUTION_DELAYED": "the arm began to move long after its plan was published (or before): the "
+    "commands were moved to its motion; see ingest.execution_delay_s",
+    "EXECUTION_FAILED": "the arm did not follow the plan to its end: look at the controller's log; "
+    "raise ingest.settle_s if it began late",
     "FILE_UNREADABLE": "see the message; copy or convert the file again",
     "FRAME_UNRESOLVED": "record /tf and /tf_static, publish the pose in the robot's base frame, or "
     "add a frame that coincides with it to ingest.object_frames",

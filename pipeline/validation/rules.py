@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.interpolation import differentiate
+from pipeline.interpolation import limited_derivative
 from pipeline.params import IngestParams
 from pipeline.recordings.joint_names import find_joints
 from pipeline.recordings.recording import Segment
@@ -22,6 +22,8 @@ _SAME_RAD = 1e-9
 _SUSPICIOUS_RAD = 2 * np.pi
 # At most this share of intervals with contradicting velocities is a cusp in an otherwise good plan.
 _CUSP_SHARE = 0.05
+# Codes of `mend_velocity`.
+DERIVED_VELOCITY = ("VEL_DERIVED", "VEL_INCONSISTENT", "CUSP")
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict, caught by assemble, no error of the program
@@ -58,7 +60,9 @@ class Motion:
     @property
     def velocity(self) -> Array:
         """Velocities, differentiated where nobody said. Shape (P, J)."""
-        return differentiate(self.t, self.joint_pos) if self.joint_vel is None else self.joint_vel
+        return (
+            limited_derivative(self.t, self.joint_pos) if self.joint_vel is None else self.joint_vel
+        )
 
 
 def merge_segments(
@@ -246,14 +250,14 @@ def mend_velocity(
     """
     if velocity is None or not np.isfinite(velocity).all():
         value = "no velocities" if velocity is None else "velocities that are not finite"
-        return differentiate(t, position), ("VEL_DERIVED", value, "finite velocities")
+        return limited_derivative(t, position), ("VEL_DERIVED", value, "finite velocities")
     slope = np.diff(position, axis=0) / np.diff(t)[:, None]
     miss = np.abs((velocity[1:] + velocity[:-1]) / 2 - slope).max(axis=1)
     bad = miss > tolerance_rad_s
     if not bad.any():
         return velocity, None
     limit = f"{tolerance_rad_s} rad/s"
-    derived = differentiate(t, position)
+    derived = limited_derivative(t, position)
     if bad.mean() > _CUSP_SHARE:
         return derived, ("VEL_INCONSISTENT", f"{miss.max():.4f} rad/s off", limit)
     first = int(np.argmax(bad))

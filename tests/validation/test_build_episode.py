@@ -134,13 +134,60 @@ def test_an_execution_cut_short_by_the_next_plan_says_nothing_of_the_plan(
     assert judge(candidate(execution=execution(until_s=0.6))).episode is not None
 
 
-def test_an_execution_begun_late_counts_by_its_end(judge, candidate, execution, segment):
-    late = execution()
-    late = execution(
-        joint_pos=np.linspace(0, 0.5, len(late.t))[:, None] * segment().joint_pos[-1],
-        final_pos=segment().joint_pos[-1],
+def test_a_plan_executed_late_becomes_the_episode_as_it_was_planned(
+    judge, candidate, execution, segment
+):
+    verdict = judge(candidate(execution=begun_late(execution, 0.5)))
+    assert codes(verdict) == []
+    np.testing.assert_array_equal(verdict.episode.joint_pos, segment().joint_pos)
+    np.testing.assert_array_equal(verdict.episode.t, segment().t)
+
+
+def begun_late(execution, delay_s, until_s=2.2):
+    """Joints that follow the plan of `segment` with a lag of 40 ms, `delay_s` after its log time."""
+    t = np.arange(0.004, until_s, 0.02)
+    prompt = execution(until_s=until_s)
+    position, velocity = (
+        np.stack([np.interp(t - delay_s, prompt.t, joint) for joint in values.T], axis=1)
+        for values in (prompt.joint_pos, prompt.joint_vel)
     )
-    assert judge(candidate(execution=late)).episode is not None
+    return execution(t=t, joint_pos=position, joint_vel=velocity, final_pos=position[-1])
+
+
+@pytest.mark.parametrize("delay_s", [0.2, 0.5, 0.9])
+def test_the_command_of_an_execution_begun_late_is_the_plan_moved_to_its_onset(
+    judge, candidate, execution, delay_s
+):
+    verdict = judge(candidate(execution=begun_late(execution, delay_s)), state="measured")
+    (finding,) = verdict.findings
+    assert finding.code == "EXECUTION_DELAYED"
+    assert float(finding.value.split()[0]) == pytest.approx(delay_s, abs=0.05)
+    episode = verdict.episode
+    lead = episode.joint_command - episode.joint_pos
+    assert np.abs(lead).max() < 0.04  # 40 ms at 0.75 rad/s and the samples' spacing
+    still = np.abs(np.diff(episode.joint_pos, axis=0)).max(axis=1) < 1e-6
+    told = np.abs(np.diff(episode.joint_command, axis=0)).max(axis=1) > 1e-3
+    assert (still & told).sum() <= 2
+    assert episode.duration_s == pytest.approx(2.2 - delay_s, abs=0.07)
+
+
+def test_an_execution_begun_early_counts_from_its_first_sample(judge, candidate, execution):
+    verdict = judge(candidate(execution=begun_late(execution, -0.3)), state="measured")
+    assert codes(verdict) == ["EXECUTION_DELAYED"]
+    lead = verdict.episode.joint_command - verdict.episode.joint_pos
+    assert np.abs(lead).max() < 0.04
+
+
+def test_an_execution_that_does_not_follow_the_plan_is_rejected(judge, candidate, execution):
+    """Half the speed, and another way to the same end."""
+    slow = begun_late(execution, 0.0, until_s=3.0)
+    slow = replace(slow, t=slow.t * 1.8)
+    detour = execution()
+    way = detour.joint_pos + 0.3 * np.sin(np.pi * np.clip(detour.t / 1.2, 0, 1))[:, None] ** 2
+    for wrong in (slow, replace(detour, joint_pos=way)):
+        verdict = judge(candidate(execution=wrong), state="measured")
+        assert codes(verdict) == ["EXECUTION_FAILED"]
+        assert "off the plan at best" in verdict.findings[0].value
 
 
 def test_measured_states_keep_the_plan_as_their_command(judge, candidate, execution, segment):
