@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from pipeline.dataset.split import SPLIT_NAMES
-from pipeline.dataset.store import Dataset, load_dataset, open_group
+from pipeline.dataset.store import Dataset, load_dataset
+from pipeline.dataset.zarr_arrays import open_group
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params

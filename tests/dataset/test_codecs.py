@@ -10,7 +10,7 @@ import zarr
 from numcodecs import Blosc, Delta
 
 from pipeline.dataset.codecs import CodecError, require_plain
-from pipeline.dataset.store import open_group, read_array
+from pipeline.dataset.zarr_arrays import open_group, read_array
 from pipeline.errors import PipelineError
 
 

@@ -5,7 +5,7 @@ import pytest
 import zarr
 from numcodecs import Blosc
 
-from pipeline.dataset.store import StoreError, create_array, create_group
+from pipeline.dataset.zarr_arrays import StoreError, create_array, create_group
 from pipeline.layout import Layout
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import info

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.dataset.store import create_array, create_group
+from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy

@@ -144,7 +144,7 @@ def test_a_plan_executed_late_becomes_the_episode_as_it_was_planned(
 
 
 def begun_late(execution, delay_s, until_s=2.2):
-    """Joints that follow the plan of `segment` with a lag of 40 ms, `delay_s` after its log time."""
+    """Joints that follow the plan of `segment` from `delay_s` on, with a lag of 40 ms."""
     t = np.arange(0.004, until_s, 0.02)
     prompt = execution(until_s=until_s)
     position, velocity = (
