@@ -33,12 +33,14 @@ def column_stats(blocks: Callable[[], Iterable[NDArray[np.floating[Any]]]]) -> S
     Raises:
         StatsError: there is no row, or a number is not finite.
     """
-    number, total, ranges = 0, None, []
+    number, total = 0, None
+    lowest, highest = np.array(np.inf), np.array(-np.inf)
     for block in blocks():
         values = block.astype(np.float64)
         if not np.isfinite(values).all():
             raise StatsError("training rows hold a number that is not finite; run ingest again")
-        ranges.append((values.min(axis=0), values.max(axis=0)))
+        lowest = np.minimum(lowest, values.min(axis=0))
+        highest = np.maximum(highest, values.max(axis=0))
         number, total = number + len(values), _add_rows(total, values)
     if total is None:
         raise StatsError("no training rows to take statistics of; lower val and test fractions")
@@ -46,8 +48,8 @@ def column_stats(blocks: Callable[[], Iterable[NDArray[np.floating[Any]]]]) -> S
     for block in blocks():
         squares = _add_rows(squares, (block.astype(np.float64) - mean) ** 2)
     return {
-        "min": np.min([low for low, _ in ranges], axis=0).tolist(),
-        "max": np.max([high for _, high in ranges], axis=0).tolist(),
+        "min": lowest.tolist(),
+        "max": highest.tolist(),
         "mean": mean.tolist(),
         "std": np.sqrt(squares / number).tolist(),
     }

@@ -41,11 +41,11 @@ from pipeline.recordings.rosbag.files import (
 )
 from pipeline.recordings.rosbag.parsers import is_static
 from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import is_whole, open_bag, summarize
+from pipeline.recordings.rosbag.reader import is_whole, open_bag
 from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.segment import SegmentRules, segment_motions
 from pipeline.recordings.synchronize import synchronize
-from pipeline.recordings.topics import TYPES, Reading
+from pipeline.recordings.topics import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -153,21 +153,6 @@ def kind_of(path: Path) -> str:
     if is_zarr(path):
         return "zarr"
     return "lerobot" if is_lerobot(path) else "bag"
-
-
-def count_plans(path: Path) -> int:
-    """Roughly the number of plans in a recording, for a progress bar; 0 if it cannot be read.
-
-    Args:
-        path: one of `find_recordings`.
-    """
-    if kind_of(path) != "bag":
-        return 1
-    try:
-        with open_bag(path) as bag:
-            return sum(t.messages for t in summarize(bag) if t.msgtype in TYPES["plan"])
-    except BagError:
-        return 0
 
 
 def read_candidates(

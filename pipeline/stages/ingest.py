@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from pipeline.dataset.episode import Episode
 from pipeline.dataset.episode_store import EpisodeWriter
 from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
@@ -25,7 +24,7 @@ from pipeline.machine import available_cores
 from pipeline.params import Params
 from pipeline.processes import in_processes
 from pipeline.recordings.recording import Source
-from pipeline.recordings.sources import count_plans, find_recordings
+from pipeline.recordings.sources import find_recordings
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, state_root, track, versions, write_json
@@ -65,10 +64,13 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
     tally = Tally()
     with output_folder(out) as folder, _shelf(params, arm, folder) as shelf:
         writer = EpisodeWriter(folder / "episodes.zarr", arm.joints, params.task.object)
-        total = sum(count_plans(path) for path in recordings)
-        for episode in track(_episodes(recordings, arm, params, tally, shelf), "Ingesting", total):
-            if episode is not None:
-                writer.add(episode)
+        with closing(_harvests(recordings, arm, params, shelf)) as harvests:
+            for source_read, batches in track(harvests, "Ingesting", len(recordings)):
+                for verdict in chain.from_iterable(batches):
+                    episode = tally.take(verdict, source_read)
+                    if episode is not None:
+                        writer.add(episode)
+                tally.close_source(source_read)
         _refuse_poor(tally, params, recordings)
         writer.close()
         modes = tally.modes(arm.joints, arm.fk, rules.mode_neighbours, rules.mode_gap_rad)
@@ -92,18 +94,6 @@ def _shelf(params: Params, arm: Arm, folder: Path) -> Iterator[Shelf]:
         return
     with tempfile.TemporaryDirectory(prefix=".verdicts-", dir=folder) as passing:
         yield make_shelf(Path(passing), params, arm, urdf)
-
-
-def _episodes(
-    recordings: list[Path], arm: Arm, params: Params, tally: Tally, shelf: Shelf
-) -> Iterator[Episode | None]:
-    """One item a trajectory: its episode, or None where it was left out."""
-    with closing(_harvests(recordings, arm, params, shelf)) as harvests:
-        for source, batches in harvests:
-            for batch in batches:
-                for verdict in batch:
-                    yield tally.take(verdict, source)
-            tally.close_source(source)
 
 
 def _harvests(
@@ -146,9 +136,11 @@ def _refuse_poor(tally: Tally, params: Params, recordings: list[Path]) -> None:
     if tally.accepted == 0:
         raise IngestError(f"{where}: none of {total} trajectories accepted: {tally.reasons(3)}")
     limit = params.ingest.max_reject_fraction
-    if tally.rejected > limit * total:
+    # Copies of good demonstrations say nothing against the recordings.
+    failed, judged = tally.rejected - tally.duplicates, total - tally.duplicates
+    if failed > limit * judged:
         raise IngestError(
-            f"{where}: {tally.rejected} of {total} trajectories rejected, expected at most a share "
+            f"{where}: {failed} of {judged} trajectories rejected, expected at most a share "
             f"of {limit} (ingest.max_reject_fraction): {tally.reasons(3)}"
         )
 

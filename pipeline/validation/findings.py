@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 HINTS = {
     "BAG_EMPTY": "record the topics of ingest.plan_topic, joint_topic and object_topic",
@@ -68,7 +67,3 @@ class Finding:
     """What was found."""
     limit: str
     """What was expected."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON form, with the hint."""
-        return {**asdict(self), "hint": HINTS[self.code]}

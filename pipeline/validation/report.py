@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,11 @@ class Tally:
     def rejected(self) -> int:
         """Number of trajectories, messages and files left out."""
         return len(self.rejections)
+
+    @property
+    def duplicates(self) -> int:
+        """Number of rejected trajectories that equal an accepted one."""
+        return sum(finding.code == "DUPLICATE" for finding in self.rejections)
 
     @property
     def bad_files(self) -> list[Finding]:
@@ -191,8 +196,11 @@ class Tally:
             "peak_speed_rad_s": _spread(self.speeds_rad_s),
             "modes": None if modes is None else modes.to_dict(),
             "state": state,
-            "rejections": [finding.to_dict() for finding in self.rejections],
-            "warnings": [finding.to_dict() for finding in self.warnings],
+            "rejections": [
+                {**asdict(finding), "hint": HINTS[finding.code]} for finding in self.rejections
+            ],
+            "warnings": [asdict(finding) for finding in self.warnings],
+            "hints": {code: HINTS[code] for code in sorted({f.code for f in findings})},
             "versions": versions,
         }
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import zarr
 
+from pipeline.dataset import zarr_arrays
 from pipeline.dataset.store import dataset_stats, load_dataset
 from pipeline.dataset.zarr_arrays import (
     StoreError,
@@ -175,7 +176,7 @@ def chunk_reads(monkeypatch):
 
 
 def test_a_foreign_data_set_that_stays_on_disk_is_read_chunk_by_chunk(
-    tmp_path, layout, params, chunk_reads
+    tmp_path, layout, params, chunk_reads, monkeypatch
 ):
     """935 episodes in the team's own form, in chunks of 1000 rows: equal to what memory gives."""
     rng = np.random.default_rng(0)
@@ -186,6 +187,7 @@ def test_a_foreign_data_set_that_stays_on_disk_is_read_chunk_by_chunk(
     for name, values in arrays.items():
         create_array(group, f"data/{name}", values.shape, "float32", 1000)[...] = values
     create_array(group, "meta/episode_ends", ends.shape, "int64", 1000)[...] = ends
+    monkeypatch.setattr(zarr_arrays, "_BLOCK_ROWS", 1000)
     whole = load_dataset(tmp_path / "team.zarr", layout, params.dataset)
     chunk_reads.clear()
     tracemalloc.start()

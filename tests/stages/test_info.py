@@ -101,6 +101,16 @@ def test_a_folder_of_recordings_is_shown_one_by_one(tmp_path, params, capsys):
     assert said.count("/joint_states") == 2 and "1 trajectories in files" in said
 
 
+def test_a_damaged_recording_does_not_hide_the_others(tmp_path, params, capsys):
+    for name in ("day_1", "day_2"):
+        with BagWriter(tmp_path / name, "mcap") as bag:
+            bag.joint_state(0, ["a"], np.zeros(1), np.zeros(1))
+    (tmp_path / "day_1/day_1.mcap").write_bytes(b"no")
+    with pytest.raises(info.InfoError, match=r"1 of 2 recordings cannot be shown:\n.*day_1"):
+        info.run(tmp_path, params)
+    assert capsys.readouterr().out.count("/joint_states") == 1
+
+
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     import torch
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from pipeline.dataset.episode_store import read_episodes
 from pipeline.errors import PipelineError
+from pipeline.recordings import sources
+from pipeline.recordings.rosbag.reader import open_bag
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import ingest
 from pipeline.validation import executors
@@ -198,6 +201,25 @@ def test_several_sources_are_counted_apart_and_shown(tmp_path, params, capsys):
     listed = params.override("ingest", source=[str(path) for path in paths])
     ingest.run(listed, tmp_path / "again")
     assert report_of(tmp_path / "again")["totals"] == report["totals"]
+
+
+def test_copies_of_a_good_recording_are_left_out_and_do_not_fail(tmp_path, params):
+    record(tmp_path / "all/one", params)
+    for name in ("two", "three"):
+        shutil.copytree(tmp_path / "all/one", tmp_path / "all" / name)
+    ingest.run(params, tmp_path / "out", tmp_path / "all")
+    report = report_of(tmp_path / "out")
+    assert report["totals"] == {"accepted": 4, "warned": 0, "rejected": 8}
+    assert report["codes"] == {"DUPLICATE": 8}
+
+
+def test_every_recording_is_opened_once(tmp_path, params, monkeypatch):
+    """A bag that is compressed as a whole is unpacked each time that it is opened."""
+    source = record(tmp_path / "bag", params)
+    opened = []
+    monkeypatch.setattr(sources, "open_bag", lambda *a, **k: opened.append(a) or open_bag(*a, **k))
+    ingest.run(params.override("ingest", workers=1), tmp_path / "out", source)
+    assert len(opened) == 1
 
 
 def test_the_report_says_how_many_ways_lead_to_similar_goals(tmp_path, params, capsys):

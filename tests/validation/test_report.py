@@ -46,6 +46,14 @@ def test_every_source_has_its_counts(tally):
     assert report["modes"] is None
 
 
+def test_hints_of_warnings_stand_once(tally):
+    report = tally.report(None, "planned", {})
+    assert set(report["hints"]) == {"BAG_TRUNCATED", "DUPLICATE", "NO_MOTION", "VEL_DERIVED"}
+    keys = ["code", "source", "message", "segment", "value", "limit", "hint"]
+    assert all(list(rejection) == keys for rejection in report["rejections"])
+    assert not any("hint" in warning for warning in report["warnings"])
+
+
 def test_a_twin_names_the_first(tally):
     (twin,) = (finding for finding in tally.rejections if finding.code == "DUPLICATE")
     assert twin.source == "two"
