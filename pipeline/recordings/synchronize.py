@@ -117,10 +117,10 @@ class _Pending:
             log_ns = np.array([sample.log_time_ns for sample in self._samples], np.int64)
             times = sample_times(stamps_ns, log_ns)
             latency_ns = int((log_ns - stamps_ns).min()) if times.stamped else 0
-            since_plan_ns = times.times_ns + latency_ns - self.plan.log_time_ns
+            since_plan_ns = times.times_ns + (latency_ns - self.plan.log_time_ns)
             samples = [self._samples[index] for index in times.kept]
             execution = Execution(
-                since_plan_ns * 1e-9,
+                np.asarray(since_plan_ns * 1e-9, np.float64),
                 np.stack([sample.position for sample in samples]),
                 np.stack([sample.velocity for sample in samples]),
                 self._final,

@@ -25,8 +25,8 @@ from pipeline.validation.rules import (
     check_motion,
     idle_ends,
     mend_velocity,
-    merge_segments,
 )
+from pipeline.validation.segments import merge_segments
 
 Array = NDArray[np.float64]
 
@@ -109,7 +109,7 @@ def assemble(
     verdicts: list[Draft | Verdict] = []
     for motion in motions:
         try:
-            verdicts.append(_judge(motion, execution, candidate, place, source, arm, rules))
+            verdicts.append(build_draft(motion, candidate, execution, place, source, arm, rules))
         except Rejected as reason:
             verdicts.append(_rejection(reason, source, plan))
     return verdicts
@@ -122,25 +122,39 @@ def _rejection(reason: Rejected, source: Source, plan: Plan) -> Verdict:
     return Verdict(None, (finding,))
 
 
-def _judge(
+def build_draft(
     motion: Motion,
-    execution: Execution | None,
     candidate: Candidate,
+    execution: Execution | None,
     place: tuple[Array, Array],
     source: Source,
     arm: Arm,
     rules: IngestParams,
+    *,
+    checked: bool = False,
 ) -> Draft:
-    """The episode that a motion is.
+    """The draft of the episode that a motion is.
+
+    Args:
+        motion: the planned or measured motion.
+        candidate: the plan and its context.
+        execution: the joints measured meanwhile; None if there are none.
+        place: position and unit axis of the object.
+        source: the recording.
+        arm: joints, limits, forward kinematics.
+        rules: section `ingest` of params.yaml.
+        checked: whether the motion is known to keep the rules and its velocities fit.
 
     Raises:
         Rejected: it breaks a rule.
     """
     plan, remarks = candidate.plan, reserves(candidate, source)
-    check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
-    # Measured velocities lag and are filtered, so they need not fit the positions.
-    tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
-    velocity, remark = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
+    velocity, remark = motion.velocity, None
+    if not checked:
+        check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
+        # Measured velocities lag and are filtered, so they need not fit the positions.
+        tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
+        velocity, remark = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
     own = [] if remark is None else [remark]
     actual = Motion(motion.t, motion.joint_pos, velocity, motion.segment, motion.joint_names)
     command = actual.joint_pos

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pipeline.interpolation import hermite
 from pipeline.params import IngestParams
 from pipeline.recordings.recording import Execution
-from pipeline.validation.rules import Motion, Rejected, align_turns, mend_velocity
+from pipeline.validation.rules import Motion, Rejected, mend_velocity
+from pipeline.validation.segments import align_turns
 
 Array = NDArray[np.float64]
 Remark = tuple[str, str, str]

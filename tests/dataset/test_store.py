@@ -139,13 +139,6 @@ def test_arrays_that_do_not_fit_are_refused(write, changes, message):
         load_dataset(path)
 
 
-def test_what_is_no_zarr_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="no such folder"):
-        open_group(tmp_path / "nothing")
-    with pytest.raises(StoreError, match="no zarr group"):
-        open_group(tmp_path)
-
-
 def test_an_unknown_split_and_a_group_for_an_array_are_refused(write):
     path, _ = write()
     with pytest.raises(StoreError, match="known: train, val, test"):
