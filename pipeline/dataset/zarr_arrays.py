@@ -16,7 +16,6 @@ from zarr.codecs import BloscCodec
 from pipeline.dataset.codecs import require_plain
 from pipeline.errors import PipelineError
 
-
 # Small chunks are read several at a time: a call costs about a millisecond.
 _BLOCK_ROWS = 4096
 

@@ -1,7 +1,7 @@
-"""Judges many recorded plans at once. Pure.
+"""Validates many recorded plans at once. Pure.
 
-Most plans break no rule: those are found by one pass over the numbers of all, and are taken as they
-are. Every other goes through `assemble` alone, so the rules and what is said stand there only.
+Most plans break no rule: one pass over the numbers of all plans finds those. Every other plan goes
+through `build_drafts`, which mends it or says why it is rejected.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pipeline.recordings.recording import Candidate, Source
 from pipeline.validation.build_episode import (
     Arm,
     Draft,
-    Verdict,
-    assemble,
+    Result,
     build_draft,
+    build_drafts,
     object_place,
 )
 from pipeline.validation.rules import (
@@ -37,21 +37,21 @@ from pipeline.validation.rules import (
 Array = NDArray[np.float64]
 
 BATCH_POINTS = 4096
-"""Points that are judged at once: enough that calls cost nothing, few enough for the cache."""
+"""Points that are checked at once: enough to make calls cheap, few enough for the CPU's cache."""
 
 
-def judge(
-    candidates: Iterable[Candidate | Verdict], source: Source, arm: Arm, rules: IngestParams
-) -> Iterator[list[Verdict]]:
-    """Verdicts on every trajectory, in the order of the candidates, batch by batch.
+def build_results(
+    candidates: Iterable[Candidate | Result], source: Source, arm: Arm, rules: IngestParams
+) -> Iterator[list[Result]]:
+    """Results for every trajectory, in the order of the candidates, batch by batch.
 
     Args:
-        candidates: plans with their context; verdicts among them are passed on in their place.
-        source: the recording that they come from.
+        candidates: plans with their context; results among them keep their place.
+        source: the recording.
         arm: joints, limits, forward kinematics.
         rules: section `ingest` of params.yaml.
     """
-    waiting: list[Candidate | Verdict] = []
+    waiting: list[Candidate | Result] = []
     points = 0
     for item in candidates:
         waiting.append(item)
@@ -59,51 +59,51 @@ def judge(
         if isinstance(item, Candidate):
             points += sum(len(segment.t) for segment in item.plan.segments)
         if points >= BATCH_POINTS:
-            yield judge_batch(waiting, source, arm, rules)
+            yield build_batch_results(waiting, source, arm, rules)
             waiting, points = [], 0
     if waiting:
-        yield judge_batch(waiting, source, arm, rules)
+        yield build_batch_results(waiting, source, arm, rules)
 
 
-def judge_batch(
-    items: Sequence[Candidate | Verdict], source: Source, arm: Arm, rules: IngestParams
-) -> list[Verdict]:
-    """Verdicts on one batch, in its order.
+def build_batch_results(
+    items: Sequence[Candidate | Result], source: Source, arm: Arm, rules: IngestParams
+) -> list[Result]:
+    """Results for one batch, in its order.
 
     Args:
-        items: plans with their context; verdicts among them are passed on in their place.
-        source: the recording that they come from.
+        items: plans with their context; results among them keep their place.
+        source: the recording.
         arm: joints, limits, forward kinematics.
         rules: section `ingest` of params.yaml.
     """
-    taken = _Screen(arm, rules).clean(items, source)
-    drafts: list[Draft | Verdict] = []
+    taken = _BatchCheck(arm, rules).clean(items, source)
+    drafts: list[Draft | Result] = []
     for index, item in enumerate(items):
         if index in taken:
             drafts.append(taken[index])
-        elif isinstance(item, Verdict):
+        elif isinstance(item, Result):
             drafts.append(item)
         else:
-            drafts += assemble(item, source, arm, rules)
-    return finish(drafts, arm)
+            drafts += build_drafts(item, source, arm, rules)
+    return add_poses(drafts, arm)
 
 
-def finish(drafts: Sequence[Draft | Verdict], arm: Arm) -> list[Verdict]:
-    """Verdicts whose episodes have the TCP's poses.
+def add_poses(drafts: Sequence[Draft | Result], arm: Arm) -> list[Result]:
+    """Turn drafts into results whose episodes have the TCP's poses.
 
     Args:
-        drafts: of episodes; verdicts among them are passed on in their place.
+        drafts: episodes without poses; results among them keep their place.
         arm: forward kinematics.
     """
     own = [draft for draft in drafts if isinstance(draft, Draft)]
     if not own:
-        return [item for item in drafts if isinstance(item, Verdict)]
+        return [item for item in drafts if isinstance(item, Result)]
     lengths = np.array([len(draft.t) for draft in own])
     poses = arm.fk(np.concatenate([draft.joint_pos for draft in own]))
     poses[:, 3:] = continue_paths(poses[:, 3:], np.cumsum(lengths) - lengths)
     paths = iter(np.split(poses, np.cumsum(lengths)[:-1]))
     return [
-        item if isinstance(item, Verdict) else Verdict(_episode(item, next(paths)), item.findings)
+        item if isinstance(item, Result) else Result(_episode(item, next(paths)), item.findings)
         for item in drafts
     ]
 
@@ -121,14 +121,14 @@ def _episode(draft: Draft, ee_pose: Array) -> Episode:
     )
 
 
-class _Screen:
+class _BatchCheck:
     """Finds plans of one segment that break no rule."""
 
     def __init__(self, arm: Arm, rules: IngestParams) -> None:
         self._arm, self._rules = arm, rules
         self._columns: dict[tuple[str, ...], list[int] | None] = {}
 
-    def clean(self, items: Sequence[Candidate | Verdict], source: Source) -> dict[int, Draft]:
+    def clean(self, items: Sequence[Candidate | Result], source: Source) -> dict[int, Draft]:
         """Drafts of the plans that break no rule, by their index."""
         simple = [
             (index, item, motion)
@@ -142,7 +142,7 @@ class _Screen:
         for (index, item, motion), is_fine in zip(simple, fine.tolist(), strict=True):
             if not is_fine:
                 continue
-            # `assemble` says why a plan without a draft is rejected.
+            # `build_drafts` says why a plan without a draft is rejected.
             with suppress(Rejected):
                 place = object_place(item.object_pose, item.plan.log_time_ns, self._rules)
                 drafts[index] = build_draft(
@@ -154,7 +154,7 @@ class _Screen:
     def _simple(self, item: Candidate) -> Motion | None:
         """The only segment of a plan, if it can be checked together with others."""
         plan = item.plan
-        # Measured joints have rules of their own, and turns are removed by `assemble`.
+        # Measured joints have rules of their own, and turns are removed by `build_drafts`.
         if len(plan.segments) != 1 or plan.measured or self._arm.continuous.any():
             return None
         segment = plan.segments[0]

@@ -1,13 +1,12 @@
-"""Judges a recorded plan with its context: the draft of an episode, or why not. Pure.
+"""Turns a recorded plan with its context into the draft of an episode, or rejects it. Pure.
 
-Owns every rule by which a trajectory is taken, mended or left out, one at a time; `batch` does so
-for many. Knows nothing of files; limits are handed in.
+Knows nothing of files. `build_batch` does the same for many plans at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.dataset.episode import Episode, Provenance
 from pipeline.params import IngestParams
 from pipeline.recordings.recording import Candidate, Execution, ObjectPose, Plan, Source
-from pipeline.validation.execution import check_execution, executed_motion, match_turns
+from pipeline.validation.execution import Remark, check_execution, executed_motion, match_turns
 from pipeline.validation.findings import Finding
 from pipeline.validation.rules import (
     DERIVED_VELOCITY,
@@ -33,18 +32,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Arm:
-    """What judging a trajectory needs to know of the arm."""
+    """The properties of the arm that validation needs."""
 
     joints: tuple[str, ...]
     """Names of the J joints in the order of the episode."""
     lower: Array
-    """Least positions, rad. Shape (J,)."""
+    """Smallest positions, rad. Shape (J,)."""
     upper: Array
     """Largest positions, rad. Shape (J,)."""
     continuous: NDArray[np.bool_]
     """Joints that turn without end. Shape (J,)."""
     sliding: NDArray[np.bool_]
-    """Joints whose positions are m, and whose speeds are m/s. Shape (J,)."""
+    """Prismatic joints: their positions are in m, their speeds in m/s. Shape (J,)."""
     fk: Callable[[Array], Array]
     """Poses of the TCP at joint positions (N, J): (N, 7), m and quaternion xyzw, each in the
     hemisphere of the home pose's."""
@@ -70,18 +69,18 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """An episode and what to say about it, or only the latter."""
+class Result:
+    """An episode with its warnings, or the reason why there is none."""
 
     episode: Episode | None
     findings: tuple[Finding, ...]
-    """Warnings where there is an episode, else the one reason for leaving it out."""
+    """Warnings if there is an episode, else the one reason for its rejection."""
 
 
-def assemble(
+def build_drafts(
     candidate: Candidate, source: Source, arm: Arm, rules: IngestParams
-) -> list[Draft | Verdict]:
-    """Judge one plan, or one motion that was measured.
+) -> list[Draft | Result]:
+    """Validate one plan, or one motion that was measured.
 
     The plan becomes the episode (`state: planned`), or the joints measured while it was executed
     do, with the plan as their command (`state: measured`, and training data). A plan that was never
@@ -95,8 +94,8 @@ def assemble(
         rules: section `ingest` of params.yaml.
 
     Returns:
-        One draft, or the verdict why there is none; several where a plan's segments do not meet
-        and are split.
+        One draft, or the result that says why there is none; several if the plan's segments do not
+        meet and are split.
     """
     plan = candidate.plan
     try:
@@ -104,22 +103,22 @@ def assemble(
         motions = merge_segments(plan.segments, arm.joints, arm.continuous, rules)
     except Rejected as reason:
         return [_rejection(reason, source, plan)]
-    # What was measured meanwhile belongs to the plan as a whole.
+    # The measured joints belong to the plan as a whole.
     execution = candidate.execution if len(motions) == 1 else None
-    verdicts: list[Draft | Verdict] = []
+    drafts: list[Draft | Result] = []
     for motion in motions:
         try:
-            verdicts.append(build_draft(motion, candidate, execution, place, source, arm, rules))
+            drafts.append(build_draft(motion, candidate, execution, place, source, arm, rules))
         except Rejected as reason:
-            verdicts.append(_rejection(reason, source, plan))
-    return verdicts
+            drafts.append(_rejection(reason, source, plan))
+    return drafts
 
 
-def _rejection(reason: Rejected, source: Source, plan: Plan) -> Verdict:
+def _rejection(reason: Rejected, source: Source, plan: Plan) -> Result:
     finding = Finding(
         reason.code, source.path, plan.message, reason.segment, reason.value, reason.limit
     )
-    return Verdict(None, (finding,))
+    return Result(None, (finding,))
 
 
 def build_draft(
@@ -148,7 +147,7 @@ def build_draft(
     Raises:
         Rejected: it breaks a rule.
     """
-    plan, remarks = candidate.plan, reserves(candidate, source)
+    plan, remarks = candidate.plan, source_remarks(candidate, source)
     velocity, remark = motion.velocity, None
     if not checked:
         check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
@@ -180,21 +179,22 @@ def build_draft(
         joint_vel=actual.velocity[kept],
         joint_command=command[kept],
         place=place,
-        provenance=origin(source, plan, motion.segment, motion.joint_names, tuple(derived)),
-        findings=warnings([*remarks, *own], source, plan, motion.segment),
+        provenance=make_provenance(
+            source, plan, motion.segment, motion.joint_names, tuple(derived)
+        ),
+        findings=make_findings([*remarks, *own], source, plan, motion.segment),
     )
 
 
-def origin(
-    source: Source, plan: Plan, segment: int, names: tuple[str, ...], derived: tuple[str, ...]
+def make_provenance(
+    source: Source, plan: Plan, motion: Motion, derived: tuple[str, ...]
 ) -> Provenance:
-    """Where an episode comes from.
+    """The provenance of an episode.
 
     Args:
         source: the recording.
         plan: the plan or measured motion.
-        segment: index of its trajectory in the message.
-        names: joints as the recording names them.
+        motion: its joint motion.
         derived: what was computed instead of read.
     """
     return Provenance(
@@ -203,33 +203,33 @@ def origin(
         storage=source.storage,
         topic=plan.topic,
         message=plan.message,
-        segment=segment,
+        segment=motion.segment,
         log_time_ns=plan.log_time_ns,
-        joint_names=names,
+        joint_names=motion.joint_names,
         derived=derived,
         salvaged=source.salvaged,
     )
 
 
-def warnings(
-    found: list[tuple[str, str, str]], source: Source, plan: Plan, segment: int
+def make_findings(
+    remarks: Iterable[Remark], source: Source, plan: Plan, segment: int
 ) -> tuple[Finding, ...]:
-    """What to say of an episode that is taken.
+    """The warnings of an episode.
 
     Args:
-        found: code, value and limit of each.
+        remarks: code, value and limit of each.
         source: the recording.
         plan: the plan or measured motion.
         segment: index of its trajectory in the message.
     """
     return tuple(
         Finding(code, source.path, plan.message, segment, value, limit)
-        for code, value, limit in found
+        for code, value, limit in remarks
     )
 
 
-def reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]:
-    """What to say of an episode because of where it comes from: code, value, limit.
+def source_remarks(candidate: Candidate, source: Source) -> list[Remark]:
+    """Remarks that follow from how an episode was recorded.
 
     Args:
         candidate: the plan and its context.
@@ -240,9 +240,9 @@ def reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]
         found.append(("SALVAGED", "read from a damaged recording", "a whole recording"))
     if candidate.plan.measured:
         found.append(("COMMAND_DERIVED", "measured joints alone", "a plan or a command"))
-    invented = [what for what in candidate.derived if what.startswith("times ")]
-    if invented:
-        found.append(("TIME_DERIVED", invented[0], "times of the publisher"))
+    times = [entry for entry in candidate.derived if entry.startswith("times ")]
+    if times:
+        found.append(("TIME_DERIVED", times[0], "times of the publisher"))
     return found
 
 
@@ -252,12 +252,12 @@ def object_place(
     """Position and unit axis of the object.
 
     Args:
-        pose: as recorded; None where it was not.
+        pose: as recorded; None if there is none.
         plan_time_ns: log time of the plan.
         rules: section `ingest` of params.yaml.
 
     Raises:
-        Rejected: there is none, it is too old, in another frame, or no pose.
+        Rejected: the pose is missing, too old, in another frame, or not a pose.
     """
     if pose is None:
         raise Rejected("OBJECT_POSE_MISSING", "none before the plan", rules.object_topic)

@@ -8,33 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.validation.build_batch import finish
-from pipeline.validation.build_episode import assemble as draft
+from pipeline.validation.build_batch import add_poses
+from pipeline.validation.build_episode import build_drafts as draft
 
 PLAN_NS = 10_000_000_000
 
 
-def assemble(candidate, source, arm, rules):
-    return finish(draft(candidate, source, arm, rules), arm)
+def build_drafts(candidate, source, arm, rules):
+    return add_poses(draft(candidate, source, arm, rules), arm)
 
 
 @pytest.fixture
 def judge(source, arm, params):
     def judge(candidate, **rules):
-        (verdict,) = assemble(candidate, source, arm, params.override("ingest", **rules).ingest)
-        return verdict
+        (result,) = build_drafts(candidate, source, arm, params.override("ingest", **rules).ingest)
+        return result
 
     return judge
 
 
-def codes(verdict):
-    return [finding.code for finding in verdict.findings]
+def codes(result):
+    return [finding.code for finding in result.findings]
 
 
 def test_a_good_plan_becomes_an_episode_that_knows_its_origin(judge, candidate, segment):
-    verdict = judge(candidate())
-    episode, plan = verdict.episode, segment()
-    assert codes(verdict) == []
+    result = judge(candidate())
+    episode, plan = result.episode, segment()
+    assert codes(result) == []
     np.testing.assert_array_equal(episode.t, plan.t)
     np.testing.assert_array_equal(episode.joint_pos, plan.joint_pos)
     np.testing.assert_array_equal(episode.joint_vel, plan.joint_vel)
@@ -53,9 +53,9 @@ def test_time_starts_with_the_first_point(judge, candidate, segment):
 
 
 def test_missing_velocities_are_derived_with_a_warning(judge, candidate, segment):
-    verdict = judge(candidate(segments=(segment(joint_vel=None),)))
-    assert codes(verdict) == ["VEL_DERIVED"]
-    assert "velocity differentiated" in verdict.episode.provenance.derived
+    result = judge(candidate(segments=(segment(joint_vel=None),)))
+    assert codes(result) == ["VEL_DERIVED"]
+    assert "velocity differentiated" in result.episode.provenance.derived
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -85,9 +85,9 @@ def test_the_object_s_axis_is_its_z(seed):
 )
 def test_a_pose_that_cannot_be_used_rejects_the_plan(judge, candidate, changes, code):
     pose = replace(candidate().object_pose, **changes)
-    verdict = judge(candidate(object_pose=pose))
-    assert verdict.episode is None
-    assert codes(verdict) == [code]
+    result = judge(candidate(object_pose=pose))
+    assert result.episode is None
+    assert codes(result) == [code]
 
 
 def test_a_plan_without_a_pose_is_rejected(judge, candidate):
@@ -101,8 +101,8 @@ def test_frames_that_coincide_with_the_base_are_taken_when_named(judge, candidat
 
 
 def test_a_rejection_names_message_value_and_limit(judge, candidate, segment):
-    verdict = judge(candidate(segments=(segment(t=np.zeros(13)),)))
-    (finding,) = verdict.findings
+    result = judge(candidate(segments=(segment(t=np.zeros(13)),)))
+    (finding,) = result.findings
     assert (finding.code, finding.source, finding.message, finding.segment) == (
         "TIME_ALL_ZERO",
         "recordings/one",
@@ -132,12 +132,12 @@ def measured(candidate, segment):
 def test_measured_joints_alone_are_taken_with_reserve_and_without_idle_ends(
     judge, measured, segment, state
 ):
-    verdict = judge(measured(), state=state)
-    assert codes(verdict) == ["COMMAND_DERIVED", "TIME_DERIVED"]
-    np.testing.assert_array_equal(verdict.episode.joint_pos, segment().joint_pos)
-    np.testing.assert_array_equal(verdict.episode.joint_command, segment().joint_pos)
-    np.testing.assert_allclose(verdict.episode.t, np.arange(13) * 0.1, atol=1e-12)
-    assert "idle ends cut off" in verdict.episode.provenance.derived
+    result = judge(measured(), state=state)
+    assert codes(result) == ["COMMAND_DERIVED", "TIME_DERIVED"]
+    np.testing.assert_array_equal(result.episode.joint_pos, segment().joint_pos)
+    np.testing.assert_array_equal(result.episode.joint_command, segment().joint_pos)
+    np.testing.assert_allclose(result.episode.t, np.arange(13) * 0.1, atol=1e-12)
+    assert "idle ends cut off" in result.episode.provenance.derived
     assert len(judge(measured(), trim_idle_rad=0.0).episode.t) == 23
     planned = measured()
     planned = replace(planned, plan=replace(planned.plan, measured=False, sampled=False))
@@ -145,9 +145,9 @@ def test_measured_joints_alone_are_taken_with_reserve_and_without_idle_ends(
 
 
 def test_an_episode_of_a_damaged_recording_is_marked(candidate, source, arm, params):
-    (verdict,) = assemble(candidate(), replace(source, salvaged=True), arm, params.ingest)
-    assert codes(verdict) == ["SALVAGED"]
-    assert verdict.episode.provenance.salvaged
+    (result,) = build_drafts(candidate(), replace(source, salvaged=True), arm, params.ingest)
+    assert codes(result) == ["SALVAGED"]
+    assert result.episode.provenance.salvaged
 
 
 def test_a_pose_that_holds_for_ever_is_never_stale(judge, candidate):
@@ -160,7 +160,7 @@ def test_parts_that_do_not_meet_are_judged_one_by_one(candidate, segment, source
     still = segment(joint_pos=np.full((13, 6), 0.3))
     rules = params.override("ingest", segment_gaps="split").ingest
     made = candidate(segments=(segment(), still, segment()))
-    verdicts = assemble(made, source, arm, rules)
-    assert [verdict.episode is not None for verdict in verdicts] == [True, False, True]
-    assert verdicts[1].findings[0].segment == 1
-    assert verdicts[2].episode.provenance.segment == 2
+    results = build_drafts(made, source, arm, rules)
+    assert [result.episode is not None for result in results] == [True, False, True]
+    assert results[1].findings[0].segment == 1
+    assert results[2].episode.provenance.segment == 2

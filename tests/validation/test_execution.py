@@ -5,25 +5,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.validation.build_batch import finish
-from pipeline.validation.build_episode import assemble as draft
+from pipeline.validation.build_batch import add_poses
+from pipeline.validation.build_episode import build_drafts as draft
 
 
-def assemble(candidate, source, arm, rules):
-    return finish(draft(candidate, source, arm, rules), arm)
+def build_drafts(candidate, source, arm, rules):
+    return add_poses(draft(candidate, source, arm, rules), arm)
 
 
 @pytest.fixture
 def judge(source, arm, params):
     def judge(candidate, **rules):
-        (verdict,) = assemble(candidate, source, arm, params.override("ingest", **rules).ingest)
-        return verdict
+        (result,) = build_drafts(candidate, source, arm, params.override("ingest", **rules).ingest)
+        return result
 
     return judge
 
 
-def codes(verdict):
-    return [finding.code for finding in verdict.findings]
+def codes(result):
+    return [finding.code for finding in result.findings]
 
 
 @pytest.mark.parametrize("state", ["planned", "measured"])
@@ -51,10 +51,10 @@ def test_an_execution_cut_short_by_the_next_plan_says_nothing_of_the_plan(
 def test_a_plan_executed_late_becomes_the_episode_as_it_was_planned(
     judge, candidate, execution, segment
 ):
-    verdict = judge(candidate(execution=begun_late(execution, 0.5)))
-    assert codes(verdict) == []
-    np.testing.assert_array_equal(verdict.episode.joint_pos, segment().joint_pos)
-    np.testing.assert_array_equal(verdict.episode.t, segment().t)
+    result = judge(candidate(execution=begun_late(execution, 0.5)))
+    assert codes(result) == []
+    np.testing.assert_array_equal(result.episode.joint_pos, segment().joint_pos)
+    np.testing.assert_array_equal(result.episode.t, segment().t)
 
 
 def begun_late(execution, delay_s, until_s=2.2):
@@ -72,11 +72,11 @@ def begun_late(execution, delay_s, until_s=2.2):
 def test_the_command_of_an_execution_begun_late_is_the_plan_moved_to_its_onset(
     judge, candidate, execution, delay_s
 ):
-    verdict = judge(candidate(execution=begun_late(execution, delay_s)), state="measured")
-    (finding,) = verdict.findings
+    result = judge(candidate(execution=begun_late(execution, delay_s)), state="measured")
+    (finding,) = result.findings
     assert finding.code == "EXECUTION_DELAYED"
     assert float(finding.value.split()[0]) == pytest.approx(delay_s, abs=0.05)
-    episode = verdict.episode
+    episode = result.episode
     lead = episode.joint_command - episode.joint_pos
     assert np.abs(lead).max() < 0.04  # 40 ms at 0.75 rad/s and the samples' spacing
     still = np.abs(np.diff(episode.joint_pos, axis=0)).max(axis=1) < 1e-6
@@ -86,9 +86,9 @@ def test_the_command_of_an_execution_begun_late_is_the_plan_moved_to_its_onset(
 
 
 def test_an_execution_begun_early_counts_from_its_first_sample(judge, candidate, execution):
-    verdict = judge(candidate(execution=begun_late(execution, -0.3)), state="measured")
-    assert codes(verdict) == ["EXECUTION_DELAYED"]
-    lead = verdict.episode.joint_command - verdict.episode.joint_pos
+    result = judge(candidate(execution=begun_late(execution, -0.3)), state="measured")
+    assert codes(result) == ["EXECUTION_DELAYED"]
+    lead = result.episode.joint_command - result.episode.joint_pos
     assert np.abs(lead).max() < 0.04
 
 
@@ -99,15 +99,15 @@ def test_an_execution_that_does_not_follow_the_plan_is_rejected(judge, candidate
     detour = execution()
     way = detour.joint_pos + 0.3 * np.sin(np.pi * np.clip(detour.t / 1.2, 0, 1))[:, None] ** 2
     for wrong in (slow, replace(detour, joint_pos=way)):
-        verdict = judge(candidate(execution=wrong), state="measured")
-        assert codes(verdict) == ["EXECUTION_FAILED"]
-        assert "off the plan at best" in verdict.findings[0].value
+        result = judge(candidate(execution=wrong), state="measured")
+        assert codes(result) == ["EXECUTION_FAILED"]
+        assert "off the plan at best" in result.findings[0].value
 
 
 def test_measured_states_keep_the_plan_as_their_command(judge, candidate, execution, segment):
-    verdict = judge(candidate(execution=execution()), state="measured")
-    episode, plan = verdict.episode, segment()
-    assert codes(verdict) == []
+    result = judge(candidate(execution=execution()), state="measured")
+    episode, plan = result.episode, segment()
+    assert codes(result) == []
     np.testing.assert_array_equal(episode.joint_pos, execution().joint_pos)
     np.testing.assert_array_equal(episode.t, execution().t - execution().t[0])
     at = execution().t
@@ -119,9 +119,9 @@ def test_measured_states_keep_the_plan_as_their_command(judge, candidate, execut
 
 def test_measured_velocities_are_derived_where_none_were_recorded(judge, candidate, execution):
     none = execution(joint_vel=np.full_like(execution().joint_vel, np.nan))
-    verdict = judge(candidate(execution=none), state="measured")
-    assert codes(verdict) == ["VEL_DERIVED"]
-    np.testing.assert_allclose(verdict.episode.joint_vel, execution().joint_vel, atol=0.05)
+    result = judge(candidate(execution=none), state="measured")
+    assert codes(result) == ["VEL_DERIVED"]
+    np.testing.assert_allclose(result.episode.joint_vel, execution().joint_vel, atol=0.05)
 
 
 def test_measured_positions_must_be_finite(judge, candidate, execution):
@@ -141,7 +141,7 @@ def test_an_execution_counts_turns_of_a_continuous_joint_as_the_plan_does(
     final = turned[-1]
     made = candidate(execution=execution(joint_pos=turned, final_pos=final))
     rules = params.override("ingest", state="measured").ingest
-    (verdict,) = assemble(made, source, endless, rules)
-    np.testing.assert_allclose(verdict.episode.joint_pos, ran.joint_pos, atol=1e-9)
-    (verdict,) = assemble(made, source, arm, rules)
-    assert codes(verdict) == ["EXECUTION_FAILED"]
+    (result,) = build_drafts(made, source, endless, rules)
+    np.testing.assert_allclose(result.episode.joint_pos, ran.joint_pos, atol=1e-9)
+    (result,) = build_drafts(made, source, arm, rules)
+    assert codes(result) == ["EXECUTION_FAILED"]

@@ -20,7 +20,7 @@ NONE = np.zeros(6, np.bool_)
 LOWER, UPPER = np.full(6, -3.14), np.full(6, 3.14)
 
 
-def verdict(segments, params, check=True):
+def result(segments, params, check=True):
     try:
         (motion,) = merge_segments(segments, JOINTS, NONE, params.ingest)
         if check:
@@ -34,15 +34,15 @@ def verdict(segments, params, check=True):
 def test_too_few_points_are_refused(segment, params, points):
     whole = segment()
     short = {n: getattr(whole, n)[:points] for n in ("t", "joint_pos", "joint_vel")}
-    assert verdict([segment(**short)], params) == "TOO_SHORT"
+    assert result([segment(**short)], params) == "TOO_SHORT"
 
 
 def test_standing_still_is_refused(segment, params):
-    assert verdict([segment(joint_pos=np.full((13, 6), 0.3))], params) == "NO_MOTION"
+    assert result([segment(joint_pos=np.full((13, 6), 0.3))], params) == "NO_MOTION"
 
 
 def test_degrees_are_suspected_where_radians_would_fit(segment, params):
-    assert verdict([segment(joint_pos=np.rad2deg(segment().joint_pos))], params) == (
+    assert result([segment(joint_pos=np.rad2deg(segment().joint_pos))], params) == (
         "SUSPECT_DEGREES"
     )
 
@@ -63,13 +63,13 @@ def test_a_joint_outside_its_limits_is_named(segment, params):
 def test_a_joint_within_the_tolerance_of_its_limit_is_taken(segment, params):
     position = segment().joint_pos.copy()
     position[-1, 3] = 3.14 + params.ingest.limit_tolerance_rad / 2
-    assert not isinstance(verdict([segment(joint_pos=position)], params), str)
+    assert not isinstance(result([segment(joint_pos=position)], params), str)
 
 
 def test_a_jump_of_a_turn_is_refused(segment, params):
     position = np.linspace(2.5, 3.1, 13)[:, None] * np.ones(6)
     position[8:] -= 6.0
-    assert verdict([segment(joint_pos=position)], params) == "WRAP_JUMP"
+    assert result([segment(joint_pos=position)], params) == "WRAP_JUMP"
 
 
 def test_velocities_that_fit_are_kept(segment):

@@ -20,7 +20,7 @@ CONTINUOUS = np.arange(6) == 5
 LOWER, UPPER = np.full(6, -3.14), np.full(6, 3.14)
 
 
-def verdict(segments, params, check=True):
+def result(segments, params, check=True):
     try:
         (motion,) = merge_segments(segments, JOINTS, NONE, params.ingest)
         if check:
@@ -56,14 +56,14 @@ def test_segments_that_meet_are_joined_and_share_the_pose_between(segment, param
         t=parts[1].t - parts[1].t[0], joint_pos=parts[1].joint_pos, joint_vel=parts[1].joint_vel
     )
     gripper = Segment(("gripper",), np.array([0.0, 1.0]), np.zeros((2, 1)), None)
-    motion = verdict([parts[0], gripper, parts[1]], params)
+    motion = result([parts[0], gripper, parts[1]], params)
     np.testing.assert_allclose(motion.t, whole.t, atol=1e-12)
     np.testing.assert_array_equal(motion.joint_pos, whole.joint_pos)
     np.testing.assert_array_equal(motion.joint_vel, whole.joint_vel)
 
 
 def test_segments_that_do_not_meet_are_refused(segment, params):
-    assert verdict([segment(), segment()], params) == "SEGMENT_GAP"
+    assert result([segment(), segment()], params) == "SEGMENT_GAP"
 
 
 def test_a_way_point_written_twice_is_kept_once(segment, params):
@@ -72,7 +72,7 @@ def test_a_way_point_written_twice_is_kept_once(segment, params):
     doubled = segment(
         t=whole.t[twice], joint_pos=whole.joint_pos[twice], joint_vel=whole.joint_vel[twice]
     )
-    np.testing.assert_array_equal(verdict([doubled], params).t, whole.t)
+    np.testing.assert_array_equal(result([doubled], params).t, whole.t)
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_way_point_written_twice_is_kept_once(segment, params):
     ],
 )
 def test_segments_that_make_no_motion_are_refused(segment, params, changes, code):
-    assert verdict([segment(**changes)], params, check=False) == code
+    assert result([segment(**changes)], params, check=False) == code
 
 
 def test_a_position_that_is_not_finite_is_refused_with_its_point(segment, params):
@@ -99,12 +99,12 @@ def test_a_position_that_is_not_finite_is_refused_with_its_point(segment, params
 
 
 def test_no_segments_at_all_are_too_short(params):
-    assert verdict([], params) == "TOO_SHORT"
+    assert result([], params) == "TOO_SHORT"
 
 
 def test_prefixed_joints_are_found_and_two_arms_are_not_chosen_between(segment, params):
     prefixed = segment(joint_names=tuple("arm_" + name for name in JOINTS))
-    np.testing.assert_array_equal(verdict([prefixed], params).joint_pos, segment().joint_pos)
+    np.testing.assert_array_equal(result([prefixed], params).joint_pos, segment().joint_pos)
     both = Segment(
         tuple(side + name for side in ("l_", "r_") for name in JOINTS),
         segment().t, np.hstack([segment().joint_pos] * 2), None,
@@ -118,7 +118,7 @@ def test_prefixed_joints_are_found_and_two_arms_are_not_chosen_between(segment, 
 def test_a_gripper_whose_joint_sounds_like_the_arm_s_is_passed_over(segment, params):
     gripper = Segment(("gripper_joint_1",), np.arange(2.0), np.zeros((2, 1)), None)
     np.testing.assert_array_equal(
-        verdict([gripper, segment()], params).joint_pos, segment().joint_pos
+        result([gripper, segment()], params).joint_pos, segment().joint_pos
     )
 
 
