@@ -22,6 +22,7 @@ class ExecutionParams(Section):
     object_window: PositiveInt
     object_jump_m: Positive
     object_jump_deg: Annotated[float, Field(gt=0, le=180)]
+    object_jump_observations: PositiveInt
 
 
 class FailureParams(Section):
@@ -79,4 +80,5 @@ class ReleaseParams(Section):
     """What a policy must have shown before it gets a version."""
 
     min_success: Share
+    min_collision_free: Share
     min_pens: PositiveInt

@@ -7,25 +7,19 @@ joints (as many as action numbers A), B observations.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.errors import PipelineError
-from pipeline.kinematics import JointLimits
 from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
-from pipeline.runtime.pose_filter import ObjectFilter
-
-if TYPE_CHECKING:
-    from pipeline.params import ExecutionParams
+from pipeline.runtime.deployment import Deployment, DeploymentError
+from pipeline.runtime.pose_filter import LEAST_LENGTH, ObjectFilter
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -34,10 +28,6 @@ NOISE = 0x4015E
 """Sets the noise's seed apart; evaluation takes the same, so a seed means the same noise."""
 NO_POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 """Stands for an ee_pose that was not given: the graph computes its own from the joints."""
-
-
-class DeploymentError(PipelineError):
-    """The policy cannot be run as it was asked to."""
 
 
 class Backend(Protocol):
@@ -50,71 +40,6 @@ class Backend(Protocol):
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
         """Chunks (B, H, A), rad, for observations (B, T, S) and noise (B, H, A)."""
-
-
-@dataclass(frozen=True)
-class Execution:
-    """The section `execution` of params.yaml as the exported policy carries it."""
-
-    mode: Literal["chunk", "blend", "ensemble"]
-    execute_steps: int
-    blend_steps: int
-    ensemble_decay: float
-    noise_scale: float
-    object_window: int
-    object_jump_m: float
-    object_jump_deg: float
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What the robot must know beside the network: how chunks are executed, within which limits."""
-
-    execution: Execution
-    limits: JointLimits
-
-    @classmethod
-    def from_params(cls, execution: ExecutionParams, limits: JointLimits) -> Deployment:
-        """What is to be carried by an exported policy.
-
-        Args:
-            execution: the section `execution`.
-            limits: of the arm's joints.
-        """
-        return cls(Execution(**execution.model_dump()), limits)
-
-    def to_json(self) -> str:
-        """For the metadata of policy.onnx; a joint without end has null for its limits."""
-        limits = {
-            key: [value if math.isfinite(value) else None for value in values.tolist()]
-            for key, values in vars(self.limits).items()
-        }
-        return json.dumps({"execution": asdict(self.execution), "limits": limits})
-
-    @classmethod
-    def from_json(cls, text: str, source: str) -> Deployment:
-        """What `to_json` wrote.
-
-        Args:
-            text: JSON.
-            source: file that it stands in, for the message.
-
-        Raises:
-            DeploymentError: keys are missing or of another type.
-        """
-        try:
-            content = json.loads(text)
-            limits = {key: _numbers(values, key) for key, values in content["limits"].items()}
-            return cls(Execution(**content["execution"]), JointLimits(**limits))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DeploymentError(
-                f"{source}: its metadata `deployment` is broken ({error!r}); export the policy anew"
-            ) from error
-
-
-def _numbers(values: list[float | None], key: str) -> Array:
-    endless = -math.inf if key == "lower" else math.inf
-    return np.array([endless if value is None else float(value) for value in values])
 
 
 class Session:
@@ -188,13 +113,21 @@ class Session:
 
         Raises:
             DeploymentError: a field is missing or unknown, or has another shape.
-            ObservationError: a number is not finite.
+            ObservationError: a number is not finite, or the object's axis has length 0.
         """
         seen = self._read(observation)
         bad = [kind for kind, values in seen.items() if not np.isfinite(values).all()]
         if bad:
             names = ", ".join(self._backend.layout.field(kind).name for kind in bad)
             raise ObservationError(f"the observation holds a number that is not finite, in {names}")
+        if "object_axis" in seen:
+            length = float(np.linalg.norm(seen["object_axis"]))
+            if length < LEAST_LENGTH:
+                name = self._backend.layout.field("object_axis").name
+                raise ObservationError(
+                    f"{name} has length {length:.2g}, expected 1: it is the object's axis, a unit "
+                    "vector in the base frame; was it never filled in?"
+                )
         if not self._started:
             self._executor.reset(seen["joint_pos"][None])
             self._started = True
@@ -204,7 +137,7 @@ class Session:
             if self._filter.jumped.any():
                 self._executor.interrupt()
         self._past.append(seen)
-        if self._executor.steps_left == 0:
+        if self._executor.steps_left[0] == 0:
             noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
             chunk = self._backend.predict(self.history()[None], self._noise_scale * noise)
             self._executor.add(chunk)

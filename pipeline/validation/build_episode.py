@@ -179,9 +179,7 @@ def build_draft(
         joint_vel=actual.velocity[kept],
         joint_command=command[kept],
         place=place,
-        provenance=make_provenance(
-            source, plan, motion.segment, motion.joint_names, tuple(derived)
-        ),
+        provenance=make_provenance(source, plan, motion, tuple(derived)),
         findings=make_findings([*remarks, *own], source, plan, motion.segment),
     )
 

@@ -69,11 +69,7 @@ def open_cache(folder: Path, params: Params, arm: Arm, arm_hash: str) -> ResultC
         arm_hash: hash of everything else that describes the arm, such as its URDF.
     """
     rules = params.ingest
-    decisive = {
-        key: value
-        for key, value in rules.model_dump(mode="json").items()
-        if key not in _WITHOUT_EFFECT
-    }
+    decisive = rules.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
     own = None if rules.msg_path is None else folder_hash(rules.msg_path)
     robot, task = (section.model_dump(mode="json") for section in (params.robot, params.task))
     arm_parts = [arm.joints, arm.lower.tolist(), arm.upper.tolist(), arm_hash]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
@@ -26,7 +26,7 @@ from pipeline.stages import ingest
 from pipeline.validation.validate import validate_recording
 
 # Far more than any of these small files needs; a hang shows as a failure, not as a timed test.
-_HANG_S = 30
+_HANG_S = 600
 UP = np.array([0.0, 0.0, 0.0, 1.0])
 KINDS = ["mcap", "sqlite3", "npz", "json", "yaml", "zarr", "ros1"]
 
@@ -210,7 +210,7 @@ def test_a_damaged_recording_leaves_no_partial_output(kind, tmp_path, params):
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["out", "sound"]
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 @given(msgtype=st.sampled_from(sorted(PARSERS)), raw=st.binary(max_size=400), head=st.booleans())
 def test_any_bytes_are_a_message(msgtype, raw, head):
     event = Decoder("/topic", msgtype, None)(0, b"\x00\x01\x00\x00" + raw if head else raw)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.recordings.recording import Candidate
+from pipeline.recordings.rosbag.messages import JOINT_STATE, POSE_STAMPED, typestore
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.recordings.sources import (
     Broken,
@@ -183,3 +184,68 @@ def test_joint_states_alone_are_segmented_into_motions(tmp_path, params):
     assert [len(each.plan.segments[0].t) for each in (first, second)] == [10, 10]
     (broken,) = read_candidates(tmp_path / "bag", params.override("ingest", episodes_from="plans"))
     assert broken.code == "BAG_EMPTY"
+
+
+def stamped(seconds, frame):
+    types = typestore().types
+    stamp = types["builtin_interfaces/msg/Time"](sec=int(seconds), nanosec=0)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)
+
+
+def static_camera(seconds):
+    """A camera 1 m above the base, on /tf_static."""
+    types = typestore().types
+    transform = types["geometry_msgs/msg/TransformStamped"](
+        header=stamped(seconds, "base_link"), child_frame_id="camera",
+        transform=types["geometry_msgs/msg/Transform"](
+            translation=types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=1.0),
+            rotation=types["geometry_msgs/msg/Quaternion"](x=1.0, y=0.0, z=0.0, w=0.0),
+        ),
+    )  # fmt: skip
+    message = types["tf2_msgs/msg/TFMessage"](transforms=[transform])
+    return "/tf_static", "tf2_msgs/msg/TFMessage", int(seconds * 1e9), message
+
+
+def camera_pose(seconds):
+    types = typestore().types
+    pose = types["geometry_msgs/msg/Pose"](
+        position=types["geometry_msgs/msg/Point"](x=0.4, y=0.0, z=0.8),
+        orientation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    message = types[POSE_STAMPED](header=stamped(seconds, "camera"), pose=pose)
+    return "/pen_pose", POSE_STAMPED, int(seconds * 1e9), message
+
+
+def joint_states(start_s, number=10):
+    types = typestore().types
+    return [
+        ("/joint_states", JOINT_STATE, int((start_s + index * 0.1) * 1e9), types[JOINT_STATE](
+            header=stamped(0, ""), name=list(JOINTS), position=np.full(6, index * 0.1),
+            velocity=np.zeros(0), effort=np.zeros(0),
+        ))
+        for index in range(number)
+    ]  # fmt: skip
+
+
+def test_a_pose_published_once_before_the_static_transforms_is_used(write_bag, params):
+    rows = [camera_pose(1), *joint_states(1.5), static_camera(30), *joint_states(31)]
+    for item in read_candidates(write_bag(rows, typestore()), params):
+        assert item.object_pose.frame_id == "base_link"
+        np.testing.assert_allclose(item.object_pose.position, [0.4, 0.0, 0.2], atol=1e-9)
+
+
+def test_motion_before_the_first_start_mark_is_left_out(write_bag, params):
+    types = typestore().types
+    marks = [
+        (
+            "/episode_mark",
+            "std_msgs/msg/Bool",
+            int(at * 1e9),
+            types["std_msgs/msg/Bool"](data=value),
+        )
+        for at, value in ((20, True), (22, False))
+    ]
+    rows = [*joint_states(1), marks[0], *joint_states(20.5), marks[1], *joint_states(30)]
+    (item,) = read_candidates(write_bag(rows, typestore()), params)
+    assert item.plan.log_time_ns == int(20.5e9)
+    assert len(item.plan.segments[0].t) == 10

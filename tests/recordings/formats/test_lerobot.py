@@ -27,7 +27,7 @@ def info(path, version="v3.0", names=None):
     return path
 
 
-def write(path, names=None, order=range(6), split=7, extra=0):
+def write(path, names=None, order=range(6), split=7, extra=0, lag=0.0):
     """Two episodes of five steps, the second of them split over two files."""
     info(path, names=names)
     folder = path / "data" / "chunk-000"
@@ -36,7 +36,7 @@ def write(path, names=None, order=range(6), split=7, extra=0):
     state = np.hstack([base[:, list(order)], np.zeros((10, extra))])
     action = np.concatenate([part[[1, 2, 3, 4, 4]] for part in np.split(state, 2)])
     columns = {
-        "observation.state": state.tolist(),
+        "observation.state": (state - lag).tolist(),
         "action": action.tolist(),
         "observation.environment_state": np.tile([0.4, 0, 0.2, 0, 0, 1.0], (10, 1)).tolist(),
         "timestamp": [0.1 * (row % 5) for row in range(10)],
@@ -60,6 +60,13 @@ def test_episodes_may_span_two_files(tmp_path, layout):
         np.testing.assert_allclose(segment.joint_pos[:, 0], np.arange(5) / 9 + index * 5 / 9)
         np.testing.assert_allclose(item.object_pose.position, [0.4, 0.0, 0.2])
         assert item.plan.message == index
+
+
+def test_states_that_lag_their_commands_become_the_episode(tmp_path, layout):
+    first, _ = read_lerobot(write(tmp_path / "set", lag=0.02), layout, "base_link")
+    assert first.keeps_states
+    np.testing.assert_allclose(first.execution.joint_pos[:, 0], np.arange(5) / 9 - 0.02)
+    np.testing.assert_allclose(first.plan.segments[0].joint_pos[1:, 0], np.arange(1, 5) / 9)
 
 
 def test_joints_are_found_by_the_names_of_the_features(tmp_path, layout):
