@@ -2,7 +2,7 @@
 
 data/t (N,)  joint_pos joint_vel joint_command (N, J)  ee_pose (N, 7)        float64
 meta/episode_ends (E,) int64   object_pos object_axis (E, 3) float64
-meta/provenance uint8          JSON, a line an episode: its source, message and what was derived
+meta/provenance uint8          JSON, one line per episode: its source, message and what was derived
 attributes: joints, object
 """
 
@@ -32,9 +32,9 @@ from pipeline.dataset.zarr_arrays import (
 
 # As the data set's own default; only the stage dataset reads these files.
 _FORMAT: Literal[2] = 2
-# Rows of a chunk, and of what is held in memory before it is written.
+# Rows of a chunk, and of the samples that wait in memory.
 _CHUNK_ROWS = 65536
-# Strength of the compression: at 5 it takes as long as all the rest of reading recordings.
+# Compression level: 5 would take as long as the rest of ingest.
 _LEVEL = 1
 _PROVENANCE = "meta/provenance"
 _CHUNK_BYTES = 1 << 20
@@ -49,7 +49,7 @@ class EpisodeWriter:
         """Make the zarr.
 
         Args:
-            path: the folder; what stands there is replaced.
+            path: the folder; replaced if it exists.
             joints: names of the J joints.
             object_name: what is grasped.
         """
@@ -65,7 +65,7 @@ class EpisodeWriter:
         }  # fmt: skip
         self._provenance = ArrayWriter(self._group, _PROVENANCE, (), "uint8", _CHUNK_BYTES)
         self._rows = 0
-        # Compact: of millions of samples only these few numbers an episode stay in memory.
+        # These few numbers per episode stay in memory.
         self._ends = array("q")
         self._objects = array("d")
 
@@ -81,7 +81,7 @@ class EpisodeWriter:
         self._objects.frombytes(episode.object_axis.tobytes())
 
     def close(self) -> None:
-        """Write what is left: the last samples, ends, objects and provenance."""
+        """Write the last samples, the ends, the objects and the provenance."""
         for writer in (*self._samples.values(), self._provenance):
             writer.close()
         places = np.array(self._objects, np.float64).reshape(-1, 6)
@@ -115,8 +115,8 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
 
     Args:
         path: episodes.zarr.
-        joints: names that the joints must have.
-        object_name: what must have been grasped.
+        joints: expected names of the joints.
+        object_name: expected object.
 
     Raises:
         StoreError: the zarr is missing or damaged, or was made for another arm or object.
@@ -159,7 +159,9 @@ def _lines(values: NDArray[np.uint8], path: Path) -> list[Any]:
     try:
         return [json.loads(line) for line in values.tobytes().split(b"\n")[:-1]]
     except ValueError as error:
-        raise StoreError(f"{path}: {_PROVENANCE} is no JSON ({error}); run ingest again") from error
+        raise StoreError(
+            f"{path}: {_PROVENANCE} is not JSON ({error}); run ingest again"
+        ) from error
 
 
 def _provenance(entry: dict[str, Any], path: Path) -> Provenance:

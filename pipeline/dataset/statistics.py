@@ -1,4 +1,4 @@
-"""Range and spread of a data set's numbers. Pure."""
+"""Statistics of a data set's columns. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StatsError(PipelineError):
 
 
 def column_stats(blocks: Callable[[], Iterable[NDArray[np.floating[Any]]]]) -> Stats:
-    """Least, largest, mean and standard deviation of each column.
+    """Minimum, maximum, mean and standard deviation of each column.
 
     The result does not depend on how the rows are divided into blocks: sums run row by row.
 

@@ -1,7 +1,7 @@
-"""The data set on disk: zarr in, checked arrays out, and back.
+"""Loads a training zarr and checks it.
 
 Owns names, shapes and attributes of the zarr; also reads the form that the team's scripts wrote
-(no split, no statistics, no layout). Knows nothing of recordings or policies.
+(no split, no statistics, no layout).
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ class Dataset:
     split: NDArray[np.int8] = field(repr=False)
     """0 train, 1 val, 2 test. Shape (E,)."""
     rate_hz: float | None
-    """Control rate, Hz; None where the zarr does not say."""
+    """Control rate, Hz; None if the zarr does not say."""
     layout: Layout
     stats: Mapping[str, Stats] = field(repr=False)
     """`state` and `action`: min, max, mean and std of the training rows."""
     attributes: Mapping[str, Any] = field(repr=False)
-    """The zarr's attributes as they stand."""
+    """The zarr's attributes, unchanged."""
 
     @property
     def num_episodes(self) -> int:
@@ -94,17 +94,17 @@ def load_dataset(
 
     Args:
         path: the zarr folder, of this pipeline or in the team's form.
-        layout: what the numbers must mean; a zarr that does not say is taken to mean this.
+        layout: expected meaning of the numbers; assumed if the zarr has none.
         fractions: shares by which a zarr without splits is split, by the episodes' content.
-        limit_bytes: states and actions larger than this together stay on disk: what is sliced of
-            them is read; None reads everything.
+        limit_bytes: states and actions that are larger than this together stay on disk, and slices
+            of them are read when needed; None loads everything.
 
     Raises:
         StoreError: the folder is missing or no zarr, an array is missing or has a wrong shape, or
             layout or split are neither in the zarr nor given; the message names file, value and
             what was expected.
         LayoutError: the layout in the zarr does not fit its fields, or is not `layout`.
-        StatsError: it has no statistics, and no training rows to take them of.
+        StatsError: it has neither statistics nor training rows.
     """
     group = open_group(path)
     attributes: dict[str, Any] = dict(group.attrs)
@@ -112,7 +112,7 @@ def load_dataset(
     if limit_bytes is None or sum(array.nbytes for array in arrays) <= limit_bytes:
         state, action = (read_rows(array, path).astype(np.float32, copy=False) for array in arrays)
     else:
-        # A zarr array is sliced like numpy's; whoever gives a limit takes no more than slices.
+        # A zarr array is sliced like numpy's; callers that give a limit only take slices.
         state, action = cast("list[Rows]", arrays)
     ends = read_array(group, "meta/episode_ends", path).astype(np.int64, copy=False)
     meaning = _layout(path, attributes, state, action, layout)

@@ -1,4 +1,4 @@
-"""Arrays of a zarr folder: created, appended to, checked and read. Does not know their meaning."""
+"""Creates, appends to, checks and reads the arrays of a zarr folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def create_group(path: Path, zarr_format: Literal[2, 3]) -> zarr.Group:
     """Make an empty zarr folder.
 
     Args:
-        path: the folder; what stands there is replaced.
+        path: the folder; replaced if it exists.
         zarr_format: 2 or 3.
     """
     return zarr.open_group(path, mode="w", zarr_format=zarr_format)
@@ -66,8 +66,8 @@ def create_array(
         name: path in the group, for instance "data/state".
         shape: rows first.
         dtype: numpy name.
-        chunk_rows: rows of a chunk; more than the array has means one chunk.
-        level: strength of zstd; the team's is 5.
+        chunk_rows: rows of a chunk; one chunk if the array has fewer.
+        level: compression level of zstd; the team's is 5.
     """
     compressor: Any
     if group.metadata.zarr_format == 2:
@@ -119,7 +119,7 @@ def find_array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
             f"{path}: array {name} is missing, so it is not the zarr that was expected; it holds "
             f"{', '.join(held) or 'nothing'}"
         ) from error
-    except Exception as error:  # zarr lets faults of metadata through as they are
+    except Exception as error:  # zarr raises errors in metadata unchanged
         raise StoreError(f"{path}: {name} is no array of numbers ({error})") from error
     if not isinstance(array, zarr.Array):
         raise StoreError(f"{path}: {name} is a group, expected an array")
@@ -140,9 +140,9 @@ def read_rows(array: zarr.Array[Any], path: Path, rows: slice | EllipsisType = .
     """
     try:
         return np.asarray(array[rows])
-    except Exception as error:  # zarr lets faults of codecs through as they are
+    except Exception as error:  # zarr raises errors of codecs unchanged
         name = array.path
-        raise StoreError(f"{path}: {name} cannot be read ({error}); make the zarr anew") from error
+        raise StoreError(f"{path}: {name} cannot be read ({error}); write it again") from error
 
 
 def read_spans(
@@ -194,7 +194,7 @@ class ArrayWriter:
             row_shape: shape of one row.
             dtype: numpy name.
             chunk_rows: rows of a chunk.
-            level: strength of zstd.
+            level: compression level of zstd.
         """
         self._array = create_array(group, name, (0, *row_shape), dtype, chunk_rows, level)
         self._chunk_rows = chunk_rows

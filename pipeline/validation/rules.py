@@ -15,25 +15,25 @@ Array = NDArray[np.float64]
 
 # Way-points closer than this in time are one way-point written twice, or times that do not rise.
 SAME_S = 1e-9
-# A joint beyond this is taken for degrees where radians would fit its limits, rad.
+# A joint beyond this is suspected to be in degrees if radians would fit its limits, rad.
 _SUSPICIOUS_RAD = 2 * np.pi
-# At most this share of intervals with contradicting velocities is a cusp in an otherwise good plan.
+# If at most this share of the velocities is wrong, only those are replaced.
 _CUSP_SHARE = 0.05
 # Codes of `mend_velocity`.
 DERIVED_VELOCITY = ("VEL_DERIVED", "VEL_INCONSISTENT", "CUSP")
 
 
 class Rejected(Exception):  # noqa: N818 - a finding, not an error of the program
-    """A trajectory is left out."""
+    """A trajectory is rejected."""
 
     def __init__(self, code: str, value: str, limit: str, segment: int | None = None) -> None:
-        """Say why.
+        """Create the rejection.
 
         Args:
             code: one of `findings.HINTS`.
             value: what was found.
             limit: what was expected.
-            segment: index of the trajectory in its message, where it matters.
+            segment: index of the trajectory in its message; None for the whole message.
         """
         super().__init__(f"{code}: {value}, expected {limit}")
         self.code, self.value, self.limit, self.segment = code, value, limit, segment
@@ -56,7 +56,7 @@ class Motion:
 
     @property
     def velocity(self) -> Array:
-        """Velocities, differentiated where nobody said. Shape (P, J)."""
+        """Velocities, derived if none were recorded. Shape (P, J)."""
         return (
             limited_derivative(self.t, self.joint_pos) if self.joint_vel is None else self.joint_vel
         )
@@ -85,12 +85,12 @@ class Extent:
 def measure_extent(
     position: Array, starts: NDArray[np.int64], lower: Array, upper: Array
 ) -> Extent:
-    """The extent of motions that stand one after the other.
+    """The extent of each of several motions.
 
     Args:
-        position: rad. Shape (P, J).
+        position: of all motions, one after the other, rad. Shape (P, J).
         starts: first row of each motion. Shape (E,).
-        lower: least positions, rad. Shape (J,).
+        lower: smallest positions, rad. Shape (J,).
         upper: largest positions, rad. Shape (J,).
     """
     excess = np.maximum(lower - position, position - upper).max(axis=1)
@@ -103,7 +103,7 @@ def measure_extent(
 
 
 def velocity_misses(t: Array, position: Array, velocity: Array) -> Array:
-    """How far the mean of two velocities lies from the slope between them, rad/s. Shape (P - 1,).
+    """Distance of the mean of two velocities from the slope between, rad/s. Shape (P - 1,).
 
     Args:
         t: s. Shape (P,).
@@ -132,7 +132,7 @@ def check_motion(
 
     Args:
         motion: the planned motion; its numbers are finite.
-        lower: least positions, rad. Shape (J,).
+        lower: smallest positions, rad. Shape (J,).
         upper: largest positions, rad. Shape (J,).
         sliding: joints whose positions are m. Shape (J,).
         rules: section `ingest` of params.yaml.
@@ -188,10 +188,10 @@ def mend_velocity(
         t: strictly increasing times, s. Shape (P,).
         position: rad. Shape (P, J).
         velocity: as recorded, rad/s, shape (P, J), or None.
-        tolerance_rad_s: how far the mean of two velocities may lie from the slope between.
+        tolerance_rad_s: largest distance of the mean of two velocities from the slope between.
 
     Returns:
-        Velocities (P, J), and code, value and limit of a finding where they were differentiated.
+        Velocities (P, J), and code, value and limit of a finding if some were derived.
     """
     if velocity is None or not np.isfinite(velocity).all():
         value = "no velocities" if velocity is None else "velocities that are not finite"
@@ -213,7 +213,7 @@ def mend_velocity(
 
 
 def idle_ends(paths: Sequence[Array], idle_rad: float) -> slice:
-    """The samples without the starts and ends in which nothing moves; all where nothing ever does.
+    """The samples without the starts and ends at rest; all samples if nothing moves.
 
     Args:
         paths: joint positions at the same T times, rad, such as the measured and the commanded.
