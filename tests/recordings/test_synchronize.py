@@ -63,7 +63,7 @@ def test_joint_states_belong_to_the_plan_before_them_until_it_has_settled(plan):
     assert np.isnan(second.execution.joint_vel).all()
 
 
-def test_joint_states_of_other_joints_are_passed_over_and_columns_sorted(plan):
+def test_joint_states_of_other_joints_are_skipped_and_columns_sorted(plan):
     shuffled = ("gripper", *reversed(JOINTS))
     sample = JointSample(int(1.5e9), shuffled, np.arange(7.0), np.arange(7.0) * 10)
     (only,) = synchronize([plan(1), joints(1.2, 9.0, names=("gripper",)), sample], JOINTS, 1.0)
@@ -71,12 +71,12 @@ def test_joint_states_of_other_joints_are_passed_over_and_columns_sorted(plan):
     np.testing.assert_array_equal(only.execution.joint_vel, [[60, 50, 40, 30, 20, 10]])
 
 
-def test_what_cannot_be_read_goes_on_as_it_is(plan):
+def test_unreadable_messages_are_yielded_unchanged(plan):
     broken = Unreadable("/x", 3, "DECODE_ERROR", "why")
     assert list(synchronize([broken], JOINTS, 1.0)) == [broken]
 
 
-def test_no_more_than_one_plan_s_joint_states_are_remembered(plan):
+def test_only_one_plan_s_joint_states_are_kept_in_memory(plan):
     def endless():
         yield plan(0)
         for index in range(1, 50_000):

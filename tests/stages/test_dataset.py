@@ -79,7 +79,7 @@ def test_the_zarr_keeps_the_contract(tmp_path, params, write, make):
     assert len(files) <= 20
 
 
-def test_states_say_what_the_layout_says(tmp_path, params, write, make, robot):
+def test_states_hold_the_fields_of_the_layout(tmp_path, params, write, make, robot):
     dataset.run(params, tmp_path / "out", write(range(12)))
     read = load_dataset(tmp_path / "out/pen_grasp.zarr")
     for index in (0, 7):

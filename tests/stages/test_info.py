@@ -1,4 +1,4 @@
-"""The table shows what an artefact holds; what it does not know it says."""
+"""The table shows the content of an artefact, and what is not known of it."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from pipeline.stages import info
 
 @pytest.fixture
 def shown(params, capsys, monkeypatch):
-    """What `info` prints of a path, on one wide line a row."""
+    """The rows that `info` prints for a path."""
     monkeypatch.setattr(info.console, "width", 200)
 
     def shown(path):
@@ -134,7 +134,7 @@ def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     assert table["layout"] == [layout.fingerprint]
 
 
-def test_what_is_nothing_known_is_refused(tmp_path, params):
+def test_an_unknown_kind_of_file_is_refused(tmp_path, params):
     (tmp_path / "notes.txt").touch()
     for name in ("notes.txt", "."):
         with pytest.raises(info.InfoError, match="expected a training zarr, a checkpoint"):

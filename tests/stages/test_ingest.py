@@ -1,4 +1,4 @@
-"""Recordings become episodes and a report; a bad one never loses the rest."""
+"""Recordings become episodes and a report; a bad one does not affect the others."""
 
 import importlib.util
 import json
@@ -89,7 +89,7 @@ def test_both_storages_give_the_same_episodes(tmp_path, params):
     assert hashes[0] == hashes[1]
 
 
-def test_bad_plans_are_left_out_with_their_reasons_and_the_rest_is_kept(tmp_path, params, capsys):
+def test_bad_plans_are_rejected_with_their_reasons_and_the_rest_is_kept(tmp_path, params, capsys):
     source = record(tmp_path / "bag", params, good=6, bad=BENDS)
     ingest.run(params, tmp_path / "out", source)
     report = report_of(tmp_path / "out")
@@ -114,7 +114,7 @@ def test_measured_joints_become_the_state_when_asked_for(tmp_path, params):
     np.testing.assert_allclose(episodes[3].joint_command[-1], end)
 
 
-def test_a_folder_of_bags_and_files_is_read_and_a_broken_one_named(tmp_path, params):
+def test_a_folder_of_bags_and_files_is_read_and_a_damaged_one_named(tmp_path, params):
     record(tmp_path / "all/day_1", params)
     cut = record(tmp_path / "all/day_2", params, good=5) / "day_2.mcap"
     cut.write_bytes(cut.read_bytes()[:-50])
@@ -203,7 +203,7 @@ def test_several_sources_are_counted_apart_and_shown(tmp_path, params, capsys):
     assert report_of(tmp_path / "again")["totals"] == report["totals"]
 
 
-def test_copies_of_a_good_recording_are_left_out_and_do_not_fail(tmp_path, params):
+def test_copies_of_a_good_recording_are_rejected_and_do_not_fail_the_stage(tmp_path, params):
     record(tmp_path / "all/one", params)
     for name in ("two", "three"):
         shutil.copytree(tmp_path / "all/one", tmp_path / "all" / name)
@@ -274,8 +274,8 @@ def files_of(folder):
     }
 
 
-def test_neither_workers_nor_what_was_kept_change_a_byte(tmp_path, params, monkeypatch):
-    """Two bags with twins across them, a broken file, an npz: alone, in two processes, again."""
+def test_workers_and_the_cache_do_not_change_a_byte(tmp_path, params, monkeypatch):
+    """Two bags with duplicates and a damaged one: in one process, in two, and cached."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
     monkeypatch.setattr(executors, "SHARD_BYTES", 0)  # as if each were large
     record(tmp_path / "all/day_1", params, bad=BENDS)
@@ -297,7 +297,7 @@ def test_neither_workers_nor_what_was_kept_change_a_byte(tmp_path, params, monke
     assert len(kept) == 2  # the broken one is read anew each time
 
 
-def test_ray_is_asked_for_by_name(tmp_path, params):
+def test_a_missing_ray_is_named(tmp_path, params):
     if importlib.util.find_spec("ray") is not None:
         pytest.skip("Ray is installed")
     source = record(tmp_path / "bag", params)

@@ -80,7 +80,7 @@ def same(ones, others):
     endless=st.booleans(),
     rules=st.sampled_from([{}, {"state": "measured"}, {"min_points": 14}, {"salvaged": True}]),
 )
-def test_verdicts_of_a_batch_are_those_of_each_plan_alone(
+def test_results_of_a_batch_are_those_of_each_plan_alone(
     kinds, endless, rules, source, arm, params, candidate, segment, execution
 ):
     rules = dict(rules)
@@ -95,7 +95,7 @@ def test_verdicts_of_a_batch_are_those_of_each_plan_alone(
 
 
 @pytest.mark.parametrize("name", ["good", "other order", "late", "another joint"])
-def test_clean_plans_do_not_take_the_long_way(
+def test_valid_plans_are_not_validated_one_by_one(
     name, monkeypatch, source, arm, params, candidate, segment
 ):
     monkeypatch.setattr(build_batch, "build_drafts", None)

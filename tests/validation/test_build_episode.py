@@ -1,4 +1,4 @@
-"""A plan with its context becomes an episode, or the one reason why not."""
+"""A plan with its context becomes an episode, or is rejected for one reason."""
 
 from dataclasses import replace
 
@@ -19,20 +19,20 @@ def build_drafts(candidate, source, arm, rules):
 
 
 @pytest.fixture
-def judge(source, arm, params):
-    def judge(candidate, **rules):
+def validate(source, arm, params):
+    def validate(candidate, **rules):
         (result,) = build_drafts(candidate, source, arm, params.override("ingest", **rules).ingest)
         return result
 
-    return judge
+    return validate
 
 
 def codes(result):
     return [finding.code for finding in result.findings]
 
 
-def test_a_good_plan_becomes_an_episode_that_knows_its_origin(judge, candidate, segment):
-    result = judge(candidate())
+def test_a_good_plan_becomes_an_episode_with_its_provenance(validate, candidate, segment):
+    result = validate(candidate())
     episode, plan = result.episode, segment()
     assert codes(result) == []
     np.testing.assert_array_equal(episode.t, plan.t)
@@ -47,13 +47,13 @@ def test_a_good_plan_becomes_an_episode_that_knows_its_origin(judge, candidate, 
     assert origin.derived == ("pose by FK",)
 
 
-def test_time_starts_with_the_first_point(judge, candidate, segment):
-    episode = judge(candidate(segments=(segment(t=segment().t + 0.3),))).episode
+def test_time_starts_with_the_first_point(validate, candidate, segment):
+    episode = validate(candidate(segments=(segment(t=segment().t + 0.3),))).episode
     np.testing.assert_allclose(episode.t, segment().t, atol=1e-12)
 
 
-def test_missing_velocities_are_derived_with_a_warning(judge, candidate, segment):
-    result = judge(candidate(segments=(segment(joint_vel=None),)))
+def test_missing_velocities_are_derived_with_a_warning(validate, candidate, segment):
+    result = validate(candidate(segments=(segment(joint_vel=None),)))
     assert codes(result) == ["VEL_DERIVED"]
     assert "velocity differentiated" in result.episode.provenance.derived
 
@@ -83,25 +83,25 @@ def test_the_object_s_axis_is_its_z(seed):
         ({"position": np.array([0.0, np.nan, 0.0])}, "NONFINITE"),
     ],
 )
-def test_a_pose_that_cannot_be_used_rejects_the_plan(judge, candidate, changes, code):
+def test_a_pose_that_cannot_be_used_rejects_the_plan(validate, candidate, changes, code):
     pose = replace(candidate().object_pose, **changes)
-    result = judge(candidate(object_pose=pose))
+    result = validate(candidate(object_pose=pose))
     assert result.episode is None
     assert codes(result) == [code]
 
 
-def test_a_plan_without_a_pose_is_rejected(judge, candidate):
-    assert codes(judge(candidate(object_pose=None))) == ["OBJECT_POSE_MISSING"]
+def test_a_plan_without_a_pose_is_rejected(validate, candidate):
+    assert codes(validate(candidate(object_pose=None))) == ["OBJECT_POSE_MISSING"]
 
 
-def test_frames_that_coincide_with_the_base_are_taken_when_named(judge, candidate):
+def test_named_frames_that_coincide_with_the_base_are_accepted(validate, candidate):
     pose = replace(candidate().object_pose, frame_id="world")
-    taken = judge(candidate(object_pose=pose), object_frames=["base_link", "world"])
+    taken = validate(candidate(object_pose=pose), object_frames=["base_link", "world"])
     assert taken.episode is not None
 
 
-def test_a_rejection_names_message_value_and_limit(judge, candidate, segment):
-    result = judge(candidate(segments=(segment(t=np.zeros(13)),)))
+def test_a_rejection_names_message_value_and_limit(validate, candidate, segment):
+    result = validate(candidate(segments=(segment(t=np.zeros(13)),)))
     (finding,) = result.findings
     assert (finding.code, finding.source, finding.message, finding.segment) == (
         "TIME_ALL_ZERO",
@@ -114,7 +114,7 @@ def test_a_rejection_names_message_value_and_limit(judge, candidate, segment):
 
 @pytest.fixture
 def measured(candidate, segment):
-    """Joints that were measured and never planned, with idle ends of five samples."""
+    """Joints that were measured without a plan, at rest for five samples at each end."""
 
     def measured(**changes):
         whole = segment()
@@ -129,19 +129,19 @@ def measured(candidate, segment):
 
 
 @pytest.mark.parametrize("state", ["planned", "measured"])
-def test_measured_joints_alone_are_taken_with_reserve_and_without_idle_ends(
-    judge, measured, segment, state
+def test_measured_joints_alone_are_accepted_with_warnings_and_without_idle_ends(
+    validate, measured, segment, state
 ):
-    result = judge(measured(), state=state)
+    result = validate(measured(), state=state)
     assert codes(result) == ["COMMAND_DERIVED", "TIME_DERIVED"]
     np.testing.assert_array_equal(result.episode.joint_pos, segment().joint_pos)
     np.testing.assert_array_equal(result.episode.joint_command, segment().joint_pos)
     np.testing.assert_allclose(result.episode.t, np.arange(13) * 0.1, atol=1e-12)
     assert "idle ends cut off" in result.episode.provenance.derived
-    assert len(judge(measured(), trim_idle_rad=0.0).episode.t) == 23
+    assert len(validate(measured(), trim_idle_rad=0.0).episode.t) == 23
     planned = measured()
     planned = replace(planned, plan=replace(planned.plan, measured=False, sampled=False))
-    assert len(judge(planned).episode.t) == 23
+    assert len(validate(planned).episode.t) == 23
 
 
 def test_an_episode_of_a_damaged_recording_is_marked(candidate, source, arm, params):
@@ -150,13 +150,13 @@ def test_an_episode_of_a_damaged_recording_is_marked(candidate, source, arm, par
     assert result.episode.provenance.salvaged
 
 
-def test_a_pose_that_holds_for_ever_is_never_stale(judge, candidate):
+def test_a_pose_that_holds_for_ever_is_never_stale(validate, candidate):
     old = replace(candidate().object_pose, log_time_ns=0)
-    assert codes(judge(candidate(object_pose=old))) == ["OBJECT_POSE_STALE"]
-    assert judge(candidate(object_pose=replace(old, ageless=True))).episode is not None
+    assert codes(validate(candidate(object_pose=old))) == ["OBJECT_POSE_STALE"]
+    assert validate(candidate(object_pose=replace(old, ageless=True))).episode is not None
 
 
-def test_parts_that_do_not_meet_are_judged_one_by_one(candidate, segment, source, arm, params):
+def test_parts_that_do_not_meet_are_validated_one_by_one(candidate, segment, source, arm, params):
     still = segment(joint_pos=np.full((13, 6), 0.3))
     rules = params.override("ingest", segment_gaps="split").ingest
     made = candidate(segments=(segment(), still, segment()))

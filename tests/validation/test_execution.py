@@ -14,12 +14,12 @@ def build_drafts(candidate, source, arm, rules):
 
 
 @pytest.fixture
-def judge(source, arm, params):
-    def judge(candidate, **rules):
+def validate(source, arm, params):
+    def validate(candidate, **rules):
         (result,) = build_drafts(candidate, source, arm, params.override("ingest", **rules).ingest)
         return result
 
-    return judge
+    return validate
 
 
 def codes(result):
@@ -27,31 +27,29 @@ def codes(result):
 
 
 @pytest.mark.parametrize("state", ["planned", "measured"])
-def test_an_execution_that_ends_elsewhere_is_rejected(judge, candidate, execution, state):
+def test_an_execution_that_ends_elsewhere_is_rejected(validate, candidate, execution, state):
     failed = candidate(execution=execution(miss=-0.3))
-    assert codes(judge(failed, state=state)) == ["EXECUTION_FAILED"]
+    assert codes(validate(failed, state=state)) == ["EXECUTION_FAILED"]
 
 
-def test_a_plan_that_was_never_executed_is_a_demonstration_only_as_planned(
-    judge, candidate, execution
-):
+def test_a_plan_that_was_not_executed_is_accepted_only_as_planned(validate, candidate, execution):
     still = execution()
     still = execution(joint_pos=np.zeros_like(still.joint_pos), final_pos=np.zeros(6))
-    assert judge(candidate(execution=still)).episode is not None
-    assert codes(judge(candidate(execution=still), state="measured")) == ["EXECUTION_FAILED"]
-    assert codes(judge(candidate(), state="measured")) == ["EXECUTION_FAILED"]
+    assert validate(candidate(execution=still)).episode is not None
+    assert codes(validate(candidate(execution=still), state="measured")) == ["EXECUTION_FAILED"]
+    assert codes(validate(candidate(), state="measured")) == ["EXECUTION_FAILED"]
 
 
-def test_an_execution_cut_short_by_the_next_plan_says_nothing_of_the_plan(
-    judge, candidate, execution
+def test_an_execution_cut_short_by_the_next_plan_does_not_reject_the_plan(
+    validate, candidate, execution
 ):
-    assert judge(candidate(execution=execution(until_s=0.6))).episode is not None
+    assert validate(candidate(execution=execution(until_s=0.6))).episode is not None
 
 
 def test_a_plan_executed_late_becomes_the_episode_as_it_was_planned(
-    judge, candidate, execution, segment
+    validate, candidate, execution, segment
 ):
-    result = judge(candidate(execution=begun_late(execution, 0.5)))
+    result = validate(candidate(execution=begun_late(execution, 0.5)))
     assert codes(result) == []
     np.testing.assert_array_equal(result.episode.joint_pos, segment().joint_pos)
     np.testing.assert_array_equal(result.episode.t, segment().t)
@@ -70,9 +68,9 @@ def begun_late(execution, delay_s, until_s=2.2):
 
 @pytest.mark.parametrize("delay_s", [0.2, 0.5, 0.9])
 def test_the_command_of_an_execution_begun_late_is_the_plan_moved_to_its_onset(
-    judge, candidate, execution, delay_s
+    validate, candidate, execution, delay_s
 ):
-    result = judge(candidate(execution=begun_late(execution, delay_s)), state="measured")
+    result = validate(candidate(execution=begun_late(execution, delay_s)), state="measured")
     (finding,) = result.findings
     assert finding.code == "EXECUTION_DELAYED"
     assert float(finding.value.split()[0]) == pytest.approx(delay_s, abs=0.05)
@@ -85,27 +83,27 @@ def test_the_command_of_an_execution_begun_late_is_the_plan_moved_to_its_onset(
     assert episode.duration_s == pytest.approx(2.2 - delay_s, abs=0.07)
 
 
-def test_an_execution_begun_early_counts_from_its_first_sample(judge, candidate, execution):
-    result = judge(candidate(execution=begun_late(execution, -0.3)), state="measured")
+def test_an_execution_begun_early_counts_from_its_first_sample(validate, candidate, execution):
+    result = validate(candidate(execution=begun_late(execution, -0.3)), state="measured")
     assert codes(result) == ["EXECUTION_DELAYED"]
     lead = result.episode.joint_command - result.episode.joint_pos
     assert np.abs(lead).max() < 0.04
 
 
-def test_an_execution_that_does_not_follow_the_plan_is_rejected(judge, candidate, execution):
+def test_an_execution_that_does_not_follow_the_plan_is_rejected(validate, candidate, execution):
     """Half the speed, and another way to the same end."""
     slow = begun_late(execution, 0.0, until_s=3.0)
     slow = replace(slow, t=slow.t * 1.8)
     detour = execution()
     way = detour.joint_pos + 0.3 * np.sin(np.pi * np.clip(detour.t / 1.2, 0, 1))[:, None] ** 2
     for wrong in (slow, replace(detour, joint_pos=way)):
-        result = judge(candidate(execution=wrong), state="measured")
+        result = validate(candidate(execution=wrong), state="measured")
         assert codes(result) == ["EXECUTION_FAILED"]
         assert "off the plan at best" in result.findings[0].value
 
 
-def test_measured_states_keep_the_plan_as_their_command(judge, candidate, execution, segment):
-    result = judge(candidate(execution=execution()), state="measured")
+def test_measured_states_keep_the_plan_as_their_command(validate, candidate, execution, segment):
+    result = validate(candidate(execution=execution()), state="measured")
     episode, plan = result.episode, segment()
     assert codes(result) == []
     np.testing.assert_array_equal(episode.joint_pos, execution().joint_pos)
@@ -117,18 +115,18 @@ def test_measured_states_keep_the_plan_as_their_command(judge, candidate, execut
     np.testing.assert_array_equal(episode.joint_command[-1], plan.joint_pos[-1])
 
 
-def test_measured_velocities_are_derived_where_none_were_recorded(judge, candidate, execution):
+def test_measured_velocities_are_derived_where_none_were_recorded(validate, candidate, execution):
     none = execution(joint_vel=np.full_like(execution().joint_vel, np.nan))
-    result = judge(candidate(execution=none), state="measured")
+    result = validate(candidate(execution=none), state="measured")
     assert codes(result) == ["VEL_DERIVED"]
     np.testing.assert_allclose(result.episode.joint_vel, execution().joint_vel, atol=0.05)
 
 
-def test_measured_positions_must_be_finite(judge, candidate, execution):
+def test_measured_positions_must_be_finite(validate, candidate, execution):
     position = execution().joint_pos.copy()
     position[3, 3] = np.nan
     broken = candidate(execution=execution(joint_pos=position))
-    assert codes(judge(broken, state="measured")) == ["NONFINITE"]
+    assert codes(validate(broken, state="measured")) == ["NONFINITE"]
 
 
 def test_an_execution_counts_turns_of_a_continuous_joint_as_the_plan_does(

@@ -1,4 +1,4 @@
-"""Shards hold every recording once, in order; Ray is asked for by name where it is missing."""
+"""Shards hold every recording once, in order; a missing Ray is named."""
 
 import importlib.util
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_many_small_files_share_a_shard_and_large_ones_do_not(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
-def test_ray_that_is_not_installed_is_asked_for_by_name():
+def test_a_missing_ray_is_named():
     with pytest.raises(ExecutorError, match="pip install ray"):
         list(in_ray(abs, 3))
 

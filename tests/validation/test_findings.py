@@ -10,7 +10,7 @@ from pipeline.validation.findings import HINTS
 NAMES = {"DISPLAY_TRAJECTORY", "PRAGMA"}
 
 
-def test_every_code_in_use_has_a_hint_and_every_hint_a_use():
+def test_codes_in_use_and_hints_are_the_same():
     folder = Path(pipeline.validation.__file__).parent
     text = "\n".join(
         path.read_text()

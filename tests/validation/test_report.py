@@ -1,4 +1,4 @@
-"""Counts add up by source, and a twin is found wherever the first one stands."""
+"""Counts add up by source, and duplicates are found in every source."""
 
 import json
 
@@ -46,7 +46,7 @@ def test_every_source_has_its_counts(report):
     assert written["modes"] is None
 
 
-def test_hints_of_warnings_stand_once(report):
+def test_the_report_gives_the_hint_of_a_warning_once(report):
     written = report.to_dict(None, "planned", {})
     assert set(written["hints"]) == {"BAG_TRUNCATED", "DUPLICATE", "NO_MOTION", "VEL_DERIVED"}
     keys = ["code", "source", "message", "segment", "value", "limit", "hint"]
@@ -54,13 +54,13 @@ def test_hints_of_warnings_stand_once(report):
     assert not any("hint" in warning for warning in written["warnings"])
 
 
-def test_a_twin_names_the_first(report):
-    (twin,) = (finding for finding in report.rejections if finding.code == "DUPLICATE")
-    assert twin.source == "two"
-    assert twin.value == "the same as message 3 of one"
+def test_a_duplicate_names_the_first(report):
+    (duplicate,) = (finding for finding in report.rejections if finding.code == "DUPLICATE")
+    assert duplicate.source == "two"
+    assert duplicate.value == "the same as message 3 of one"
 
 
-def test_bad_files_are_told_from_bad_trajectories(report):
+def test_bad_files_differ_from_bad_trajectories(report):
     assert [finding.code for finding in report.bad_files] == ["BAG_TRUNCATED"]
 
 
@@ -69,6 +69,6 @@ def test_reasons_come_with_an_example_and_a_hint(report):
     assert "1 × NO_MOTION (for instance 0.001 rad, expected 0.01 rad; " in report.reasons(3)
 
 
-def test_ways_are_asked_of_the_accepted_alone(report):
+def test_ways_are_counted_among_accepted_episodes_alone(report):
     assert IngestReport().modes(("a",), lambda path: path, 8, 0.5) is None
     assert report.modes(("a",), lambda path: path, 8, 0.5) is None

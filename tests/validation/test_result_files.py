@@ -1,4 +1,4 @@
-"""Verdicts come back from disk as they were, or not at all."""
+"""Results are read from disk as they were written, or not at all."""
 
 from dataclasses import fields, replace
 from itertools import chain
@@ -23,7 +23,7 @@ SOURCE = Source("recordings/one", "0" * 64, "mcap")
 
 
 def results(episode, salvaged=False):
-    """Two batches: episodes of two lengths with and without warnings, rejections, nothing else."""
+    """Two batches: episodes of two lengths with and without warnings, only rejections."""
     first = episode()
     origin = replace(
         first.provenance, source=SOURCE.path, sha256=SOURCE.sha256, storage=SOURCE.storage,
@@ -44,7 +44,7 @@ def results(episode, salvaged=False):
     ]
 
 
-def test_verdicts_come_back_as_they_were(tmp_path, episode):
+def test_results_survive_the_round_trip(tmp_path, episode):
     written = results(episode)
     path = tmp_path / "a"
     assert write_results(path, written)
@@ -65,7 +65,7 @@ def test_verdicts_come_back_as_they_were(tmp_path, episode):
                 )
 
 
-def test_a_renamed_recording_s_verdicts_name_it_anew(tmp_path, episode):
+def test_results_name_a_recording_by_its_new_name(tmp_path, episode):
     path = tmp_path / "a"
     write_results(path, results(episode))
     with path.open("rb") as file:
@@ -74,7 +74,7 @@ def test_a_renamed_recording_s_verdicts_name_it_anew(tmp_path, episode):
     assert batch[0].episode.provenance.source == "moved/there"
 
 
-def test_verdicts_on_a_whole_recording_are_told_apart(tmp_path, episode):
+def test_findings_on_a_whole_recording_are_recognised(tmp_path, episode):
     broken = Result(None, (Finding("BAG_TRUNCATED", "x", None, None, "cut", "whole"),))
     assert not write_results(tmp_path / "a", [*results(episode), [broken]])
     assert concerns_messages(results(episode)[0]) and not concerns_messages([broken])
@@ -82,7 +82,7 @@ def test_verdicts_on_a_whole_recording_are_told_apart(tmp_path, episode):
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_file_is_never_taken_for_whole(tmp_path, episode, data):
+def test_a_damaged_file_is_never_complete(tmp_path, episode, data):
     path = tmp_path / "a"
     write_results(path, results(episode))
     raw = bytearray(path.read_bytes())

@@ -60,7 +60,7 @@ def test_a_joint_outside_its_limits_is_named(segment, params):
         )
 
 
-def test_a_joint_within_the_tolerance_of_its_limit_is_taken(segment, params):
+def test_a_joint_within_the_tolerance_of_its_limit_is_accepted(segment, params):
     position = segment().joint_pos.copy()
     position[-1, 3] = 3.14 + params.ingest.limit_tolerance_rad / 2
     assert not isinstance(result([segment(joint_pos=position)], params), str)
@@ -94,7 +94,7 @@ def test_velocities_that_are_missing_or_wrong_are_differentiated(segment, bend, 
     np.testing.assert_allclose(velocity, whole.joint_vel, atol=0.05)
 
 
-def test_a_cusp_in_an_otherwise_good_plan_is_mended_where_it_stands():
+def test_only_the_wrong_velocities_of_a_cusp_are_replaced():
     t = np.linspace(0.0, 4.0, 200)
     position = np.sin(t)[:, None] * np.ones(6)
     velocity = np.cos(t)[:, None] * np.ones(6)
@@ -108,7 +108,7 @@ def test_a_cusp_in_an_otherwise_good_plan_is_mended_where_it_stands():
 
 
 @given(before=st.integers(0, 20), after=st.integers(0, 20), steps=st.integers(2, 20))
-def test_idle_ends_leave_one_still_sample_on_either_side(before, after, steps):
+def test_idle_ends_leave_one_sample_at_rest_on_either_side(before, after, steps):
     moving = np.linspace(0, 1, steps)
     path = np.concatenate([np.zeros(before), moving, np.ones(after)])[:, None]
     kept = idle_ends((path,), 0.001)
@@ -122,7 +122,7 @@ def test_a_command_that_moves_first_counts_as_motion():
     assert idle_ends((actual, command), 0.001) == slice(1, 5)
 
 
-def test_nothing_that_moves_is_kept_whole():
+def test_a_path_at_rest_is_kept_whole():
     assert idle_ends((np.zeros((5, 2)),), 0.001) == slice(0, 5)
 
 
@@ -135,7 +135,7 @@ def test_nothing_that_moves_is_kept_whole():
         ([90.0, 1.0], "LIMIT_VIOLATION", "90.00000 m"),
     ],
 )
-def test_a_sliding_joint_is_spoken_of_in_metres(params, position, code, says):
+def test_a_prismatic_joint_is_reported_in_metres(params, position, code, says):
     path = np.linspace([0.0, 0.0], position, 3)
     motion = Motion(np.arange(3.0), path, None, 0, ("rail", "turn"))
     limits, sliding = np.array([0.5, 2.0]), np.array([True, False])

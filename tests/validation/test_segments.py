@@ -102,7 +102,7 @@ def test_no_segments_at_all_are_too_short(params):
     assert result([], params) == "TOO_SHORT"
 
 
-def test_prefixed_joints_are_found_and_two_arms_are_not_chosen_between(segment, params):
+def test_prefixed_joints_are_found_unless_two_arms_match(segment, params):
     prefixed = segment(joint_names=tuple("arm_" + name for name in JOINTS))
     np.testing.assert_array_equal(result([prefixed], params).joint_pos, segment().joint_pos)
     both = Segment(
@@ -115,7 +115,7 @@ def test_prefixed_joints_are_found_and_two_arms_are_not_chosen_between(segment, 
     assert len(merge_segments([both], JOINTS, NONE, rules)) == 1
 
 
-def test_a_gripper_whose_joint_sounds_like_the_arm_s_is_passed_over(segment, params):
+def test_a_gripper_with_a_similar_joint_name_is_skipped(segment, params):
     gripper = Segment(("gripper_joint_1",), np.arange(2.0), np.zeros((2, 1)), None)
     np.testing.assert_array_equal(
         result([gripper, segment()], params).joint_pos, segment().joint_pos
@@ -130,7 +130,7 @@ def test_segments_that_do_not_meet_are_split_when_asked_for(segment, params):
 
 
 @given(turns=st.lists(st.integers(-3, 3), min_size=13, max_size=13))
-def test_turns_are_taken_out_of_continuous_joints_alone(turns):
+def test_turns_are_removed_from_continuous_joints_alone(turns):
     class Rules:
         min_points, segment_gap_rad, joint_prefix = 3, 0.01, None
 

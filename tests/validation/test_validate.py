@@ -1,4 +1,4 @@
-"""One recording gives results on all that it holds, and the same ones each time."""
+"""A recording gives a result for each of its trajectories, the same each time."""
 
 import os
 from dataclasses import replace
@@ -32,7 +32,7 @@ def bag(tmp_path):
     return tmp_path / "bag"
 
 
-def test_good_bad_and_unreadable_messages_each_have_a_verdict(bag, arm, params):
+def test_good_bad_and_unreadable_messages_each_have_a_result(bag, arm, params):
     source = describe_source(bag)
     results = list(chain(*validate_recording(source, arm, params)))
     assert [result.episode is not None for result in results] == [True, False, False]
@@ -45,14 +45,14 @@ def test_good_bad_and_unreadable_messages_each_have_a_verdict(bag, arm, params):
     assert again[1:] == results[1:]
 
 
-def test_a_recording_that_cannot_be_read_has_one_verdict(tmp_path, arm, params):
+def test_a_recording_that_cannot_be_read_has_one_result(tmp_path, arm, params):
     (tmp_path / "traj_1.npz").write_bytes(b"no")
     (result,) = chain(*validate_recording(describe_source(tmp_path / "traj_1.npz"), arm, params))
     assert result.findings[0].code == "NPZ_UNREADABLE"
     assert result.findings[0].message is None
 
 
-def test_a_recording_without_a_word_says_so(tmp_path, arm, params):
+def test_a_recording_without_motions_is_reported(tmp_path, arm, params):
     with BagWriter(tmp_path / "bag", "mcap") as writer:
         writer._write("/episode_mark", "std_msgs/msg/Bool", 0, b"\x00\x01\x00\x00\x00")
         for time in (1, 2):
