@@ -5,7 +5,8 @@ ARGS ?=
 VENV ?= .venv
 STAMP := $(if $(filter .venv,$(VENV)),.venv/.stamp)
 STAGES := collect ingest dataset train evaluate export
-# The stages run whatever `python` stands first on the PATH.
+# The user's own Python makes the environment; the stages run whatever `python` stands first on the PATH.
+.venv/.stamp: PATH := $(PATH)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Only `dvc exp run` takes -S; it also records the run for `dvc exp show`.
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
@@ -18,8 +19,8 @@ help: ## print this help
 	| awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 .venv/.stamp: requirements.in constraints.txt
-	$(PYTHON) -m venv .venv && .venv/bin/pip install -q -r requirements.in -c constraints.txt
-	touch $@
+	@tools/environment.sh $(PYTHON) .venv
+	@touch $@
 
 setup: $(STAMP) ## make the environment in .venv
 

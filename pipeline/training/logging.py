@@ -127,10 +127,33 @@ class TrainingLog:
         self._live.make_summary()
 
 
+class _Live(Live):
+    """DVCLive without anything of it that needs a network, a commit, or DVC's own files.
+
+    DVCLive opens the databases of the DVC repository that it runs in, and leaves them open.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._dvc_repo = None
+        try:
+            super().__init__(str(folder), save_dvc_exp=False, dvcyaml=None)
+        except Exception:
+            self._close()
+            raise
+
+    def end(self) -> None:
+        super().end()  # type: ignore[no-untyped-call]
+        self._close()
+
+    def _close(self) -> None:
+        if self._dvc_repo is not None:
+            self._dvc_repo.close()
+
+
 def _live(folder: Path) -> Live | None:
     """Open DVCLive without network, commits or DVC's own files; None where it fails."""
     try:
-        return _quietly(lambda: Live(str(folder), save_dvc_exp=False, dvcyaml=None))
+        return _quietly(lambda: _Live(folder))
     except Exception as error:  # git and DVC raise many kinds; logging must not end a training
         logger.warning("training goes on without DVCLive: %s", error)
         return None

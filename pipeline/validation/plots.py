@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -55,11 +56,11 @@ def draw_histograms(
         axes.spines[["top", "right"]].set_visible(False)
     if modes is not None:
         _draw_modes(panes[-1], modes)
-    # Nothing of the date or the library goes into the file: the same episodes, the same bytes.
+    # Without the version of the library the same episodes give the same bytes.
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
-def _edges(values: NDArray[np.generic]) -> NDArray[np.float64]:
+def _edges(values: NDArray[np.integer[Any] | np.floating[Any]]) -> NDArray[np.float64]:
     """Edges of a histogram's bars, with whole numbers in the middle of a bar."""
     if np.issubdtype(values.dtype, np.integer):
         low, high = int(values.min()), int(values.max())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -53,6 +54,21 @@ def test_dvclive_follows_by_epoch_and_leaves_dvc_s_own_files_alone(tmp_path: Pat
     losses = (live / "plots/metrics/loss/val.tsv").read_text().splitlines()
     assert [line.split("\t") for line in losses] == [["step", "val"], ["1", "0.4"], ["2", "0.2"]]
     assert not list(tmp_path.rglob("dvc.yaml"))
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_nothing_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: bool) -> None:
+    monkeypatch.chdir(tmp_path)
+    dvc = str(Path(sys.executable).with_name("dvc"))
+    for command in (["git", "init", "-q"], [dvc, "init", "-q"]):
+        subprocess.run(command, check=True)
+    if commits:
+        author = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+        subprocess.run(["git", *author, "commit", "-qm", "Begin"], check=True)
+    process = psutil.Process()
+    before = {file.path for file in process.open_files()}
+    write(tmp_path / "out")
+    assert {file.path for file in process.open_files()} <= before
 
 
 def test_a_repository_without_a_commit_costs_only_dvclive(

@@ -1,8 +1,6 @@
 """Messages are decoded directly or by the library, with the definition that fits."""
 
-import sqlite3
 import tracemalloc
-from contextlib import closing
 
 import numpy as np
 import pytest
@@ -130,16 +128,14 @@ def test_ros_1_bytes_are_read_by_their_own_definition():
     np.testing.assert_array_equal(message.segments[0].joint_pos, POSITION)
 
 
-def test_a_humble_bag_without_definitions_is_decoded(write_bag, read_all):
+def test_a_humble_bag_without_definitions_is_decoded(write_bag, edit_bag, read_all):
     make = Make(bundled_stores(m.CONTROLLER_STATE)[0])
     message = make.tracked(
         m.CONTROLLER_STATE, reference=make.point(POSITION[0]), feedback=make.point(POSITION[1])
     )
     rows = [("/arm/controller_state", m.CONTROLLER_STATE, time, message) for time in range(3)]
     folder = write_bag(rows, make.store, storage=StoragePlugin.SQLITE3)
-    with closing(sqlite3.connect(folder / "bag.db3")) as database, database:
-        database.execute("DELETE FROM message_definitions")
-        database.execute("UPDATE schema SET schema_version = 3")
+    edit_bag(folder, "DELETE FROM message_definitions", "UPDATE schema SET schema_version = 3")
     messages = read_all(folder)
     assert [type(message) for message in messages] == [TrackingSample] * 3
 
