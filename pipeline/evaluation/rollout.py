@@ -18,9 +18,11 @@ from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.simulator import Simulator
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
+from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport, Indices, Sampler
+from pipeline.runtime.guard import Guard
 from pipeline.runtime.pose_filter import ObjectFilter
-from pipeline.runtime.session import NOISE
+from pipeline.runtime.session import NOISE, other_noise
+from pipeline.runtime.sweep import Objects
 
 Array = NDArray[np.float64]
 Observations = NDArray[np.float32]
@@ -55,6 +57,8 @@ class Loop:
     execution: ExecutionParams
     policy_hz: float
     """Steps of a chunk and observations a second."""
+    guard: Guard | None = None
+    """Checks what is sent; None for none."""
 
     def run(
         self,
@@ -84,7 +88,7 @@ class Loop:
         sensor_rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5E450]))
         rate = self.simulator.rate_hz
         executor = ChunkExecutor(
-            self.execution, self.model.limits, self.horizon, self.policy_hz, rate
+            self.execution, self.model.limits, self.horizon, self.policy_hz, rate, self.guard
         )
         if start is None:
             start = np.tile(self.model.home, (len(trials), 1))
@@ -104,12 +108,25 @@ class Loop:
                 # A fixed number of draws each time: neither `steps` nor the mode shifts them.
                 shape = (len(trials), self.horizon, len(self.layout.joints))
                 noise = scale * rng.standard_normal(shape, dtype=np.float32)
-                executor.add(predict(recorder.observation(ages), noise))
+                seen = recorder.observation(ages)
+                sampler = self._sampler(predict, seen, seed, step)
+                executor.add(predict(seen, noise), 0, recorder.seen_objects, sampler)
             command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command))
             if recorder.object_jumped:
                 executor.interrupt()
         return recorder.rollouts(executor.report())
+
+    def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
+        """Other chunks for the guard, all of a call computed at once."""
+
+        def sample(robots: Indices, count: int) -> Array:
+            shape = (count, self.horizon, len(self.layout.joints))
+            noise = other_noise(self.execution, shape, seed, step)
+            chunks = predict(np.repeat(seen[robots], count, axis=0), np.tile(noise, (len(robots), 1, 1)))
+            return chunks.reshape(len(robots), *shape)
+
+        return sample
 
     def replay(self, commands: Array, trials: Trials) -> Rollouts:
         """Send fixed commands from home instead of a policy's.
@@ -151,6 +168,12 @@ class _Recorder:
         self._joint_pos: list[Array] = []
         self._command: list[Array] = []
         self._ee_pose: list[Array] = []
+
+    @property
+    def seen_objects(self) -> Objects:
+        """Where the objects are, as the last observation shows them."""
+        last = self._states[-1]
+        return Objects(last["object_pos"], last["object_axis"])
 
     @property
     def object_jumped(self) -> bool:

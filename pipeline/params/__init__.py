@@ -229,6 +229,22 @@ class ExecutionParams(Section):
     object_window: PositiveInt
     object_jump_m: Positive
     object_jump_deg: Annotated[float, Field(gt=0, le=180)]
+    guard: Literal["off", "check", "repair"]
+    guard_margin_m: Positive
+    guard_least_m: Positive
+    guard_turns: PositiveInt
+    guard_turn_rad: Positive
+    guard_smooth_steps: Positive
+    guard_samples: Count
+    guard_noise_scale: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _guard_keeps_more_than_the_least(self) -> ExecutionParams:
+        if self.guard_least_m > self.guard_margin_m:
+            raise ValueError(
+                f"guard_least_m {self.guard_least_m} exceeds guard_margin_m {self.guard_margin_m}"
+            )
+        return self
 
 
 class FailureParams(Section):

@@ -7,6 +7,7 @@ N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -16,9 +17,14 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
+from pipeline.runtime.guard import Guard, GuardReport
 from pipeline.runtime.limiter import Limiter
+from pipeline.runtime.sweep import Objects
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Sampler = Callable[[Indices, int], NDArray[np.floating]]
+"""Robots (B,) and a number C to as many other chunks of each, rad, shape (B, C, H, J)."""
 
 
 class ExecutionSettings(Protocol):
@@ -59,6 +65,8 @@ class ExecutionReport:
     """Control steps for which no chunk had a row left, so that its last row was held."""
     border: NDArray[np.bool_]
     """Whether a control step was the first of a new chunk. Shape (T,)."""
+    guard: GuardReport | None = None
+    """What the guard did; None where there is none."""
 
 
 class ChunkExecutor:
@@ -83,6 +91,7 @@ class ChunkExecutor:
         horizon: int,
         policy_hz: float,
         control_hz: float | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Fix rates and limits.
 
@@ -93,6 +102,7 @@ class ChunkExecutor:
             policy_hz: rows of a chunk a second.
             control_hz: commands a second; None for the policy's own rate. Counts of steps in
                 `params` are the policy's and keep their duration.
+            guard: checks what is to be sent; None for none.
 
         Raises:
             ExecutionError: a chunk is too short for what the parameters ask of it.
@@ -110,6 +120,7 @@ class ChunkExecutor:
         self._blend = self._steps(params.blend_steps) if params.mode == "blend" else 0
         self._joints = len(limits.lower)
         self._limiter = Limiter(limits, self._control_hz)
+        self._guard = guard
         self.reset(np.zeros((0, self._joints)))
 
     def _steps(self, policy_steps: int) -> int:
@@ -131,6 +142,8 @@ class ChunkExecutor:
                 f"(N, {self._joints})"
             )
         self._limiter.reset(joint_pos)
+        if self._guard is not None:
+            self._guard.reset(len(joint_pos))
         self._plan: Array = joint_pos[:, None][:, :0]
         self._hold = joint_pos.copy()
         self._chunks: list[Array] = []
@@ -143,7 +156,13 @@ class ChunkExecutor:
         """Control steps until the next chunk is wanted; 0 when it is wanted now."""
         return max(self._execute - self._executed, 0)
 
-    def add(self, chunk: NDArray[np.floating], age_steps: int = 0) -> None:
+    def add(
+        self,
+        chunk: NDArray[np.floating],
+        age_steps: int = 0,
+        objects: Objects | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
         """Take a new chunk.
 
         Args:
@@ -151,6 +170,8 @@ class ChunkExecutor:
                 observation. Shape (N, H, J), N as in `reset`.
             age_steps: control steps sent since that observation, where inference took so long;
                 rows whose time has passed are left out.
+            objects: where the robots' objects are, for the guard; None where nobody knows.
+            sampler: makes other chunks for the guard to choose from; None for none.
 
         Raises:
             ExecutionError: the shape does not fit, a number is not finite, or the chunk is past.
@@ -168,10 +189,24 @@ class ChunkExecutor:
                 "older ones have no row left to send"
             )
         rows = rows[:, age_steps:]
+        old = self._plan
         if self._params.mode == "ensemble":
             self._plan = self._ensemble(rows)
         else:
-            self._plan = self._fade(rows)
+            self._plan = self._fade(rows, old)
+        if self._guard is not None:
+
+            def others(robots: Indices, count: int) -> Array:
+                assert sampler is not None
+                chunks = np.asarray(sampler(robots, count), dtype=np.float64)
+                flat = chunks.reshape(-1, self._horizon, self._joints)
+                made = resample_chunk(flat, self._policy_hz, self._control_hz)[:, age_steps:]
+                faded = self._fade(made, np.repeat(old[robots], count, axis=0))
+                return faded.reshape(len(robots), count, *faded.shape[1:])
+
+            self._plan = self._guard.review(
+                self._plan, self._limiter, objects, None if sampler is None else others
+            )
         self._executed, self._fresh = 0, True
 
     def interrupt(self) -> None:
@@ -184,12 +219,12 @@ class ChunkExecutor:
         self._chunks = []
         self._executed = self._execute
 
-    def _fade(self, rows: Array) -> Array:
-        """Cross-fade the old plan's remaining rows into new ones, linearly over `blend_steps`."""
-        count = min(self._blend, self._plan.shape[1], rows.shape[1])
+    def _fade(self, rows: Array, old: Array) -> Array:
+        """Cross-fade an old plan's remaining rows into new ones, linearly over `blend_steps`."""
+        count = min(self._blend, old.shape[1], rows.shape[1])
         share = (np.arange(1, count + 1) / (self._blend + 1))[:, None]
         faded = rows.copy()
-        faded[:, :count] = (1 - share) * self._plan[:, :count] + share * rows[:, :count]
+        faded[:, :count] = (1 - share) * old[:, :count] + share * rows[:, :count]
         return faded
 
     def _ensemble(self, rows: Array) -> Array:
@@ -248,6 +283,7 @@ class ChunkExecutor:
             largest_change_rad=self._limiter.largest_change,
             starved_steps=self._starved,
             border=np.array(self._border, dtype=np.bool_),
+            guard=None if self._guard is None else self._guard.report(),
         )
 
 

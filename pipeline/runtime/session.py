@@ -64,6 +64,15 @@ class Execution:
     object_window: int
     object_jump_m: float
     object_jump_deg: float
+    guard: Literal["off", "check", "repair"] = "off"
+    """Off in policies of an earlier export, and so are the numbers below."""
+    guard_margin_m: float = 0.015
+    guard_least_m: float = 0.005
+    guard_turns: int = 10
+    guard_turn_rad: float = 0.05
+    guard_smooth_steps: float = 2.0
+    guard_samples: int = 0
+    guard_noise_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,26 @@ class Deployment:
             raise DeploymentError(
                 f"{source}: its metadata `deployment` is broken ({error!r}); export the policy anew"
             ) from error
+
+
+class _Noise(Protocol):
+    @property
+    def guard_noise_scale(self) -> float:
+        """Scale of the noise of other chunks."""
+
+
+def other_noise(execution: _Noise, shape: tuple[int, ...], seed: int, step: int) -> Float32:
+    """Noise of the chunks that the guard may choose from; the same for every robot.
+
+    Args:
+        execution: the section `execution`.
+        shape: (C, H, A).
+        seed: of the policy's noise.
+        step: control steps since the reset.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, NOISE, step]))
+    scale = np.float32(execution.guard_noise_scale)
+    return scale * rng.standard_normal(shape, dtype=np.float32)
 
 
 def _numbers(values: list[float | None], key: str) -> Array:

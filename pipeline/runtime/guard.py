@@ -1,0 +1,321 @@
+"""Every chunk is checked before it is sent: free as it is, repaired, chosen anew, or stopped.
+
+NumPy alone. N robots, K rows of a plan, J joints, P pairs, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.collision_geometry import CollisionGeometry
+from pipeline.kinematics import JointLimits, KinematicChain
+from pipeline.runtime.clearance import ClearanceModel
+from pipeline.runtime.limiter import Limiter
+from pipeline.runtime.repair import Repair
+from pipeline.runtime.sweep import Indices, Objects, Sweep
+
+Array = NDArray[np.float64]
+Sampler = Callable[[Indices, int], Array]
+"""Robots (B,) and a number C to other plans of them, rad, shape (B, C, K, J)."""
+Verdict = Literal["free", "unsafe", "repaired", "resampled", "held"]
+VERDICTS: tuple[Verdict, ...] = ("free", "unsafe", "repaired", "resampled", "held")
+"""`unsafe` is a chunk that was only checked and is sent as it is."""
+ROUNDING_M = 1e-4
+"""A motion may come nearer by this than the arm is now and still counts as no nearer."""
+FAR_M = 1e3
+"""Where an object stands that no observation shows."""
+
+
+class GuardSettings(Protocol):
+    """What of params.yaml, section `execution`, is used here."""
+
+    @property
+    def guard(self) -> Literal["off", "check", "repair"]:
+        """What is done about a chunk that comes too near."""
+
+    @property
+    def guard_margin_m(self) -> float:
+        """Clearance that a chunk must keep, or it is repaired."""
+
+    @property
+    def guard_least_m(self) -> float:
+        """Clearance that what is sent keeps."""
+
+    @property
+    def guard_turns(self) -> int:
+        """Most corrections of one chunk."""
+
+    @property
+    def guard_turn_rad(self) -> float:
+        """Most that one correction moves a joint."""
+
+    @property
+    def guard_smooth_steps(self) -> float:
+        """Standard deviation over which corrections are spread along the chunk."""
+
+    @property
+    def guard_samples(self) -> int:
+        """Other chunks that are looked at."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one robot's newest chunk."""
+
+    verdict: Verdict
+    first: str = ""
+    """Link of the pair that the policy's own chunk came nearest to touching; empty where free."""
+    second: str = ""
+    """What it came near to."""
+    clearance_m: float = np.inf
+    """Least distance of that pair on the policy's own chunk, m; below 0 where it would touch."""
+
+    def __str__(self) -> str:
+        """As logs and tables show it."""
+        if self.verdict == "free":
+            return "free"
+        return f"{self.verdict}: {self.first} {1e3 * self.clearance_m:.1f} mm from {self.second}"
+
+
+@dataclass(frozen=True)
+class GuardReport:
+    """What the guard did since its reset."""
+
+    counts: dict[Verdict, NDArray[np.int64]]
+    """Chunks by verdict and robot. Shape (N,) each."""
+    last: tuple[Finding, ...]
+    """Of each robot's newest chunk."""
+    worst: tuple[Finding, ...]
+    """Of each robot's chunk with the gravest verdict, the earliest of them."""
+
+    def total(self) -> dict[str, int]:
+        """Chunks of all robots by verdict."""
+        return {verdict: int(count.sum()) for verdict, count in self.counts.items()}
+
+
+class Guard:
+    """Decides what is sent instead of a chunk that comes too near to something."""
+
+    def __init__(
+        self,
+        settings: GuardSettings,
+        chain: KinematicChain,
+        joints: Sequence[str],
+        geometry: CollisionGeometry,
+        limits: JointLimits,
+    ) -> None:
+        """Fix arm, scene and settings.
+
+        Args:
+            settings: the section `execution`.
+            chain: base to TCP.
+            joints: names in the order of joint positions.
+            geometry: shapes and pairs.
+            limits: of the joints.
+
+        Raises:
+            CollisionGeometryError: chain, joints and geometry do not fit together.
+        """
+        self._settings, self._limits = settings, limits
+        self._model = ClearanceModel(chain, joints, geometry, limits)
+        own = self._model.own
+        least = settings.guard_least_m
+        # Links of the arm keep the least distance from each other: how near they come is the
+        # robot's design, and demonstrations keep no other.
+        self._margin = np.where(own, least, settings.guard_margin_m)
+        self._least = np.full(len(own), least)
+        # What is nearer than `least` at no sample touches between none.
+        self._sweep = Sweep(self._model, 2 * least)
+        self.reset(0)
+
+    def reset(self, robots: int) -> None:
+        """Forget what was counted.
+
+        Args:
+            robots: N.
+        """
+        self._counts = {v: np.zeros(robots, dtype=np.int64) for v in VERDICTS}
+        self._last = [Finding("free")] * robots
+        self._worst = [Finding("free")] * robots
+
+    def report(self) -> GuardReport:
+        """What was done since the reset."""
+        counts = {verdict: count.copy() for verdict, count in self._counts.items()}
+        return GuardReport(counts, tuple(self._last), tuple(self._worst))
+
+    def review(
+        self,
+        plan: Array,
+        limiter: Limiter,
+        objects: Objects | None = None,
+        sampler: Sampler | None = None,
+    ) -> Array:
+        """What to send instead of a plan.
+
+        Args:
+            plan: positions to send next, rad. Shape (N, K, J). Left as it is.
+            limiter: what it is sent through; it knows where the joints are.
+            objects: where the robots' objects are; None where no observation says.
+            sampler: makes other plans where repair does not help; None for none.
+
+        Returns:
+            rad, shape (N, K, J): the very same array where every chunk is free.
+        """
+        number = len(plan)
+        if objects is None:
+            axis = np.tile([0.0, 0.0, 1.0], (number, 1))
+            objects = Objects(np.full((number, 3), FAR_M), axis)
+        everyone = np.arange(number)
+        judged = self._judge(plan, everyone, limiter, objects)
+        bad = np.flatnonzero(judged.lack > 0)
+        verdicts = np.zeros(number, dtype=np.int64)
+        chosen = plan
+        if len(bad) and self._settings.guard == "check":
+            verdicts[bad] = VERDICTS.index("unsafe")
+        elif len(bad):
+            chosen = plan.copy()
+            chosen[bad], verdicts[bad] = self._replace(plan, bad, limiter, objects, sampler)
+        self._count(verdicts, judged)
+        return chosen
+
+    def _count(self, verdicts: NDArray[np.int64], judged: _Judged) -> None:
+        for robot, code in enumerate(verdicts):
+            verdict = VERDICTS[code]
+            self._counts[verdict][robot] += 1
+            self._last[robot] = Finding("free")
+            if code:
+                first, second = self._model.pairs[judged.pair[robot]]
+                names = self._model.names[first], self._model.names[second]
+                found = Finding(verdict, *names, float(judged.clearance[robot]))
+                self._last[robot] = found
+                if code > VERDICTS.index(self._worst[robot].verdict):
+                    self._worst[robot] = found
+
+    def _judge(
+        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects
+    ) -> _Judged:
+        """How far plans are from what a free one keeps and from what may be sent at all."""
+        sent = limiter.preview(plans, robots)
+        motions = np.concatenate([limiter.position[robots, None], sent], axis=1)
+        around = objects.of(robots)
+        near = self._sweep.near(motions, around, self._margin)
+        number = len(plans)
+        lack, danger = np.full(number, -np.inf), np.full(number, -np.inf)
+        pair, clearance = np.zeros(number, dtype=np.int64), np.full(number, np.inf)
+        if not len(near.sample):
+            return _Judged(lack, danger, pair, clearance)
+        distance = self._sweep.measure(motions, around, near).distance
+        motion = near.motion[near.sample]
+        now = np.full((number, len(self._margin)), np.inf)
+        start = (near.step[near.sample] == 0) & (near.share[near.sample] == 0)
+        now[motion[start], near.pair[start]] = distance[start]
+        # An arm that is near already may move on as long as it comes no nearer.
+        allowed = now[motion, near.pair] - ROUNDING_M
+        later = ~start
+        missing = np.minimum(self._margin[near.pair], allowed) - distance
+        np.maximum.at(lack, motion[later], missing[later])
+        least = np.minimum(self._least[near.pair], allowed) - distance
+        np.maximum.at(danger, motion[later], least[later])
+        order = np.argsort(distance[later], kind="stable")[::-1]
+        pair[motion[later][order]] = near.pair[later][order]
+        clearance[motion[later][order]] = distance[later][order]
+        return _Judged(lack, danger, pair, clearance)
+
+    def _replace(
+        self,
+        plan: Array,
+        bad: Indices,
+        limiter: Limiter,
+        objects: Objects,
+        sampler: Sampler | None,
+    ) -> tuple[Array, NDArray[np.int64]]:
+        """Plans that may be sent, and their verdicts, for robots whose own may not."""
+        repair = Repair(self._sweep, self._margin, self._settings, self._limits, limiter.rate_hz)
+        repaired = repair.run(plan[bad], limiter.position[bad], objects.of(bad))
+        verdicts = np.full(len(bad), VERDICTS.index("repaired"))
+        chosen = repaired.copy()
+        left = np.flatnonzero(self._judge(repaired, bad, limiter, objects).danger > 0)
+        if len(left) and sampler is not None and self._settings.guard_samples:
+            robots = bad[left]
+            others = sampler(robots, self._settings.guard_samples)
+            found, better = self._best(plan[robots], others, robots, limiter, objects, repair)
+            chosen[left[found]] = better[found]
+            verdicts[left[found]] = VERDICTS.index("resampled")
+            left = left[~found]
+        if len(left):
+            both = np.stack([repaired[left], plan[bad[left]]], axis=1)
+            chosen[left] = self._stopped(both, bad[left], limiter, objects)
+            verdicts[left] = VERDICTS.index("held")
+        return chosen, verdicts
+
+    def _best(
+        self,
+        plan: Array,
+        others: Array,
+        robots: Indices,
+        limiter: Limiter,
+        objects: Objects,
+        repair: Repair,
+    ) -> tuple[NDArray[np.bool_], Array]:
+        """The nearest of other plans (B, C, K, J) that may be sent, repaired where none may."""
+        number, count = others.shape[:2]
+        owner = np.repeat(robots, count)
+        flat = others.reshape(-1, *plan.shape[1:])
+        danger = self._judge(flat, owner, limiter, objects).danger.reshape(number, count)
+        stuck = np.repeat((danger > 0).all(axis=1), count)
+        if stuck.any():
+            flat = flat.copy()
+            held = owner[stuck]
+            flat[stuck] = repair.run(flat[stuck], limiter.position[held], objects.of(held))
+            again = self._judge(flat[stuck], held, limiter, objects).danger
+            danger[(danger > 0).all(axis=1)] = again.reshape(-1, count)
+        candidates = flat.reshape(others.shape)
+        apart = np.square(candidates - plan[:, None]).sum(axis=(2, 3))
+        best = np.where(danger > 0, np.inf, apart).argmin(axis=1)
+        rows = np.arange(number)
+        return danger[rows, best] <= 0, candidates[rows, best]
+
+    def _stopped(
+        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects
+    ) -> Array:
+        """Plans that stop: as late as nothing is touched, on the way that leads furthest.
+
+        Args:
+            plans: ways to stop on, the best first. Shape (B, W, K, J).
+            robots: whose. Shape (B,).
+            limiter: brakes.
+            objects: of all robots.
+        """
+        number, ways, rows = plans.shape[:3]
+        start = np.broadcast_to(limiter.position[robots, None, None], plans[:, :, :1].shape)
+        # Row 0 is where the arm is; a stop at row k holds that row from then on.
+        full = np.concatenate([start, plans], axis=2)
+        stop = np.minimum(np.arange(rows + 1)[:, None], np.arange(1, rows + 1))
+        stopped = full[:, :, stop]
+        flat = stopped.reshape(-1, rows, plans.shape[-1])
+        danger = self._judge(flat, np.repeat(robots, ways * (rows + 1)), limiter, objects).danger
+        danger = danger.reshape(number, ways, rows + 1)
+        # The latest stop that is free; of equally late ones the first way; else the least danger.
+        late = np.arange(rows + 1) + 0.5 * (np.arange(ways)[::-1, None] > 0)
+        score = np.where(danger > 0, -danger, late)
+        best = score.reshape(number, -1).argmax(axis=1)
+        return np.asarray(stopped.reshape(number, -1, rows, plans.shape[-1])[np.arange(number), best])
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """N plans against the clearances that they must keep."""
+
+    lack: Array
+    """By how much a plan misses the margin, m; at most 0 where it is free. (N,)."""
+    danger: Array
+    """The same for what may be sent at all. (N,)."""
+    pair: Indices
+    """Nearest pair. (N,)."""
+    clearance: Array
+    """Its distance, m. (N,)."""
