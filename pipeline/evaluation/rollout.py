@@ -123,7 +123,9 @@ class Loop:
         def sample(robots: Indices, count: int) -> Array:
             shape = (count, self.horizon, len(self.layout.joints))
             noise = other_noise(self.execution, shape, seed, step)
-            chunks = predict(np.repeat(seen[robots], count, axis=0), np.tile(noise, (len(robots), 1, 1)))
+            chunks = predict(
+                np.repeat(seen[robots], count, axis=0), np.tile(noise, (len(robots), 1, 1))
+            )
             return chunks.reshape(len(robots), *shape)
 
         return sample

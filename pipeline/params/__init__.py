@@ -234,7 +234,7 @@ class ExecutionParams(Section):
     guard_least_m: Positive
     guard_turns: PositiveInt
     guard_turn_rad: Positive
-    guard_smooth_steps: Positive
+    guard_smooth_s: Positive
     guard_samples: Count
     guard_noise_scale: Annotated[float, Field(gt=0, le=1)]
 

@@ -205,7 +205,7 @@ class ChunkExecutor:
                 return faded.reshape(len(robots), count, *faded.shape[1:])
 
             self._plan = self._guard.review(
-                self._plan, self._limiter, objects, None if sampler is None else others
+                self._plan, self._limiter, objects, None if sampler is None else others, old
             )
         self._executed, self._fresh = 0, True
 

@@ -135,6 +135,15 @@ class ClearanceModel:
         fixed = sum(np.linalg.norm(link.translation) for link in between)
         return float(fixed + sum(travel[link.column] for link in between if link.slides))
 
+    def pair_names(self, pair: int) -> tuple[str, str]:
+        """Names of a pair: the link before what it must not touch.
+
+        Args:
+            pair: its index.
+        """
+        first, second = sorted(self.pairs[pair], key=lambda shape: -self._joint[shape])
+        return self.names[first], self.names[second]
+
     def poses(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> Poses:
         """Place every shape.
 

@@ -55,7 +55,7 @@ class GuardSettings(Protocol):
         """Most that one correction moves a joint."""
 
     @property
-    def guard_smooth_steps(self) -> float:
+    def guard_smooth_s(self) -> float:
         """Standard deviation over which corrections are spread along the chunk."""
 
     @property
@@ -154,6 +154,7 @@ class Guard:
         limiter: Limiter,
         objects: Objects | None = None,
         sampler: Sampler | None = None,
+        old: Array | None = None,
     ) -> Array:
         """What to send instead of a plan.
 
@@ -162,6 +163,8 @@ class Guard:
             limiter: what it is sent through; it knows where the joints are.
             objects: where the robots' objects are; None where no observation says.
             sampler: makes other plans where repair does not help; None for none.
+            old: what is left of the plan before, rad, shape (N, K', J): it was free, so the arm may
+                follow it to a stop.
 
         Returns:
             rad, shape (N, K, J): the very same array where every chunk is free.
@@ -179,7 +182,8 @@ class Guard:
             verdicts[bad] = VERDICTS.index("unsafe")
         elif len(bad):
             chosen = plan.copy()
-            chosen[bad], verdicts[bad] = self._replace(plan, bad, limiter, objects, sampler)
+            rest = plan[:, :0] if old is None else old
+            chosen[bad], verdicts[bad] = self._replace(plan, bad, limiter, objects, sampler, rest)
         self._count(verdicts, judged)
         return chosen
 
@@ -189,16 +193,13 @@ class Guard:
             self._counts[verdict][robot] += 1
             self._last[robot] = Finding("free")
             if code:
-                first, second = self._model.pairs[judged.pair[robot]]
-                names = self._model.names[first], self._model.names[second]
+                names = self._model.pair_names(int(judged.pair[robot]))
                 found = Finding(verdict, *names, float(judged.clearance[robot]))
                 self._last[robot] = found
                 if code > VERDICTS.index(self._worst[robot].verdict):
                     self._worst[robot] = found
 
-    def _judge(
-        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects
-    ) -> _Judged:
+    def _judge(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> _Judged:
         """How far plans are from what a free one keeps and from what may be sent at all."""
         sent = limiter.preview(plans, robots)
         motions = np.concatenate([limiter.position[robots, None], sent], axis=1)
@@ -221,9 +222,10 @@ class Guard:
         np.maximum.at(lack, motion[later], missing[later])
         least = np.minimum(self._least[near.pair], allowed) - distance
         np.maximum.at(danger, motion[later], least[later])
-        order = np.argsort(distance[later], kind="stable")[::-1]
-        pair[motion[later][order]] = near.pair[later][order]
-        clearance[motion[later][order]] = distance[later][order]
+        # The gravest of each plan is written last.
+        order = np.flatnonzero(later)[np.argsort(missing[later], kind="stable")]
+        pair[motion[order]] = near.pair[order]
+        clearance[motion[order]] = distance[order]
         return _Judged(lack, danger, pair, clearance)
 
     def _replace(
@@ -233,6 +235,7 @@ class Guard:
         limiter: Limiter,
         objects: Objects,
         sampler: Sampler | None,
+        old: Array,
     ) -> tuple[Array, NDArray[np.int64]]:
         """Plans that may be sent, and their verdicts, for robots whose own may not."""
         repair = Repair(self._sweep, self._margin, self._settings, self._limits, limiter.rate_hz)
@@ -248,8 +251,11 @@ class Guard:
             verdicts[left[found]] = VERDICTS.index("resampled")
             left = left[~found]
         if len(left):
-            both = np.stack([repaired[left], plan[bad[left]]], axis=1)
-            chosen[left] = self._stopped(both, bad[left], limiter, objects)
+            robots = bad[left]
+            before = np.concatenate([limiter.position[robots, None], old[robots]], axis=1)
+            rows = np.minimum(np.arange(1, plan.shape[1] + 1), before.shape[1] - 1)
+            ways = np.stack([repaired[left], plan[robots], before[:, rows]], axis=1)
+            chosen[left] = self._stopped(ways, robots, limiter, objects)
             verdicts[left] = VERDICTS.index("held")
         return chosen, verdicts
 
@@ -280,9 +286,7 @@ class Guard:
         rows = np.arange(number)
         return danger[rows, best] <= 0, candidates[rows, best]
 
-    def _stopped(
-        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects
-    ) -> Array:
+    def _stopped(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
         """Plans that stop: as late as nothing is touched, on the way that leads furthest.
 
         Args:
@@ -301,10 +305,12 @@ class Guard:
         danger = self._judge(flat, np.repeat(robots, ways * (rows + 1)), limiter, objects).danger
         danger = danger.reshape(number, ways, rows + 1)
         # The latest stop that is free; of equally late ones the first way; else the least danger.
-        late = np.arange(rows + 1) + 0.5 * (np.arange(ways)[::-1, None] > 0)
+        late = np.arange(rows + 1) + np.arange(ways)[::-1, None] / ways
         score = np.where(danger > 0, -danger, late)
         best = score.reshape(number, -1).argmax(axis=1)
-        return np.asarray(stopped.reshape(number, -1, rows, plans.shape[-1])[np.arange(number), best])
+        return np.asarray(
+            stopped.reshape(number, -1, rows, plans.shape[-1])[np.arange(number), best]
+        )
 
 
 @dataclass(frozen=True)
@@ -316,6 +322,6 @@ class _Judged:
     danger: Array
     """The same for what may be sent at all. (N,)."""
     pair: Indices
-    """Nearest pair. (N,)."""
+    """The pair that misses it most. (N,)."""
     clearance: Array
     """Its distance, m. (N,)."""

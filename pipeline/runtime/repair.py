@@ -37,7 +37,7 @@ class RepairSettings(Protocol):
         """Most that one correction moves a joint."""
 
     @property
-    def guard_smooth_steps(self) -> float:
+    def guard_smooth_s(self) -> float:
         """Standard deviation over which corrections are spread along the chunk."""
 
 
@@ -101,9 +101,7 @@ class Repair:
             near, search = near.only(keep), found.search[:, keep]
         return motions[:, 1:]
 
-    def _push(
-        self, near: Near, short: Array, gradient: Array, number: int, rows: int
-    ) -> Array:
+    def _push(self, near: Near, short: Array, gradient: Array, number: int, rows: int) -> Array:
         """What each row would move to end all shortfalls alone, rad. (N, K + 1, J)."""
         most = self._settings.guard_turn_rad
         size = (gradient * gradient).sum(axis=1) + DAMPING_M2
@@ -124,7 +122,7 @@ class Repair:
     def _spread(self, push: Array) -> Array:
         """Corrections spread along the plan by a Gaussian, the largest as large as before."""
         steps = np.arange(push.shape[1])
-        width = self._settings.guard_smooth_steps
+        width = self._settings.guard_smooth_s * self._rate_hz
         kernel = np.exp(-0.5 * ((steps[:, None] - steps) / max(width, 1e-6)) ** 2)
         spread = np.einsum("rk,nkj->nrj", kernel, push)
         before, after = (np.abs(values).max(axis=(1, 2)) for values in (push, spread))

@@ -70,7 +70,7 @@ class Execution:
     guard_least_m: float = 0.005
     guard_turns: int = 10
     guard_turn_rad: float = 0.05
-    guard_smooth_steps: float = 2.0
+    guard_smooth_s: float = 0.067
     guard_samples: int = 0
     guard_noise_scale: float = 1.0
 
