@@ -97,11 +97,7 @@ def _sections_read(graph: grimp.ImportGraph, stage: str) -> set[str]:
         for path in _closure(graph, stage)
         if PARAMS not in (REPOSITORY / path).parents and path.name != "layout.py"
     )
-    return {
-        name
-        for name in Params.model_fields
-        if re.search(rf"(?<!pipeline\.)\bparams\.{name}\b", text)
-    }
+    return {name for name in Params.model_fields if re.search(rf"(?<!pipeline\.)\bparams\.{name}\b", text)}
 
 
 @pytest.mark.parametrize("stage", STAGES)
