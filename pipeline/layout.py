@@ -110,7 +110,10 @@ class Layout:
             layout = cls.build(tuple(data["joints"]), str(data["object"]), kinds)
             fingerprint = data["fingerprint"]
         except (KeyError, TypeError) as error:
-            raise LayoutError(f"no layout in {dict(data)!r}: {error!r} is missing") from error
+            raise LayoutError(
+                f"expected a layout with joints, object, state and fingerprint, found {data!r} "
+                f"({type(error).__name__}: {error})"
+            ) from error
         if layout.fingerprint != fingerprint:
             raise LayoutError(
                 f"layout says fingerprint {fingerprint}, but its fields give {layout.fingerprint}; "

@@ -1,10 +1,11 @@
-"""How a stage runs: console, progress, atomic output folders, seeds, provenance.
+"""How a stage runs: console, progress, atomic output folders, versions.
 
 Knows nothing of robots, data or policies.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from rich.console import Console
 from rich.progress import (
@@ -61,30 +63,73 @@ def track(items: Iterable[Item], description: str, total: int) -> Iterator[Item]
 def output_folder(out: Path) -> Iterator[Path]:
     """A folder that appears whole or not at all.
 
-    Yields an empty folder beside `out`; when the block ends well it takes the place of `out`, and
-    when it fails what stood there stays untouched. A marker file says that a stage wrote the
-    folder: one that holds anything else is not replaced.
+    Yields an empty folder beside `out`. When the block ends well, it takes the place of `out`; when
+    the block fails, `out` stays as it was. If a run was killed between the two renames, the next
+    one first puts the last good folder back. A marker file says that a stage wrote the folder; a
+    folder that holds anything else is not replaced.
 
     Args:
         out: the folder to make or replace.
 
     Raises:
-        OutputError: `out` is a file, or a folder that no stage wrote.
+        OutputError: `out` is a file, a folder that no stage wrote, or another run is writing it.
     """
-    require_own_folder(out)
     partial, previous = (out.with_name(f".{out.name}.{name}") for name in ("partial", "previous"))
-    _remove(partial, previous)
-    partial.mkdir(parents=True)
-    (partial / MARKER).touch()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = _claim(partial, out)
     try:
+        if previous.exists() and not out.exists():
+            previous.rename(out)
+        require_own_folder(out)
+        _remove(previous)
         yield partial
+        if out.exists():
+            out.rename(previous)
+        partial.rename(out)
+        _remove(previous)
     except BaseException:
         _remove(partial)
         raise
-    if out.exists():
-        out.rename(previous)
-    partial.rename(out)
-    _remove(previous)
+    finally:
+        os.close(lock)
+
+
+def _claim(partial: Path, out: Path) -> int:
+    """Make the folder that is written to, locked for as long as this process holds it open.
+
+    Returns:
+        The descriptor that holds the lock.
+    """
+    fresh = partial.with_name(f"{partial.name}.{uuid4().hex}")
+    fresh.mkdir()
+    (fresh / MARKER).touch()
+    lock = os.open(fresh, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        _remove_abandoned(partial)
+        fresh.rename(partial)
+    except OSError:  # not empty: another run's
+        _remove(fresh)
+        os.close(lock)
+        raise OutputError(
+            f"{out}: another run is writing it; wait until it has ended, or name another --out"
+        ) from None
+    return lock
+
+
+def _remove_abandoned(partial: Path) -> None:
+    """Remove what a killed run left. A folder that a living run holds locked stays."""
+    try:
+        held = os.open(partial, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(partial)
+    except BlockingIOError:
+        pass  # the rename onto it then fails
+    finally:
+        os.close(held)
 
 
 def require_own_folder(out: Path) -> None:

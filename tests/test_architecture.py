@@ -11,10 +11,10 @@ from typing import Any
 
 import grimp
 import pytest
-from pydantic import BaseModel
 from ruamel.yaml import YAML
 
 from pipeline.params import Params
+from tests import parameter_reads
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "pipeline"
@@ -97,7 +97,11 @@ def _sections_read(graph: grimp.ImportGraph, stage: str) -> set[str]:
         for path in _closure(graph, stage)
         if PARAMS not in (REPOSITORY / path).parents and path.name != "layout.py"
     )
-    return {name for name in Params.model_fields if re.search(rf"(?<!pipeline\.)\bparams\.{name}\b", text)}
+    return {
+        name
+        for name in Params.model_fields
+        if re.search(rf"(?<!pipeline\.)\bparams\.{name}\b", text)
+    }
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -106,24 +110,19 @@ def test_a_stage_declares_the_sections_it_reads(graph: grimp.ImportGraph, stage:
     assert _sections_read(graph, stage) <= declared
 
 
-def _keys(model: type[BaseModel]) -> set[str]:
-    keys: set[str] = set()
-    for name, field in model.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            keys |= _keys(annotation)
-        else:
-            keys.add(name)
-    return keys
-
-
 def test_every_parameter_is_read_somewhere() -> None:
-    read: set[str] = set()
-    for path in PACKAGE.rglob("*.py"):
-        if PARAMS not in path.parents:
-            nodes = ast.walk(ast.parse(path.read_text()))
-            read |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    assert sorted(_keys(Params) - read) == []
+    assert sorted(parameter_reads.keys() - parameter_reads.reads(PACKAGE)) == []
+
+
+def test_an_attribute_of_the_same_name_is_no_parameter_read(tmp_path: Path) -> None:
+    (tmp_path / "stage.py").write_text(
+        "class Noise:\n    seed: int\n"
+        "def run(params: Params, noise: Noise) -> None:\n"
+        "    train = params.train\n"
+        "    print(noise.seed, noise.lr, train.num_epochs, params.override('collect').collect.ik)\n"
+    )
+    found = parameter_reads.reads(tmp_path) & parameter_reads.keys()
+    assert found == {("TrainParams", "num_epochs"), ("CollectParams", "ik")}
 
 
 def test_only_params_reads_the_parameter_file() -> None:

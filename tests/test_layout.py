@@ -83,3 +83,9 @@ def test_errors_name_the_field_and_the_shape() -> None:
         layout.unpack(np.zeros(24), "joint_pos")
     with pytest.raises(LayoutError, match="no field 'joint_vel'"):
         _arm(kinds=("joint_pos",)).field("joint_vel")
+
+
+@pytest.mark.parametrize("data", [None, 3, [], "layout", {"state": None}, {"joints": []}])
+def test_what_is_no_layout_is_refused_as_such(data: object) -> None:
+    with pytest.raises(LayoutError, match="expected a layout with joints, object, state"):
+        Layout.from_dict(data)  # type: ignore[arg-type]

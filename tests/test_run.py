@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.run import MARKER, OutputError, output_folder, state_root, track, versions, write_json
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def test_a_folder_replaces_the_previous_one_when_all_went_well(tmp_path: Path) -> None:
@@ -35,6 +39,42 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".stage.partial" / "half").write_text("half")
     with output_folder(tmp_path / "stage") as folder:
         assert [path.name for path in folder.iterdir()] == [MARKER]
+
+
+def test_a_run_killed_between_the_renames_loses_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "stage"
+    with output_folder(out) as folder:
+        (folder / "good").write_text("good")
+    # As a kill after the first of the two renames leaves it.
+    out.rename(tmp_path / ".stage.previous")
+    (tmp_path / ".stage.partial").mkdir()
+    (tmp_path / ".stage.partial" / "new").write_text("new")
+    with pytest.raises(ZeroDivisionError), output_folder(out):
+        raise ZeroDivisionError
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "good"]
+    assert [path.name for path in tmp_path.iterdir()] == ["stage"]
+
+
+def test_two_runs_do_not_write_one_folder(tmp_path: Path) -> None:
+    out = tmp_path / "stage"
+    code = (
+        "import sys; from pathlib import Path; from pipeline.run import output_folder\n"
+        "with output_folder(Path(sys.argv[1])) as folder:\n"
+        "    (folder / 'theirs').touch(); print('writing', flush=True); sys.stdin.read()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, out],
+        cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "writing\n"
+        with pytest.raises(OutputError, match="another run is writing it"), output_folder(out):
+            pass
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".stage.partial"]
+        other.communicate("")
+    assert other.returncode == 0
+    assert sorted(path.name for path in out.iterdir()) == [MARKER, "theirs"]
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:

@@ -1,28 +1,15 @@
-"""Sections `robot` and `task` of params.yaml: the arm, what it grasps and what stands around it.
-
-Also what every section is made of. Knows the other sections and the file as little as they know it.
-"""
+"""Sections `robot` and `task` of params.yaml: the arm, its object and its surroundings."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from pipeline.params.section import NonNegative, Positive, PositiveInt, Section, Vector3
 
 StateField = Literal["joint_pos", "joint_vel", "ee_pose", "object_pos", "object_axis"]
-PositiveInt = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
-Vector3 = tuple[float, float, float]
-
-
-class Section(BaseModel):
-    """A section of params.yaml: unknown keys and wrong types are refused, values are frozen."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ServoParams(Section):

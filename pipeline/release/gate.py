@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.errors import PipelineError
-from pipeline.params.delivery import ReleaseParams
+from pipeline.params import ReleaseParams
 
 VERSION = re.compile(
     r"v(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"

@@ -44,8 +44,8 @@ def collision_geometry(robot: RobotParams, task: TaskParams) -> CollisionGeometr
         if geometry.parentJoint not in frames:
             raise ModelError(
                 f"{robot.urdf}: {geometry.name} moves with joint "
-                f"{model.pinocchio.names[geometry.parentJoint]!r}, which does not carry the TCP, so "
-                "its clearance cannot be computed from the chain"
+                f"{model.pinocchio.names[geometry.parentJoint]!r}, which does not carry the TCP, "
+                "so its clearance cannot be computed from the chain"
             )
         number, to_frame = frames[geometry.parentJoint]
         # Scene and object have no frame; a link's shape bears the link's name and a number.

@@ -115,7 +115,8 @@ class InverseKinematics:
             start: joint positions, rad, shape (J,).
 
         Returns:
-            Joint positions (J,) within 1e-6 m and 1e-6 rad of the goal, or None.
+            Joint positions (J,) within 1e-6 m and 1e-6 rad of the goal, continuous joints within π
+            of home, or None.
         """
         model = self._model
         placement = model.world_base
@@ -128,7 +129,7 @@ class InverseKinematics:
                 np.linalg.norm(error[:3]) < POSITION_TOLERANCE_M
                 and np.linalg.norm(error[3:]) < ANGLE_TOLERANCE_RAD
             ):
-                return q
+                return model.unwind(q)
             history.append(float(error @ error))
             if len(history) > PATIENCE and history[-1] > 0.81 * history[-1 - PATIENCE]:
                 return None
@@ -171,7 +172,7 @@ class InverseKinematics:
                 break
             step *= min(1.0, MAX_STEP_RAD / max(float(np.abs(step).max()), 1e-12))
             q = np.clip(q + step, model.lower, model.upper)
-        return reached
+        return None if reached is None else model.unwind(reached)
 
     def _linearise(self, q: Array, position: Array, direction: Array) -> tuple[Array, Array]:
         """Error of a configuration, metres and radians, and how the joints change it."""

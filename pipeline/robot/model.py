@@ -167,9 +167,18 @@ class RobotModel:
         return self._base_inverse.inverse()
 
     def planning_range(self) -> tuple[Array, Array]:
-        """Least and largest positions to draw from or plan in: limits, ±π where there are none."""
-        lower = np.where(np.isfinite(self.lower), self.lower, -np.pi)
-        return lower, np.where(np.isfinite(self.upper), self.upper, np.pi)
+        """Least and largest positions to draw from or plan in, rad: limits, else home ± π."""
+        lower = np.where(np.isfinite(self.lower), self.lower, self.home - np.pi)
+        return lower, np.where(np.isfinite(self.upper), self.upper, self.home + np.pi)
+
+    def unwind(self, joint_pos: Array) -> Array:
+        """The same configuration with every continuous joint within π of home.
+
+        Args:
+            joint_pos: rad, shape (J,).
+        """
+        turns = np.round((joint_pos - self.home) / (2 * np.pi))
+        return np.where(self.continuous, joint_pos - 2 * np.pi * turns, joint_pos)
 
     def configuration(self, joint_pos: Array) -> Array:
         """Pinocchio's configuration: its joint order, cosine and sine for a continuous joint.

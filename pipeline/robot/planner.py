@@ -189,7 +189,15 @@ class Planner:
         setup.setStartAndGoalStates(self._state(self.model.home), self._state(goal))
         setup.setPlanner(geometric.RRTConnect(information))
         effort = self._collect.planning_checks
-        setup.solve(base.PlannerTerminationCondition(lambda: self._checks > effort))
+        asked = 0
+
+        def is_over() -> bool:
+            # A planner that rejects a goal without a check would ask for ever.
+            nonlocal asked
+            asked += 1
+            return max(self._checks, asked) > effort
+
+        setup.solve(base.PlannerTerminationCondition(is_over))
         if not setup.haveExactSolutionPath():
             return None
         path = setup.getSolutionPath()

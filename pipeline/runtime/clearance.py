@@ -399,7 +399,7 @@ def _turned_back(turn: Array, vector: Array) -> Array:
 
 
 def _z_along(axis: Array) -> Array:
-    """Rotations that turn z into unit axes (S, 3): the columns are any two across, then the axis."""
+    """Rotations that turn z into unit axes (S, 3); x and y are any two across."""
     least = np.abs(axis).argmin(axis=1)
     across = np.cross(axis, np.eye(3)[least])
     across /= np.linalg.norm(across, axis=1, keepdims=True)

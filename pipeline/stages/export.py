@@ -19,8 +19,7 @@ from pipeline.export.engines import Check, EngineReport, build_engines
 from pipeline.export.graph import export_onnx
 from pipeline.hashing import sha256_file
 from pipeline.machine import processor
-from pipeline.params import Params
-from pipeline.params.delivery import ExportParams
+from pipeline.params import ExportParams, Params
 from pipeline.policy.checkpoint import load_bundle
 from pipeline.policy.diffusion_policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel

@@ -44,4 +44,4 @@ def test_every_finger_needs_a_direction(params: Params) -> None:
     with pytest.raises(ValidationError, match="1 directions for 2 fingers"):
         GripperParams.model_validate({**gripper, "closing": gripper["closing"][:1]})
     with pytest.raises(ValidationError, match="without length"):
-        GripperParams.model_validate({**gripper, "closing": [(0, 0, 0), (1, 0, 0)]})
+        GripperParams.model_validate({**gripper, "closing": ((0, 0, 0), (1, 0, 0))})

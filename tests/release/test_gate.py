@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.params.delivery import ReleaseParams
+from pipeline.params import ReleaseParams
 from pipeline.release.gate import GateError, require_success, require_version
 
 from .results import results

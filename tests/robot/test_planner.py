@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from pathlib import Path
 
@@ -107,6 +108,35 @@ def test_effort_is_bounded_by_checks(params: Params, monkeypatch: pytest.MonkeyP
     assert planner.plan(np.array([0.4, 0.15, 0.3]), UP, rng) is None
     assert planner.reason == "no path found"
     assert 500 < calls < 1500
+
+
+@pytest.mark.parametrize("ik", ["nearest", "random"])
+def test_a_joint_that_turns_without_end_is_planned_for(
+    params: Params, ik: str, tmp_path: Path
+) -> None:
+    """Goals are equivalent angles within half a turn of home, which the planner's bounds hold."""
+    urdf = tmp_path / "endless.urdf"
+    text = params.robot.urdf.read_text()
+    endless = re.sub(
+        r'name="joint_([16])" type="revolute"', r'name="joint_\1" type="continuous"', text
+    )
+    urdf.write_text(endless)
+    home = np.add(params.robot.home_rad, [4.0, 0, 0, 0, 0, -5.0])
+    robot = params.override("robot", urdf=urdf, home_rad=tuple(home)).robot
+    planner = Planner(robot, params.task, params.override("collect", ik=ik).collect)
+    assert planner.model.continuous.tolist() == [True, False, False, False, False, True]
+    rng = np.random.default_rng(3)
+    plans = [planner.plan(*sample_object(params.task, rng), rng) for _ in range(5)]
+    ends = np.array([plan.joint_pos[-1] for plan in plans if plan is not None])
+    assert len(ends) >= 3
+    assert np.abs(ends[:, [0, 5]] - home[[0, 5]]).max() <= np.pi
+
+
+def test_a_goal_beyond_the_bounds_ends_the_search(params: Params) -> None:
+    """Such a goal is rejected without a collision check, so the checks alone never end it."""
+    planner = Planner(params.robot, params.task, params.collect)
+    beyond = np.add(params.robot.home_rad, [4.0, 0, 0, 0, 0, 0])
+    assert planner._find_path(beyond, np.array([0.4, 0.0, 0.3]), UP, 0.01) is None
 
 
 def _first_path(shard: int) -> Array:

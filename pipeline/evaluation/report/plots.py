@@ -24,8 +24,7 @@ from pipeline.evaluation.report.panels import EXPERT, GOOD, OBJECT
 from pipeline.evaluation.robustness import Outcome
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
-from pipeline.params import TaskParams
-from pipeline.params.task import Box
+from pipeline.params import Box, TaskParams
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]

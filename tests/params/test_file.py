@@ -65,6 +65,10 @@ def test_exponents_without_a_dot_are_numbers(text: str, tmp_path: Path) -> None:
         ("closing: [[1.0, 0.0, 0.0], ", "closing: [", ["closing has 1 directions for 2 fingers"]),
         ("closing: [[1.0, 0.0, 0.0], ", "closing: [[0, 0, 0], ", ["a direction without length"]),
         ("batch: [1, 1, 64]", "batch: [4, 1, 64]", ["must rise"]),
+        ("salvage: false", 'salvage: "yes"', ["ingest.salvage", "valid boolean", "'yes'"]),
+        ("episodes: 1000", "episodes: true", ["collect.episodes", "valid integer", "True"]),
+        ("min_points: 3", 'min_points: "3"', ["ingest.min_points", "valid integer", "'3'"]),
+        ("batch_size: 64", "batch_size: many", ["train.batch_size", "valid integer", "or", "auto"]),
     ],
 )
 def test_a_value_that_does_not_fit_is_named(
@@ -75,6 +79,9 @@ def test_a_value_that_does_not_fit_is_named(
         _load(tmp_path, text.replace(old, new))
     for word in ["params.yaml", *words]:
         assert word in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+    assert error.value.__cause__ is None
+    assert error.value.__suppress_context__, "no library's dump stands behind the useful line"
 
 
 def test_a_missing_key_is_named(text: str, tmp_path: Path) -> None:

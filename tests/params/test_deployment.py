@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from pipeline.params import Params
-from pipeline.params.delivery import ExportParams
+from pipeline.params import ExportParams, Params
 
 
 @given(st.tuples(*[st.integers(1, 512)] * 3))
