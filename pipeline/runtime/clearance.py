@@ -111,7 +111,7 @@ class ClearanceModel:
         flat = np.hypot(self._half[0], self._half[1]) + self._disc
         self._radius = np.hypot(flat, self._half[2]) + self._ball
         moving = self._joint[self.pairs] > 0
-        self.own = moving.all(axis=1)
+        self.own: NDArray[np.bool_] = np.asarray(moving.all(axis=1))
         """Which pairs are two moving links of the arm. (P,)."""
         travel = np.maximum(np.abs(limits.lower), np.abs(limits.upper))
         self.reach = self._reach(np.where(np.isfinite(travel), travel, ENDLESS_M))
@@ -294,7 +294,8 @@ class _Body:
     def support(self, direction: Array) -> Array:
         """Furthest extent along unit directions (3, M). (M,)."""
         extent: Array = (self.half * np.abs(direction)).sum(axis=0)
-        return extent + self.disc * np.hypot(direction[0], direction[1])
+        extent += self.disc * np.hypot(direction[0], direction[1])
+        return extent
 
 
 @dataclass(frozen=True)

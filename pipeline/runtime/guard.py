@@ -5,15 +5,15 @@ NumPy alone. N robots, K rows of a plan, J joints, P pairs, C candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.collision_geometry import CollisionGeometry
-from pipeline.kinematics import JointLimits, KinematicChain
+from pipeline.kinematics import Geometry, JointLimits, KinematicChain
 from pipeline.runtime.clearance import ClearanceModel
 from pipeline.runtime.limiter import Limiter
 from pipeline.runtime.repair import Repair
@@ -29,6 +29,10 @@ ROUNDING_M = 1e-4
 """A motion may come nearer by this than the arm is now and still counts as no nearer."""
 FAR_M = 1e3
 """Where an object stands that no observation shows."""
+
+
+OTHERS = 0x071E25
+"""Sets the seed of other chunks' noise apart."""
 
 
 class GuardSettings(Protocol):
@@ -61,6 +65,10 @@ class GuardSettings(Protocol):
     @property
     def guard_samples(self) -> int:
         """Other chunks that are looked at."""
+
+    @property
+    def guard_noise_scale(self) -> float:
+        """Scale of the noise that they start from."""
 
 
 @dataclass(frozen=True)
@@ -325,3 +333,44 @@ class _Judged:
     """The pair that misses it most. (N,)."""
     clearance: Array
     """Its distance, m. (N,)."""
+
+
+def carried_guard(
+    settings: GuardSettings,
+    config: Mapping[str, Any],
+    joints: Sequence[str],
+    limits: JointLimits,
+) -> Guard | None:
+    """The guard of a policy that carries chain and shapes; None where it is off or has none.
+
+    Args:
+        settings: the section `execution`.
+        config: of the checkpoint or the graph.
+        joints: names in the order of joint positions.
+        limits: of the joints.
+
+    Raises:
+        KinematicsError: the chain is malformed.
+        CollisionGeometryError: the shapes are malformed, or fit neither chain nor joints.
+    """
+    if settings.guard == "off" or config.get("collision") is None:
+        return None
+    chain = Geometry.from_dict(config["geometry"]).chain
+    shapes = CollisionGeometry.from_dict(config["collision"])
+    return Guard(settings, chain, joints, shapes, limits)
+
+
+def other_noise(
+    settings: GuardSettings, shape: tuple[int, ...], seed: int, step: int
+) -> NDArray[np.float32]:
+    """Noise of the chunks that the guard may choose from; the same for every robot.
+
+    Args:
+        settings: the section `execution`.
+        shape: (C, H, A).
+        seed: of the policy's noise.
+        step: control steps since the reset.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([seed, OTHERS, step]))
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    return np.float32(settings.guard_noise_scale) * noise

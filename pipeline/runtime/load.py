@@ -86,6 +86,14 @@ def load_policy(
             )
         why = f" ({'; '.join(reasons)})" if reasons else ""
         logger.info("%s runs on %s%s", path, name, why)
+        if found.execution.guard == "off":
+            logger.info("%s: its chunks are not checked: execution.guard is off", path)
+        elif loaded.config.get("collision") is None:
+            logger.warning(
+                "%s: its chunks are not checked, although execution.guard is %s: it carries no "
+                "collision shapes; train anew to add them",
+                path, found.execution.guard,
+            )  # fmt: skip
         return RobotPolicy(loaded, name, found, seed, control_hz)
     raise DeploymentError(f"{path}: no backend runs it here. " + "; ".join(reasons))
 

@@ -21,8 +21,10 @@ from pipeline.errors import PipelineError
 from pipeline.kinematics import JointLimits
 from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
+from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport, Indices, Sampler
+from pipeline.runtime.guard import Finding, carried_guard, other_noise
 from pipeline.runtime.pose_filter import ObjectFilter
+from pipeline.runtime.sweep import Objects
 
 if TYPE_CHECKING:
     from pipeline.params import ExecutionParams
@@ -121,26 +123,6 @@ class Deployment:
             ) from error
 
 
-class _Noise(Protocol):
-    @property
-    def guard_noise_scale(self) -> float:
-        """Scale of the noise of other chunks."""
-
-
-def other_noise(execution: _Noise, shape: tuple[int, ...], seed: int, step: int) -> Float32:
-    """Noise of the chunks that the guard may choose from; the same for every robot.
-
-    Args:
-        execution: the section `execution`.
-        shape: (C, H, A).
-        seed: of the policy's noise.
-        step: control steps since the reset.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, NOISE, step]))
-    scale = np.float32(execution.guard_noise_scale)
-    return scale * rng.standard_normal(shape, dtype=np.float32)
-
-
 def _numbers(values: list[float | None], key: str) -> Array:
     endless = -math.inf if key == "lower" else math.inf
     return np.array([endless if value is None else float(value) for value in values])
@@ -182,9 +164,14 @@ class Session:
         self.control_hz = control_hz or backend.rate_hz
         self._noise_scale = np.float32(deployment.execution.noise_scale)
         self._ratio = self.control_hz / backend.rate_hz
-        self._executor = ChunkExecutor(
-            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz
+        self._execution = deployment.execution
+        guard = carried_guard(
+            deployment.execution, backend.config, backend.layout.joints, deployment.limits
         )
+        self._executor = ChunkExecutor(
+            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz,
+            guard,
+        )  # fmt: skip
         self._filter = ObjectFilter(deployment.execution)
         # Enough of the past for the oldest observation, between two control steps included.
         self._past: deque[dict[str, Array]] = deque(
@@ -200,6 +187,7 @@ class Session:
         """
         chosen = self._seed if seed is None else seed
         self._rng = np.random.default_rng(np.random.SeedSequence([chosen, NOISE]))
+        self._chosen, self._acts = chosen, 0
         self._past.clear()
         self._filter.reset(1)
         self._started = False
@@ -227,18 +215,37 @@ class Session:
         if not self._started:
             self._executor.reset(seen["joint_pos"][None])
             self._started = True
+        objects = None
         if all(kind in seen for kind in OBJECT):
-            position, axis = self._filter.update(*(seen[kind][None] for kind in OBJECT))
-            seen["object_pos"], seen["object_axis"] = position[0], axis[0]
+            objects = Objects(*self._filter.update(*(seen[kind][None] for kind in OBJECT)))
+            seen["object_pos"], seen["object_axis"] = objects.position[0], objects.axis[0]
             if self._filter.jumped.any():
                 self._executor.interrupt()
         self._past.append(seen)
         if self._executor.steps_left == 0:
             noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
-            chunk = self._backend.predict(self.history()[None], self._noise_scale * noise)
-            self._executor.add(chunk)
+            history = self.history()[None]
+            chunk = self._backend.predict(history, self._noise_scale * noise)
+            self._executor.add(chunk, 0, objects, self._sampler(history))
+        self._acts += 1
         command: Array = self._executor.commands(1)[0, 0]
         return command
+
+    def _sampler(self, history: Float32) -> Sampler:
+        """Other chunks for the guard, all in one call."""
+
+        def sample(_robots: Indices, count: int) -> Float32:
+            shape = (count, *self._chunk[1:])
+            noise = other_noise(self._execution, shape, self._chosen, self._acts)
+            return self._backend.predict(np.repeat(history, count, axis=0), noise)[None]
+
+        return sample
+
+    @property
+    def finding(self) -> Finding | None:
+        """What the guard found of the newest chunk; None without a guard or before the first."""
+        report = self._executor.report().guard
+        return report.last[0] if report is not None and report.last else None
 
     def history(self) -> Float32:
         """What the policy sees now: shape (T, S), oldest first."""

@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.runtime.guard import Finding
 from pipeline.runtime.session import Deployment, RobotPolicy
 from pipeline.serving.protocol import decode, encode
 
@@ -40,7 +41,8 @@ class PolicyClient:
     Attributes:
         layout: the meaning of observations and actions.
         rate_hz: control rate, Hz.
-        config: horizon and n_obs_steps.
+        config: horizon and n_obs_steps; kinematics and collision shapes where the policy has them.
+        finding: what the server's guard found of the newest chunk of `act`; None without a guard.
         deployment: execution and limits that the server acts with.
         server_ms: how long the server took over the last call, ms.
     """
@@ -71,9 +73,11 @@ class PolicyClient:
             raise ClientError(f"{url}: no policy server answers there: {error}") from error
         self.layout = Layout.from_dict(hello["layout"])
         self.rate_hz: float | None = float(hello["rate_hz"])
-        self.config = {key: int(hello[key]) for key in ("horizon", "n_obs_steps")}
+        self.config: dict[str, Any] = {key: int(hello[key]) for key in ("horizon", "n_obs_steps")}
+        self.config |= {key: hello.get(key) for key in ("geometry", "collision")}
         self._deployment = Deployment.from_json(hello["deployment"], url)
         self.deployment: Deployment | None = self._deployment
+        self.finding: Finding | None = None
         self.server_ms = 0.0
 
     def __enter__(self) -> PolicyClient:
@@ -117,8 +121,11 @@ class PolicyClient:
             sent: Any = {key: np.asarray(value) for key, value in observation.items()}
         else:
             sent = np.asarray(observation)
-        answer: NDArray[np.float64] = self._call({"call": "act", "observation": sent})["joint_pos"]
-        return answer
+        answer = self._call({"call": "act", "observation": sent})
+        found = answer.get("guard")
+        self.finding = None if found is None else Finding(**found)
+        joint_pos: NDArray[np.float64] = answer["joint_pos"]
+        return joint_pos
 
     def closed_loop(self, seed: int = 0, control_hz: float | None = None) -> RobotPolicy:
         """A policy that acts here and has its chunks computed there.

@@ -17,6 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
 from pipeline.evaluation.grasp_trials import grasp_summary, lifted
+from pipeline.evaluation.guarding import guard_summary, make_guard
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.predictors import Driver, compare_drivers, load_drivers
@@ -79,8 +80,9 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
     simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
     loop = Loop(
-        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz
-    )
+        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
+        make_guard(params, robot),
+    )  # fmt: skip
     results = _drive(loop, predict, trials, params, rate_hz)
     grasps = _grasp(params, results, trials)
     outcomes = _robustness(Suite(predict, loop, trials, planner, params))
@@ -99,6 +101,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             **_metrics(trials, results, open_loop, failures),
             "backends": _backends(drivers, loop, results["policy"], trials, params),
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
+            "guard": guard_summary(results["policy"].rollouts),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
             **grasps,
             "seconds": round(time.perf_counter() - started, 1),
@@ -109,6 +112,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         )
         write_report(folder, found)
     _print(results, open_loop)
+    _print_guard(metrics["guard"])
     _print_backends(metrics["backends"])
     _print_robustness(outcomes)
     for row in grasps.values():
@@ -261,6 +265,12 @@ def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
         f"{summary['joint_rmse_deg']:.2f}°, gripper {summary['ee_rmse_mm']:.1f} mm and "
         f"{summary['ee_rmse_deg']:.2f}° (root mean squares)"
     )
+
+
+def _print_guard(guard: dict[str, Any]) -> None:
+    if guard:
+        shown = ", ".join(f"{number} {name}" for name, number in guard["chunks"].items() if number)
+        console.print(f"Guard: of the policy's chunks {shown}")
 
 
 def _print_backends(backends: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.collision_geometry import CollisionGeometry
 from pipeline.dataset.store import Dataset, load_dataset
 from pipeline.dataset.windows import window_index
 from pipeline.errors import PipelineError
@@ -26,7 +27,8 @@ from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
 from pipeline.policy.diffusion_policy import choose_device
 from pipeline.policy.model import FIT_CHUNK, PolicyModel
 from pipeline.robot.chain import policy_geometry
-from pipeline.robot.model import RobotModel
+from pipeline.robot.covering import collision_geometry
+from pipeline.robot.model import ModelError, RobotModel
 from pipeline.run import OutputError, console, state_root, write_json
 from pipeline.training.distributed import (
     Workers,
@@ -125,8 +127,9 @@ def _train(
     trainer = Trainer(inputs.model, params.train, steps, inputs.generators[0], workers)
     _fit(inputs, trainer)
     config = make_config(
-        params.policy, inputs.dataset.layout, inputs.model.geometry, inputs.dataset.rate_hz
-    )
+        params.policy, inputs.dataset.layout, inputs.model.geometry, inputs.dataset.rate_hz,
+        _collision(params),
+    )  # fmt: skip
     key = _key(params, path, device)
     judges = _judges(inputs) if workers.leads else Judges(lambda model: 0.0, None)
     save = partial(_save, inputs, trainer, config)
@@ -153,6 +156,15 @@ def _train(
                 "space and run the same command again: it goes on from the last saved state"
             ) from error
         store.remove()
+
+
+def _collision(params: Params) -> CollisionGeometry | None:
+    """Shapes that the guard of the runtime checks chunks with."""
+    try:
+        return collision_geometry(params.robot, params.task)
+    except ModelError as error:
+        console.print(f"No collision shapes, so the policy's chunks will not be checked: {error}")
+        return None
 
 
 def _inputs(params: Params, dataset: Dataset, device: torch.device) -> Inputs:
