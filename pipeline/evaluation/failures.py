@@ -18,7 +18,8 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.guarding import guard_finding
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.trials import Trials
-from pipeline.params import FailureParams, TaskParams
+from pipeline.params import TaskParams
+from pipeline.params.deployment import FailureParams
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]

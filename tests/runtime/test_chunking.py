@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.kinematics import JointLimits
 from pipeline.params import ExecutionParams
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionError, resample_chunk
+from tests.fixtures.execution import UNGUARDED
 
 Array = NDArray[np.float64]
 FREE = JointLimits(
@@ -30,7 +31,7 @@ def _executor(
     values = {
         "mode": "chunk", "execute_steps": 3, "blend_steps": 2, "ensemble_decay": 0.1,
         "noise_scale": 1.0,
-        "object_window": 1, "object_jump_m": 1.0, "object_jump_deg": 90.0,
+        "object_window": 1, "object_jump_m": 1.0, "object_jump_deg": 90.0, **UNGUARDED,
     }  # fmt: skip
     params = ExecutionParams.model_validate({**values, **changes})
     executor = ChunkExecutor(params, limits, HORIZON, 10.0, control_hz)
