@@ -31,6 +31,10 @@ FAR_M = 1e3
 """Where an object stands that no observation shows."""
 
 
+COARSE = 3.0
+"""Repair samples a motion this much less densely; what comes of it is checked densely."""
+STOPS_APART = 4
+"""Rows between two places at which a plan may stop."""
 OTHERS = 0x071E25
 """Sets the seed of other chunks' noise apart."""
 
@@ -182,7 +186,7 @@ class Guard:
             axis = np.tile([0.0, 0.0, 1.0], (number, 1))
             objects = Objects(np.full((number, 3), FAR_M), axis)
         everyone = np.arange(number)
-        judged = self._judge(plan, everyone, limiter, objects)
+        judged = self._judge(plan, everyone, limiter, objects, self._margin)
         bad = np.flatnonzero(judged.lack > 0)
         verdicts = np.zeros(number, dtype=np.int64)
         chosen = plan
@@ -207,34 +211,38 @@ class Guard:
                 if code > VERDICTS.index(self._worst[robot].verdict):
                     self._worst[robot] = found
 
-    def _judge(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> _Judged:
-        """How far plans are from what a free one keeps and from what may be sent at all."""
+    def _danger(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
+        """By how much plans miss what may be sent at all, m; at most 0 where they may. (N,)."""
+        return self._judge(plans, robots, limiter, objects, self._least).lack
+
+    def _judge(
+        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
+    ) -> _Judged:
+        """How far plans are from keeping a margin, m by pair (P,)."""
         sent = limiter.preview(plans, robots)
         motions = np.concatenate([limiter.position[robots, None], sent], axis=1)
         around = objects.of(robots)
-        near = self._sweep.near(motions, around, self._margin)
+        near = self._sweep.near(motions, around, margin)
         number = len(plans)
-        lack, danger = np.full(number, -np.inf), np.full(number, -np.inf)
+        lack = np.full(number, -np.inf)
         pair, clearance = np.zeros(number, dtype=np.int64), np.full(number, np.inf)
         if not len(near.sample):
-            return _Judged(lack, danger, pair, clearance)
+            return _Judged(lack, pair, clearance)
         distance = self._sweep.measure(motions, around, near).distance
         motion = near.motion[near.sample]
-        now = np.full((number, len(self._margin)), np.inf)
+        now = np.full((number, len(margin)), np.inf)
         start = (near.step[near.sample] == 0) & (near.share[near.sample] == 0)
         now[motion[start], near.pair[start]] = distance[start]
         # An arm that is near already may move on as long as it comes no nearer.
         allowed = now[motion, near.pair] - ROUNDING_M
         later = ~start
-        missing = np.minimum(self._margin[near.pair], allowed) - distance
+        missing = np.minimum(margin[near.pair], allowed) - distance
         np.maximum.at(lack, motion[later], missing[later])
-        least = np.minimum(self._least[near.pair], allowed) - distance
-        np.maximum.at(danger, motion[later], least[later])
         # The gravest of each plan is written last.
         order = np.flatnonzero(later)[np.argsort(missing[later], kind="stable")]
         pair[motion[order]] = near.pair[order]
         clearance[motion[order]] = distance[order]
-        return _Judged(lack, danger, pair, clearance)
+        return _Judged(lack, pair, clearance)
 
     def _replace(
         self,
@@ -246,11 +254,12 @@ class Guard:
         old: Array,
     ) -> tuple[Array, NDArray[np.int64]]:
         """Plans that may be sent, and their verdicts, for robots whose own may not."""
-        repair = Repair(self._sweep, self._margin, self._settings, self._limits, limiter.rate_hz)
+        coarse = Sweep(self._model, COARSE * 2 * self._settings.guard_least_m)
+        repair = Repair(coarse, self._margin, self._settings, self._limits, limiter.rate_hz)
         repaired = repair.run(plan[bad], limiter.position[bad], objects.of(bad))
         verdicts = np.full(len(bad), VERDICTS.index("repaired"))
         chosen = repaired.copy()
-        left = np.flatnonzero(self._judge(repaired, bad, limiter, objects).danger > 0)
+        left = np.flatnonzero(self._danger(repaired, bad, limiter, objects) > 0)
         if len(left) and sampler is not None and self._settings.guard_samples:
             robots = bad[left]
             others = sampler(robots, self._settings.guard_samples)
@@ -280,13 +289,13 @@ class Guard:
         number, count = others.shape[:2]
         owner = np.repeat(robots, count)
         flat = others.reshape(-1, *plan.shape[1:])
-        danger = self._judge(flat, owner, limiter, objects).danger.reshape(number, count)
+        danger = self._danger(flat, owner, limiter, objects).reshape(number, count)
         stuck = np.repeat((danger > 0).all(axis=1), count)
         if stuck.any():
             flat = flat.copy()
             held = owner[stuck]
             flat[stuck] = repair.run(flat[stuck], limiter.position[held], objects.of(held))
-            again = self._judge(flat[stuck], held, limiter, objects).danger
+            again = self._danger(flat[stuck], held, limiter, objects)
             danger[(danger > 0).all(axis=1)] = again.reshape(-1, count)
         candidates = flat.reshape(others.shape)
         apart = np.square(candidates - plan[:, None]).sum(axis=(2, 3))
@@ -303,22 +312,21 @@ class Guard:
             limiter: brakes.
             objects: of all robots.
         """
-        number, ways, rows = plans.shape[:3]
+        number, ways, rows, joints = plans.shape
         start = np.broadcast_to(limiter.position[robots, None, None], plans[:, :, :1].shape)
-        # Row 0 is where the arm is; a stop at row k holds that row from then on.
+        # Row 0 is where the arm is; a stop at row k holds that row from then on. The brakes need
+        # time beyond the plan's end, or an arm that is told to stop there runs on.
         full = np.concatenate([start, plans], axis=2)
-        stop = np.minimum(np.arange(rows + 1)[:, None], np.arange(1, rows + 1))
-        stopped = full[:, :, stop]
-        flat = stopped.reshape(-1, rows, plans.shape[-1])
-        danger = self._judge(flat, np.repeat(robots, ways * (rows + 1)), limiter, objects).danger
-        danger = danger.reshape(number, ways, rows + 1)
+        stops = np.arange(0, rows + 1, STOPS_APART)
+        stopped = full[:, :, np.minimum(stops[:, None], np.arange(1, 2 * rows + 1))]
+        flat = stopped.reshape(-1, 2 * rows, joints)
+        owner = np.repeat(robots, ways * len(stops))
+        danger = self._danger(flat, owner, limiter, objects).reshape(number, ways, -1)
         # The latest stop that is free; of equally late ones the first way; else the least danger.
-        late = np.arange(rows + 1) + np.arange(ways)[::-1, None] / ways
-        score = np.where(danger > 0, -danger, late)
-        best = score.reshape(number, -1).argmax(axis=1)
-        return np.asarray(
-            stopped.reshape(number, -1, rows, plans.shape[-1])[np.arange(number), best]
-        )
+        late = stops + np.arange(ways)[::-1, None] / ways
+        best = np.where(danger > 0, -danger, late).reshape(number, -1).argmax(axis=1)
+        chosen: Array = stopped.reshape(number, -1, 2 * rows, joints)[np.arange(number), best]
+        return chosen[:, :rows]
 
 
 @dataclass(frozen=True)
@@ -327,8 +335,6 @@ class _Judged:
 
     lack: Array
     """By how much a plan misses the margin, m; at most 0 where it is free. (N,)."""
-    danger: Array
-    """The same for what may be sent at all. (N,)."""
     pair: Indices
     """The pair that misses it most. (N,)."""
     clearance: Array
