@@ -23,9 +23,9 @@ from pipeline.params import Params, load_params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.guard import Guard
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.limiter import Limiter
-from pipeline.runtime.sweep import Objects
 
 Array = NDArray[np.float64]
 RATE_HZ = 30.0

@@ -11,7 +11,8 @@ from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.guard import VERDICTS, Guard
+from pipeline.runtime.guard.findings import VERDICTS
+from pipeline.runtime.guard.guard import Guard
 
 
 def make_guard(params: Params, robot: RobotModel) -> Guard | None:

@@ -19,10 +19,11 @@ from pipeline.params import ExecutionParams
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.simulator import Simulator
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport, Indices, Sampler
-from pipeline.runtime.guard import Guard, other_noise
+from pipeline.runtime.guard.carried import other_noise
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
 from pipeline.runtime.session import NOISE
-from pipeline.runtime.sweep import Objects
 
 Array = NDArray[np.float64]
 Observations = NDArray[np.float32]

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
-from pipeline.runtime.guard import Guard, GuardReport
+from pipeline.runtime.guard.findings import GuardReport
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.limiter import Limiter
-from pipeline.runtime.sweep import Objects
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

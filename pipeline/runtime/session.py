@@ -22,9 +22,10 @@ from pipeline.kinematics import JointLimits
 from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport, Indices, Sampler
-from pipeline.runtime.guard import Finding, carried_guard, other_noise
+from pipeline.runtime.guard.carried import carried_guard, other_noise
+from pipeline.runtime.guard.findings import Finding
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
-from pipeline.runtime.sweep import Objects
 
 if TYPE_CHECKING:
     from pipeline.params import ExecutionParams

@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.runtime.guard import Finding
+from pipeline.runtime.guard.findings import Finding
 from pipeline.runtime.session import Deployment, RobotPolicy
 from pipeline.serving.protocol import decode, encode
 

@@ -15,7 +15,7 @@ from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry, cover
 from pipeline.robot.model import ModelError, RobotModel
-from pipeline.runtime.clearance import ClearanceModel
+from pipeline.runtime.guard.clearance import ClearanceModel
 
 REPOSITORY = Path(__file__).parents[2]
 Array = np.ndarray
@@ -68,8 +68,8 @@ def _outside(
 @pytest.mark.parametrize(
     "shape",
     [
-        coal.Box(0.1, 0.2, 0.3), coal.Sphere(0.1), coal.Capsule(0.05, 0.4), coal.Cylinder(0.05, 0.4),
-        coal.Cone(0.1, 0.3), coal.Ellipsoid(0.1, 0.2, 0.3),
+        coal.Box(0.1, 0.2, 0.3), coal.Sphere(0.1), coal.Capsule(0.05, 0.4),
+        coal.Cylinder(0.05, 0.4), coal.Cone(0.1, 0.3), coal.Ellipsoid(0.1, 0.2, 0.3),
     ],
 )  # fmt: skip
 def test_numbers_cover_a_shape(shape: coal.CollisionGeometry) -> None:

@@ -12,7 +12,7 @@ from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry
-from pipeline.runtime.clearance import ClearanceModel
+from pipeline.runtime.guard.clearance import ClearanceModel
 
 Array = np.ndarray
 SAMPLES = 60

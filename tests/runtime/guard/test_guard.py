@@ -12,9 +12,10 @@ from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry
 from pipeline.runtime.chunking import ChunkExecutor
-from pipeline.runtime.guard import VERDICTS, Guard
+from pipeline.runtime.guard.findings import VERDICTS
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.limiter import Limiter
-from pipeline.runtime.sweep import Objects
 
 Array = np.ndarray
 RATE_HZ = 30.0

@@ -8,13 +8,12 @@ alone. N plans, K rows, J joints, S samples, M combinations of a sample and a pa
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kinematics import JointLimits
-from pipeline.runtime.sweep import Near, Objects, Sweep
+from pipeline.runtime.guard.settings import GuardSettings
+from pipeline.runtime.guard.sweep import Near, Objects, Sweep
 
 Array = NDArray[np.float64]
 DAMPING_M2 = 0.02
@@ -25,22 +24,6 @@ BEYOND_M = 0.001
 """Repair aims this far beyond the margin, so that it ends and does not creep."""
 
 
-class RepairSettings(Protocol):
-    """What of params.yaml, section `execution`, is used here."""
-
-    @property
-    def guard_turns(self) -> int:
-        """Most corrections of one chunk."""
-
-    @property
-    def guard_turn_rad(self) -> float:
-        """Most that one correction moves a joint."""
-
-    @property
-    def guard_smooth_s(self) -> float:
-        """Standard deviation over which corrections are spread along the chunk."""
-
-
 class Repair:
     """Pushes plans of one arm out of the margins of one scene."""
 
@@ -48,7 +31,7 @@ class Repair:
         self,
         sweep: Sweep,
         margin_m: Array,
-        settings: RepairSettings,
+        settings: GuardSettings,
         limits: JointLimits,
         rate_hz: float,
     ) -> None:

@@ -5,26 +5,24 @@ NumPy alone. N robots, K rows of a plan, J joints, P pairs, C candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.collision_geometry import CollisionGeometry
-from pipeline.kinematics import Geometry, JointLimits, KinematicChain
-from pipeline.runtime.clearance import ClearanceModel
+from pipeline.kinematics import JointLimits, KinematicChain
+from pipeline.runtime.guard.clearance import ClearanceModel
+from pipeline.runtime.guard.findings import VERDICTS, Finding, GuardReport
+from pipeline.runtime.guard.repair import Repair
+from pipeline.runtime.guard.settings import GuardSettings
+from pipeline.runtime.guard.sweep import Indices, Objects, Sweep
 from pipeline.runtime.limiter import Limiter
-from pipeline.runtime.repair import Repair
-from pipeline.runtime.sweep import Indices, Objects, Sweep
 
 Array = NDArray[np.float64]
 Sampler = Callable[[Indices, int], Array]
 """Robots (B,) and a number C to other plans of them, rad, shape (B, C, K, J)."""
-Verdict = Literal["free", "unsafe", "repaired", "resampled", "held"]
-VERDICTS: tuple[Verdict, ...] = ("free", "unsafe", "repaired", "resampled", "held")
-"""`unsafe` is a chunk that was only checked and is sent as it is."""
 ROUNDING_M = 1e-4
 """A motion may come nearer by this than the arm is now and still counts as no nearer."""
 FAR_M = 1e3
@@ -35,79 +33,6 @@ COARSE = 3.0
 """Repair samples a motion this much less densely; what comes of it is checked densely."""
 STOPS_APART = 4
 """Rows between two places at which a plan may stop."""
-OTHERS = 0x071E25
-"""Sets the seed of other chunks' noise apart."""
-
-
-class GuardSettings(Protocol):
-    """What of params.yaml, section `execution`, is used here."""
-
-    @property
-    def guard(self) -> Literal["off", "check", "repair"]:
-        """What is done about a chunk that comes too near."""
-
-    @property
-    def guard_margin_m(self) -> float:
-        """Clearance that a chunk must keep, or it is repaired."""
-
-    @property
-    def guard_least_m(self) -> float:
-        """Clearance that what is sent keeps."""
-
-    @property
-    def guard_turns(self) -> int:
-        """Most corrections of one chunk."""
-
-    @property
-    def guard_turn_rad(self) -> float:
-        """Most that one correction moves a joint."""
-
-    @property
-    def guard_smooth_s(self) -> float:
-        """Standard deviation over which corrections are spread along the chunk."""
-
-    @property
-    def guard_samples(self) -> int:
-        """Other chunks that are looked at."""
-
-    @property
-    def guard_noise_scale(self) -> float:
-        """Scale of the noise that they start from."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What became of one robot's newest chunk."""
-
-    verdict: Verdict
-    first: str = ""
-    """Link of the pair that the policy's own chunk came nearest to touching; empty where free."""
-    second: str = ""
-    """What it came near to."""
-    clearance_m: float = np.inf
-    """Least distance of that pair on the policy's own chunk, m; below 0 where it would touch."""
-
-    def __str__(self) -> str:
-        """As logs and tables show it."""
-        if self.verdict == "free":
-            return "free"
-        return f"{self.verdict}: {self.first} {1e3 * self.clearance_m:.1f} mm from {self.second}"
-
-
-@dataclass(frozen=True)
-class GuardReport:
-    """What the guard did since its reset."""
-
-    counts: dict[Verdict, NDArray[np.int64]]
-    """Chunks by verdict and robot. Shape (N,) each."""
-    last: tuple[Finding, ...]
-    """Of each robot's newest chunk."""
-    worst: tuple[Finding, ...]
-    """Of each robot's chunk with the gravest verdict, the earliest of them."""
-
-    def total(self) -> dict[str, int]:
-        """Chunks of all robots by verdict."""
-        return {verdict: int(count.sum()) for verdict, count in self.counts.items()}
 
 
 class Guard:
@@ -339,44 +264,3 @@ class _Judged:
     """The pair that misses it most. (N,)."""
     clearance: Array
     """Its distance, m. (N,)."""
-
-
-def carried_guard(
-    settings: GuardSettings,
-    config: Mapping[str, Any],
-    joints: Sequence[str],
-    limits: JointLimits,
-) -> Guard | None:
-    """The guard of a policy that carries chain and shapes; None where it is off or has none.
-
-    Args:
-        settings: the section `execution`.
-        config: of the checkpoint or the graph.
-        joints: names in the order of joint positions.
-        limits: of the joints.
-
-    Raises:
-        KinematicsError: the chain is malformed.
-        CollisionGeometryError: the shapes are malformed, or fit neither chain nor joints.
-    """
-    if settings.guard == "off" or config.get("collision") is None:
-        return None
-    chain = Geometry.from_dict(config["geometry"]).chain
-    shapes = CollisionGeometry.from_dict(config["collision"])
-    return Guard(settings, chain, joints, shapes, limits)
-
-
-def other_noise(
-    settings: GuardSettings, shape: tuple[int, ...], seed: int, step: int
-) -> NDArray[np.float32]:
-    """Noise of the chunks that the guard may choose from; the same for every robot.
-
-    Args:
-        settings: the section `execution`.
-        shape: (C, H, A).
-        seed: of the policy's noise.
-        step: control steps since the reset.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, OTHERS, step]))
-    noise = rng.standard_normal(shape, dtype=np.float32)
-    return np.float32(settings.guard_noise_scale) * noise

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runtime.clearance import ClearanceModel, Clearances
+from pipeline.runtime.guard.clearance import ClearanceModel, Clearances
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
