@@ -105,7 +105,7 @@ def with_values(params: Params, values: Mapping[str, Any]) -> Params:
     Raises:
         SettingError: a value does not fit.
     """
-    data = params.model_dump()
+    data = params.model_dump(mode="json")
     for key, value in values.items():
         *sections, name = key.split(".")
         section = data
@@ -113,7 +113,7 @@ def with_values(params: Params, values: Mapping[str, Any]) -> Params:
             section = section[part]
         section[name] = value
     try:
-        return Params.model_validate(data)
+        return Params.parse(data)
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(str(part) for part in problem["loc"])

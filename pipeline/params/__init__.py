@@ -1,7 +1,13 @@
 """Typed, frozen and strict: everything that params.yaml says."""
 
 from pipeline.params.data import CollectParams, DatasetParams, IngestParams
-from pipeline.params.deployment import EvaluateParams, ExecutionParams, ExportParams, ReleaseParams
+from pipeline.params.deployment import (
+    EvaluateParams,
+    ExecutionParams,
+    ExportParams,
+    FailureParams,
+    ReleaseParams,
+)
 from pipeline.params.file import Params, load_params
 from pipeline.params.learning import PolicyParams, TrainParams
 from pipeline.params.section import ParamsError, Section
@@ -9,6 +15,7 @@ from pipeline.params.task import Box, RobotParams, StateField, TaskParams
 
 __all__ = [
     "Box", "CollectParams", "DatasetParams", "EvaluateParams", "ExecutionParams", "ExportParams",
+    "FailureParams",
     "IngestParams", "Params", "ParamsError", "PolicyParams", "ReleaseParams", "RobotParams",
     "Section", "StateField", "TaskParams", "TrainParams", "load_params",
 ]  # fmt: skip

@@ -95,4 +95,5 @@ class ReleaseParams(Section):
     """What a policy must have shown before it gets a version."""
 
     min_success: Share
+    min_collision_free: Share
     min_pens: PositiveInt

@@ -5,7 +5,6 @@ No parameter has a default here: a number that is not in the file is an error th
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +73,7 @@ def load_params(path: Path) -> Params:
 
 def _validate(data: dict[str, Any], path: Path) -> Params:
     try:
-        # As JSON, because strict types then still take a list for a tuple and text for a path.
-        return Params.model_validate_json(json.dumps(data, default=str))
+        return Params.parse(data)
     except ValidationError as error:
         problems: dict[tuple[str, str], list[str]] = {}
         for problem in error.errors():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,3 +27,16 @@ class Section(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are refused, values are frozen."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, data: Mapping[str, Any]) -> Self:
+        """Validate data as YAML and JSON give it: lists for tuples, text for paths.
+
+        Args:
+            data: values by key.
+
+        Raises:
+            ValidationError: a key is missing or unknown, or a value has another type or range.
+        """
+        # Strict validation takes lists and text for these only from JSON.
+        return cls.model_validate_json(json.dumps(data, default=str))

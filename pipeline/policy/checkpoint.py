@@ -50,7 +50,7 @@ class Bundle:
     @property
     def params(self) -> PolicyParams:
         """Section policy that the checkpoint was trained with."""
-        return PolicyParams.model_validate(self.config["policy"], strict=False)  # lists of JSON
+        return PolicyParams.parse(self.config["policy"])
 
     @property
     def geometry(self) -> Geometry:

@@ -102,6 +102,17 @@ class Limiter:
         """What was commanded last, rad. Shape (N, J)."""
         return self._position
 
+    def part(self, robots: NDArray[np.int64]) -> Limiter:
+        """Another limiter that stands where some of the robots do.
+
+        Args:
+            robots: which. Shape (M,).
+        """
+        other = Limiter(self._limits, self.rate_hz)
+        other._position = self._position[robots].copy()
+        other._velocity = self._velocity[robots].copy()
+        return other
+
     def preview(self, rows: Array, robots: NDArray[np.int64]) -> Array:
         """What would be sent if nothing but these rows were asked for; nothing is changed by it.
 
@@ -116,9 +127,7 @@ class Limiter:
         clipped = np.flatnonzero(~self._passes(rows, robots))
         if not len(clipped):
             return sent
-        trial = Limiter(self._limits, 1 / self._period)
-        trial._position = self._position[robots[clipped]].copy()
-        trial._velocity = self._velocity[robots[clipped]].copy()
+        trial = self.part(robots[clipped])
         chosen = rows[clipped]
         before = trial._position
         for step in range(rows.shape[1]):

@@ -223,11 +223,11 @@ class Session:
             if self._filter.jumped.any():
                 self._executor.interrupt()
         self._past.append(seen)
-        if self._executor.steps_left == 0:
+        if self._executor.steps_left[0] == 0:
             noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
             history = self.history()[None]
             chunk = self._backend.predict(history, self._noise_scale * noise)
-            self._executor.add(chunk, 0, objects, self._sampler(history))
+            self._executor.add(chunk, objects=objects, sampler=self._sampler(history))
         self._acts += 1
         command: Array = self._executor.commands(1)[0, 0]
         return command

@@ -14,10 +14,11 @@ from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.recordings.formats.lerobot import is_lerobot
+from pipeline.recordings.joint_topics import read_topics
+from pipeline.recordings.rosbag.files import METADATA, is_split, is_storage
 from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import METADATA, is_split, is_storage, open_bag, summarize
+from pipeline.recordings.rosbag.reader import open_bag, summarize
 from pipeline.recordings.sources import SourceError, find_recordings
-from pipeline.recordings.topics import choose_topics
 from pipeline.run import console
 
 _EXPECTED = (
@@ -127,7 +128,7 @@ def _checkpoint_table(path: Path) -> Table:
 
 def _bag_table(path: Path, bag: Bag, params: Params) -> Table:
     topics = summarize(bag)
-    reading = choose_topics(topics, params.ingest, params.task.object)
+    reading = read_topics(bag, params)
     table = Table(
         title=f"Recording {path}: {bag.storage}, {bag.duration_s:.1f} s, {_size_mb(path):.1f} MB; "
         f"ingest cuts episodes from {reading.mode or 'nothing: name a topic in ingest.plan_topic'}",

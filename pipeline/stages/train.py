@@ -19,7 +19,7 @@ from pipeline.collision_geometry import CollisionGeometry
 from pipeline.dataset.store import Dataset, load_dataset
 from pipeline.dataset.windows import window_index
 from pipeline.errors import PipelineError
-from pipeline.evaluation.rollout_validation import Watch, WatchError
+from pipeline.evaluation.rollout_validation import RolloutValidation, RolloutValidationError
 from pipeline.hashing import folder_hash, sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -233,8 +233,8 @@ def _judges(inputs: Inputs) -> Judges:
     if inputs.params.train.rollout_every == 0:
         return Judges(validation.loss, None)
     try:
-        watch = Watch.from_dataset(inputs.dataset, inputs.params)
-    except WatchError as error:
+        rollouts = RolloutValidation.from_dataset(inputs.dataset, inputs.params)
+    except RolloutValidationError as error:
         console.print(
             f"No closed loop while training, the validation loss chooses: {inputs.dataset.path}: "
             f"{error}"
@@ -247,7 +247,7 @@ def _judges(inputs: Inputs) -> Judges:
             batch = (torch.from_numpy(array).to(device) for array in (obs, noise))
             return np.asarray(model(*batch).cpu().numpy(), dtype=np.float64)
 
-        return watch.score(predict)
+        return rollouts.score(predict)
 
     return Judges(validation.loss, roll_out)
 

@@ -196,5 +196,5 @@ def _verdict(other: float, ways: float) -> str:
         f"configurations, {ways:.1f} of them among neighbours on average. On 1,000 such "
         "demonstrations (random branch and yaw) the default recipe reached 97 to 99 % strict "
         "success where those of one way reach 100 %, and one rollout in ten brushed something "
-        "(ARCHITECTURE.md)"
+        "(docs/experiments.md)"
     )

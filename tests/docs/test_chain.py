@@ -56,10 +56,10 @@ def test_make_runs_the_stages_of_another_arm(tmp_path: Path) -> None:
         "export": ["export"],
     }
     assert not (place / "artifacts/collect").exists()
-    # Values are tried with -S, from the README, once the chain has results.
+    # Values are tried with -S, as in the README, once the chain has results.
     again = _stages(project.run("make", "train", "ARGS=-S train.lr=3e-4"))
     assert again == ["train"]
-    # The README's other scene is planned anew, and everything after it.
+    # docs/results.md's other scene is planned anew, and everything after it.
     args = "ARGS=-S task.scene=bar -S collect.planning_attempts=2"
     planned = _stages(project.run("make", "collect", args))
     assert planned == ["collect"]

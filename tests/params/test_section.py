@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
@@ -44,3 +46,15 @@ def test_values_are_frozen() -> None:
 def test_an_unknown_key_is_refused() -> None:
     with pytest.raises(ValidationError, match="extra"):
         Example.model_validate({"episodes": 7, "share": 0.5, "salvage": False, "seed": 0})
+
+
+def test_data_of_a_file_may_have_lists_for_tuples_and_text_for_paths() -> None:
+    class Paths(Section):
+        sizes: tuple[int, ...]
+        folder: Path
+
+    assert Paths.parse({"sizes": [1, 2], "folder": "a/b"}) == Paths(
+        sizes=(1, 2), folder=Path("a/b")
+    )
+    with pytest.raises(ValidationError, match="sizes"):
+        Paths.parse({"sizes": ["1"], "folder": "a"})

@@ -25,7 +25,7 @@ artifacts:
 
 
 @pytest.fixture(scope="session")
-def _released(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def released(tmp_path_factory: pytest.TempPathFactory) -> Project:
     folder = tmp_path_factory.mktemp("release")
     project = create(folder / "project", isolated(folder / "home"))
     write(project.root, results())
@@ -39,13 +39,13 @@ def _released(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def project(
-    _released: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    released: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Project]:
     """A copy of its own, in whose environment this process runs too."""
     root = tmp_path / "project"
-    shutil.copytree(_released.root, root, symlinks=True)
-    for key, value in _released.environment.items():
+    shutil.copytree(released.root, root, symlinks=True)
+    for key, value in released.environment.items():
         monkeypatch.setenv(key, value)
     for key in ("SSH_AUTH_SOCK", "GIT_DIR", "GIT_WORK_TREE"):
         monkeypatch.delenv(key, raising=False)
-    yield Project(root, _released.environment)
+    yield Project(root, released.environment)

@@ -115,7 +115,7 @@ def test_a_moved_object_asks_for_a_new_chunk_at_once(
     for _ in range(2):
         policy.act(OBSERVATION)
     policy.act({**OBSERVATION, "pen_pos": np.array([0.5, -0.1, 0.3])})
-    assert policy.report().border.tolist() == [True, False, True]
+    assert policy.report().border.tolist() == [[True, False, True]]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from pipeline.params import Params
 from pipeline.release.gate import GateError
 from pipeline.repository import RepositoryError
 from pipeline.stages import release
-from tests.release.conftest import _released, project
+from tests.release.conftest import project, released
 from tests.remotes.project import Project
 
-__all__ = ["_released", "project"]
+__all__ = ["project", "released"]
 
 
 def test_a_release_is_one_commit_with_card_and_tags_that_others_can_fetch(

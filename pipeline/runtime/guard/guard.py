@@ -92,6 +92,7 @@ class Guard:
         objects: Objects | None = None,
         sampler: Sampler | None = None,
         old: Array | None = None,
+        robots: Indices | None = None,
     ) -> Array:
         """What to send instead of a plan.
 
@@ -102,6 +103,7 @@ class Guard:
             sampler: makes other plans where repair does not help; None for none.
             old: what is left of the plan before, rad, shape (N, K', J): it was free, so the arm may
                 follow it to a stop.
+            robots: whose plans they are, for the report; None for all in their order. Shape (N,).
 
         Returns:
             rad, shape (N, K, J): the very same array where every chunk is free.
@@ -121,17 +123,17 @@ class Guard:
             chosen = plan.copy()
             rest = plan[:, :0] if old is None else old
             chosen[bad], verdicts[bad] = self._replace(plan, bad, limiter, objects, sampler, rest)
-        self._count(verdicts, judged)
+        self._count(verdicts, judged, everyone if robots is None else robots)
         return chosen
 
-    def _count(self, verdicts: NDArray[np.int64], judged: _Judged) -> None:
-        for robot, code in enumerate(verdicts):
+    def _count(self, verdicts: NDArray[np.int64], judged: _Judged, robots: Indices) -> None:
+        for plan, (robot, code) in enumerate(zip(robots.tolist(), verdicts, strict=True)):
             verdict = VERDICTS[code]
             self._counts[verdict][robot] += 1
             self._last[robot] = Finding("free")
             if code:
-                names = self._model.pair_names(int(judged.pair[robot]))
-                found = Finding(verdict, *names, float(judged.clearance[robot]))
+                names = self._model.pair_names(int(judged.pair[plan]))
+                found = Finding(verdict, *names, float(judged.clearance[plan]))
                 self._last[robot] = found
                 if code > VERDICTS.index(self._worst[robot].verdict):
                     self._worst[robot] = found

@@ -227,10 +227,10 @@ def test_what_an_executor_sends_touches_nothing(setting: Setting, mode: str) -> 
     executor.reset(start[None])
     sent = [start]
     while len(sent) < 61:
-        if executor.steps_left == 0:
+        if executor.steps_left[0] == 0:
             chunk = np.tile(sent[-1], (HORIZON, 1))
             chunk[:, 0] += 0.03 * np.arange(1, HORIZON + 1)
-            executor.add(chunk[None], 0, PEN)
+            executor.add(chunk[None], objects=PEN)
         sent.append(executor.commands(1)[0, 0])
     assert not setting.touches(start, np.array(sent[1:]))
     report = executor.report().guard
