@@ -18,7 +18,8 @@ from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.simulator import Simulator
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport, Indices, Sampler
+from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
+from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import other_noise
 from pipeline.runtime.guard.guard import Guard
 from pipeline.runtime.guard.sweep import Objects

@@ -8,8 +8,6 @@ N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
-from pipeline.runtime.guard.findings import GuardReport
+from pipeline.runtime.execution import ExecutionReport, ExecutionSettings
 from pipeline.runtime.guard.guard import Guard
 from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.limiter import Limiter
@@ -29,47 +27,8 @@ Sampler = Callable[[Indices, int], NDArray[np.floating]]
 """Which of M chunks, (B,), and a number C to as many others of each, rad, shape (B, C, H, J)."""
 
 
-class ExecutionSettings(Protocol):
-    """What of params.yaml, section `execution`, is used here: numbers, wherever they come from."""
-
-    @property
-    def mode(self) -> Literal["chunk", "blend", "ensemble"]:
-        """How chunks become commands."""
-
-    @property
-    def execute_steps(self) -> int:
-        """Steps of a chunk that are executed before the next one."""
-
-    @property
-    def blend_steps(self) -> int:
-        """Steps over which an old chunk fades into a new one."""
-
-    @property
-    def ensemble_decay(self) -> float:
-        """How fast the weight of an ensemble's chunks changes with their age."""
-
-
 class ExecutionError(PipelineError):
     """Chunks, parameters and the order of calls do not fit together."""
-
-
-@dataclass(frozen=True)
-class ExecutionReport:
-    """What the executor did since its reset. Counts are of single joints' commands."""
-
-    commands: int
-    """Joint commands sent: robots × steps × joints."""
-    clipped: dict[str, int]
-    """Of these, changed on behalf of the limits: by kind, position, velocity, acceleration."""
-    largest_change_rad: float
-    """Largest distance of a command from what the chunks asked for, rad."""
-    starved_steps: int
-    """Control steps for which no chunk had a row left, so that its last row was held; summed over
-    the robots."""
-    border: Mask
-    """Whether a control step was the first of a new chunk. Shape (N, T)."""
-    guard: GuardReport | None = None
-    """What the guard did; None where there is none."""
 
 
 class ChunkExecutor:

@@ -21,7 +21,8 @@ from pipeline.errors import PipelineError
 from pipeline.kinematics import JointLimits
 from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport, Indices, Sampler
+from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
+from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import carried_guard, other_noise
 from pipeline.runtime.guard.findings import Finding
 from pipeline.runtime.guard.sweep import Objects

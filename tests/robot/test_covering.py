@@ -9,7 +9,7 @@ import numpy as np
 import pinocchio as pin
 import pytest
 
-from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryError, Shape
+from pipeline.collision_geometry import CollisionGeometry
 from pipeline.params import Params, RobotParams, load_params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
@@ -163,15 +163,3 @@ def test_the_geometry_survives_json(params: Params) -> None:
     geometry = collision_geometry(params.robot, params.task)
     again = CollisionGeometry.from_dict(json.loads(json.dumps(geometry.to_dict())))
     assert again == geometry
-
-
-@pytest.mark.parametrize(
-    ("change", "what"),
-    [({"pairs": [[0, 7]]}, "shape"), ({"shapes": [{}]}, "KeyError"), ({"object": 9}, "shape 9")],
-)
-def test_a_broken_geometry_is_refused(change: dict[str, object], what: str) -> None:
-    eye = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
-    shape = Shape("a", 0, eye, (0.0, 0.0, 0.0), (0.1, 0.1, 0.1), 0.0, 0.0)
-    data = CollisionGeometry((shape,), (), None).to_dict()
-    with pytest.raises(CollisionGeometryError, match=what):
-        CollisionGeometry.from_dict({**data, **change})

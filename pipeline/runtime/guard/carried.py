@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.collision_geometry import CollisionGeometry
 from pipeline.kinematics import Geometry, JointLimits
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.settings import GuardSettings
+from pipeline.runtime.guard.repair import GuardSettings
 
 OTHERS = 0x071E25
 """Sets the seed of other chunks' noise apart."""

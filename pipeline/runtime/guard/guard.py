@@ -15,8 +15,7 @@ from pipeline.collision_geometry import CollisionGeometry
 from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.runtime.guard.clearance import ClearanceModel
 from pipeline.runtime.guard.findings import VERDICTS, Finding, GuardReport
-from pipeline.runtime.guard.repair import Repair
-from pipeline.runtime.guard.settings import GuardSettings
+from pipeline.runtime.guard.repair import GuardSettings, Repair
 from pipeline.runtime.guard.sweep import Indices, Objects, Sweep
 from pipeline.runtime.limiter import Limiter
 

@@ -8,11 +8,12 @@ alone. N plans, K rows, J joints, S samples, M combinations of a sample and a pa
 
 from __future__ import annotations
 
+from typing import Literal, Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.kinematics import JointLimits
-from pipeline.runtime.guard.settings import GuardSettings
 from pipeline.runtime.guard.sweep import Near, Objects, Sweep
 
 Array = NDArray[np.float64]
@@ -22,6 +23,42 @@ WATCHED_M = 0.03
 """What is this much further away than the margin may come nearer while a plan is repaired."""
 BEYOND_M = 0.001
 """Repair aims this far beyond the margin, so that it ends and does not creep."""
+
+
+class GuardSettings(Protocol):
+    """What of params.yaml, section `execution`, is used here."""
+
+    @property
+    def guard(self) -> Literal["off", "check", "repair"]:
+        """What is done about a chunk that comes too near."""
+
+    @property
+    def guard_margin_m(self) -> float:
+        """Clearance that a chunk must keep, or it is repaired."""
+
+    @property
+    def guard_least_m(self) -> float:
+        """Clearance that what is sent keeps."""
+
+    @property
+    def guard_turns(self) -> int:
+        """Most corrections of one chunk."""
+
+    @property
+    def guard_turn_rad(self) -> float:
+        """Most that one correction moves a joint."""
+
+    @property
+    def guard_smooth_s(self) -> float:
+        """Standard deviation over which corrections are spread along the chunk."""
+
+    @property
+    def guard_samples(self) -> int:
+        """Other chunks that are looked at."""
+
+    @property
+    def guard_noise_scale(self) -> float:
+        """Scale of the noise that they start from."""
 
 
 class Repair:

@@ -55,7 +55,7 @@ class Setting:
         share = np.linspace(0, 1, 40, endpoint=False)[:, None, None]
         swept = (rows[:-1] + share * np.diff(rows, axis=0)).reshape(-1, rows.shape[1])
         swept = np.concatenate([swept, rows[-1:]])
-        return bool(self.checker.any_collision(swept, pen.position[0], pen.axis[0]))
+        return bool(self.checker.colliding(swept, pen.position[0], pen.axis[0]).any())
 
     def turning(self, speed: float, steps: int = HORIZON) -> Array:
         """A chunk that turns the whole arm towards the box, from rest. (K, J)."""

@@ -1,0 +1,52 @@
+"""What chunk execution is told, and what it reports. N robots, T control steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.runtime.guard.findings import GuardReport
+
+Mask = NDArray[np.bool_]
+
+
+class ExecutionSettings(Protocol):
+    """What of params.yaml, section `execution`, is used here: numbers, wherever they come from."""
+
+    @property
+    def mode(self) -> Literal["chunk", "blend", "ensemble"]:
+        """How chunks become commands."""
+
+    @property
+    def execute_steps(self) -> int:
+        """Steps of a chunk that are executed before the next one."""
+
+    @property
+    def blend_steps(self) -> int:
+        """Steps over which an old chunk fades into a new one."""
+
+    @property
+    def ensemble_decay(self) -> float:
+        """How fast the weight of an ensemble's chunks changes with their age."""
+
+
+@dataclass(frozen=True)
+class ExecutionReport:
+    """What the executor did since its reset. Counts are of single joints' commands."""
+
+    commands: int
+    """Joint commands sent: robots × steps × joints."""
+    clipped: dict[str, int]
+    """Of these, changed on behalf of the limits: by kind, position, velocity, acceleration."""
+    largest_change_rad: float
+    """Largest distance of a command from what the chunks asked for, rad."""
+    starved_steps: int
+    """Control steps for which no chunk had a row left, so that its last row was held; summed over
+    the robots."""
+    border: Mask
+    """Whether a control step was the first of a new chunk. Shape (N, T)."""
+    guard: GuardReport | None = None
+    """What the guard did; None where there is none."""
