@@ -246,8 +246,8 @@ class Session:
     @property
     def finding(self) -> Finding | None:
         """What the guard found of the newest chunk; None without a guard or before the first."""
-        report = self._executor.report().guard
-        return report.last[0] if report is not None and report.last else None
+        report = self._executor.report().guard if self._started else None
+        return None if report is None else report.last[0]
 
     def history(self) -> Float32:
         """What the policy sees now: shape (T, S), oldest first."""
