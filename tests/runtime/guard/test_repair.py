@@ -24,7 +24,7 @@ def test_a_plan_near_the_pen_is_pushed_out_of_the_margin(params: Params) -> None
     start, times = robot.home[None], np.arange(1, 17)[:, None] / RATE_HZ
     plan = (robot.home + 0.5 * times**2 * [1.0, 0, 0, 0, 0, 0])[None]
     finger = robot.fk(plan[0, -1])[:3]
-    pen = Objects(finger[None] + np.array([0.02, -0.02, -0.045]), np.array([[0.0, 0.0, 1.0]]))
+    pen = Objects(finger[None] + np.array([0.005, 0.0, -0.05]), np.array([[0.0, 0.0, 1.0]]))
 
     def least(rows: np.ndarray) -> float:
         motion = np.concatenate([start[:, None], rows], axis=1)
