@@ -41,7 +41,7 @@ from pipeline.recordings.topics import choose_topics
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
 from pipeline.stages import ingest
-from pipeline.validation.validate import harvest
+from pipeline.validation.validate import validate_recording
 
 RESULTS = Path(__file__).parent / "results" / "ingest.json"
 POINTS, SHAPES = 60, 100
@@ -100,10 +100,10 @@ def decode(path: Path, params: Params) -> None:
 
 
 def judge(path: Path, params: Params) -> None:
-    """Read, decode and assemble: all but the twins, the report and the zarr."""
+    """Read, decode and build_drafts: all but the twins, the report and the zarr."""
     source = describe_source(path)
     arm = ingest.arm_of(RobotModel.from_params(params.robot))
-    for _ in harvest(source, arm, params):
+    for _ in validate_recording(source, arm, params):
         pass
 
 

@@ -46,3 +46,20 @@ def differentiate(t: Array, position: Array) -> Array:
     """
     order: Literal[1, 2] = 2 if len(t) > 2 else 1
     return np.asarray(np.gradient(position, t, axis=0, edge_order=order), dtype=np.float64)
+
+
+def limited_derivative(t: Array, position: Array) -> Array:
+    """Velocities with which `hermite` stays between the samples however uneven their times are.
+
+    Central differences, limited as by Fritsch and Carlson (1980): of the sign of the slopes beside
+    a sample and at most three times the smaller one; 0 where the slopes differ in sign.
+
+    Args:
+        t: strictly increasing times, s. Shape (T,), T ≥ 2.
+        position: values. Shape (T, J).
+    """
+    slope = np.diff(position, axis=0) / np.diff(t)[:, None]
+    before, after = np.concatenate([slope[:1], slope]), np.concatenate([slope, slope[-1:]])
+    bound = np.where(before * after > 0, 3 * np.minimum(np.abs(before), np.abs(after)), 0.0)
+    forwards = np.sign(before) * differentiate(t, position)
+    return np.asarray(np.sign(before) * np.clip(forwards, 0.0, bound), dtype=np.float64)

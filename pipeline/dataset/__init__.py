@@ -1,1 +1,1 @@
-"""Episodes and the training zarr: stored, resampled, split and measured. Knows no recording."""
+"""Episodes and the training zarr: stores, resamples and splits them, and takes statistics."""

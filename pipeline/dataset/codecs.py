@@ -1,4 +1,4 @@
-"""Refuses zarr arrays whose decoding could run code. Knows nothing of what arrays mean."""
+"""Refuses zarr arrays whose decoding could run code."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def require_plain(array: zarr.Array[Any], name: str, path: Path) -> None:
         CodecError: the array holds no numbers, or names a codec that is not known to be plain.
     """
     if array.dtype.kind not in "fiub":
-        raise CodecError(f"{path}: {name} holds {array.dtype}, expected numbers; make it anew")
+        raise CodecError(f"{path}: {name} holds {array.dtype}, expected numbers; write it again")
     metadata: Any = array.metadata.to_dict()
     named = _names([metadata.get(key) for key in ("filters", "compressor", "codecs")])
     strange = sorted(named - _PLAIN)
     if strange:
         raise CodecError(
             f"{path}: {name} is encoded with {', '.join(strange)}, which is not decoded here; "
-            f"expected one of {', '.join(sorted(_PLAIN))}: write the zarr anew without it"
+            f"expected one of {', '.join(sorted(_PLAIN))}: write the zarr again without it"
         )
 
 

@@ -1,4 +1,4 @@
-"""One demonstration: arrays over time and where they came from. Pure."""
+"""One demonstration: its arrays over time and its provenance. Pure."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class EpisodeError(PipelineError):
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an episode came from and what was done to it."""
+    """The origin of an episode, and what was done to it."""
 
     source: str
-    """Recording, as the user named it."""
+    """Recording, as given by the user."""
     sha256: str
     """Hash of the recording's bytes."""
     storage: str
@@ -39,7 +39,7 @@ class Provenance:
     derived: tuple[str, ...] = ()
     """What was computed instead of read: "velocity differentiated", "pose by FK"."""
     salvaged: bool = False
-    """Whether it comes from a recording that was cut off."""
+    """Whether the recording was damaged and only partly readable."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON form."""
@@ -61,8 +61,8 @@ class Provenance:
 class Episode:
     """A demonstration at its recorded sampling.
 
-    T is the number of samples, J the number of joints. `joint_command` is what the servo was told
-    at each time: the plan itself where only a plan was recorded, so then equal to `joint_pos`.
+    T is the number of samples, J the number of joints. `joint_command` is what the servo was
+    commanded at each time. It equals `joint_pos` if only a plan was recorded.
     """
 
     t: Array
@@ -81,7 +81,7 @@ class Episode:
     """Unit axis of the object, base frame. Shape (3,)."""
     provenance: Provenance = field(repr=False)
     known_hash: str | None = field(default=None, repr=False, compare=False)
-    """`content_hash` where it was computed before."""
+    """`content_hash`, if it was computed before."""
 
     def __post_init__(self) -> None:
         """Check the shapes.
@@ -104,7 +104,7 @@ class Episode:
             if array.shape != expected[name]:
                 shape = expected[name]
                 raise EpisodeError(f"episode: {name} has shape {array.shape}, expected {shape}")
-        # One look at all numbers; which are at fault is asked only where some are.
+        # One check of all numbers; the array at fault is only looked for if there is one.
         together = np.concatenate([array.ravel() for array in arrays.values()])
         if not np.isfinite(together).all():
             bad = next(name for name, array in arrays.items() if not np.isfinite(array).all())

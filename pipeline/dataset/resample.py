@@ -1,4 +1,4 @@
-"""From recorded samples to control steps: interpolation, the time grid, labels. Pure."""
+"""Turns recorded samples into control steps: time grid, interpolation, labels. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Steps:
-    """An episode at the control rate: K steps, the held ones included."""
+    """An episode at the control rate: K steps, including those that hold the last pose."""
 
     joint_pos: Array
     """rad. Shape (K, J)."""
@@ -32,7 +32,7 @@ class Steps:
 
 
 def step_times(duration_s: float, rate_hz: float) -> Array:
-    """Times of the control steps: k / rate, and last the episode's end itself.
+    """Times of the control steps: k / rate, and last the end of the episode.
 
     Args:
         duration_s: length of the episode, s.
@@ -49,16 +49,16 @@ def step_times(duration_s: float, rate_hz: float) -> Array:
 
 
 def resample(episode: Episode, rate_hz: float, hold_steps: int) -> Steps:
-    """An episode at the control rate, its last pose held at rest.
+    """Resample an episode to the control rate, and hold its last pose at rest.
 
     Args:
         episode: the demonstration.
         rate_hz: control rate, Hz.
-        hold_steps: steps of standing still after the end.
+        hold_steps: steps at rest after the end.
     """
     times = step_times(episode.duration_s, rate_hz)
     position, velocity = hermite(episode.t, episode.joint_pos, episode.joint_vel, times)
-    # What the command leads by is smooth, and is zero where the command is the position itself.
+    # The lead of the command is smooth, and zero where only a plan was recorded.
     lead = episode.joint_command - episode.joint_pos
     columns = [np.interp(times, episode.t, lead[:, joint]) for joint in range(lead.shape[1])]
     command = position + np.stack(columns, axis=1)
@@ -76,8 +76,8 @@ def label(joint_command: Array, labels: Literal["next_step", "same_step"]) -> Ar
 
     Args:
         joint_command: commanded positions by step, rad. Shape (K, J).
-        labels: next_step takes the command of the step after, the last one staying; same_step
-            takes the command of the step itself, which a policy answers by standing still.
+        labels: next_step takes the command of the step after and repeats the last one; same_step
+            takes the command of the step itself, so a policy can learn to stand still.
 
     Returns:
         Actions, rad. Shape (K, J).

@@ -1,7 +1,7 @@
-"""Training, validation and test episodes, told apart by what they contain. Pure.
+"""Splits episodes into training, validation and test by their content. Pure.
 
-An episode's split depends on its own content alone, so adding data never moves an episode and a
-duplicate never stands on both sides.
+The split of an episode depends on its own content alone, so adding data never moves an episode, and
+duplicates always fall into the same split.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 TRAIN, VAL, TEST = 0, 1, 2
 SPLIT_NAMES = ("train", "val", "test")
 
-_DIGITS = 13  # 52 bits, which a float holds exactly
+_DIGITS = 13  # 52 bits, exact in a float
 
 
 def split_of(content_hash: str, val_fraction: float, test_fraction: float) -> int:
     """The split of one episode.
 
     Args:
-        content_hash: hexadecimal hash of what the episode contains.
+        content_hash: hexadecimal hash of the episode's content.
         val_fraction: share of episodes for validation, in [0, 1).
         test_fraction: share of episodes for the test, in [0, 1).
 
@@ -31,7 +31,7 @@ def split_of(content_hash: str, val_fraction: float, test_fraction: float) -> in
     draw = int(content_hash[:_DIGITS], 16) / 16**_DIGITS
     if draw < test_fraction:
         return TEST
-    # From the other end, so that changing one share leaves the other split's members alone.
+    # From the other end, so that a change of one share does not affect the other split.
     return VAL if draw >= 1 - val_fraction else TRAIN
 
 

@@ -1,7 +1,7 @@
-"""The data set on disk: zarr in, checked arrays out, and back.
+"""Loads a training zarr and checks it.
 
 Owns names, shapes and attributes of the zarr; also reads the form that the team's scripts wrote
-(no split, no statistics, no layout). Knows nothing of recordings or policies.
+(no split, no statistics, no layout).
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import zarr
-from numcodecs import Blosc
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
 
-from pipeline.dataset.codecs import require_plain
 from pipeline.dataset.split import SPLIT_NAMES, TRAIN, split_episodes
 from pipeline.dataset.statistics import Stats, column_stats
-from pipeline.dataset.windows import Index, WindowError, episode_rows, episode_starts
-from pipeline.errors import PipelineError
+from pipeline.dataset.windows import Index, WindowError, episode_starts
+from pipeline.dataset.zarr_arrays import (
+    StoreError,
+    find_array,
+    open_group,
+    read_array,
+    read_rows,
+    read_spans,
+)
 from pipeline.layout import Layout
 from pipeline.params import DatasetParams
 
-
-class StoreError(PipelineError):
-    """A zarr is missing, or does not hold what it should."""
+Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ class Dataset:
     split: NDArray[np.int8] = field(repr=False)
     """0 train, 1 val, 2 test. Shape (E,)."""
     rate_hz: float | None
-    """Control rate, Hz; None where the zarr does not say."""
+    """Control rate, Hz; None if the zarr does not say."""
     layout: Layout
     stats: Mapping[str, Stats] = field(repr=False)
     """`state` and `action`: min, max, mean and std of the training rows."""
     attributes: Mapping[str, Any] = field(repr=False)
-    """The zarr's attributes as they stand."""
+    """The zarr's attributes, unchanged."""
 
     @property
     def num_episodes(self) -> int:
@@ -92,26 +94,26 @@ def load_dataset(
 
     Args:
         path: the zarr folder, of this pipeline or in the team's form.
-        layout: what the numbers must mean; a zarr that does not say is taken to mean this.
+        layout: expected meaning of the numbers; assumed if the zarr has none.
         fractions: shares by which a zarr without splits is split, by the episodes' content.
-        limit_bytes: states and actions larger than this together stay on disk: what is sliced of
-            them is read; None reads everything.
+        limit_bytes: states and actions that are larger than this together stay on disk, and slices
+            of them are read when needed; None loads everything.
 
     Raises:
         StoreError: the folder is missing or no zarr, an array is missing or has a wrong shape, or
             layout or split are neither in the zarr nor given; the message names file, value and
             what was expected.
         LayoutError: the layout in the zarr does not fit its fields, or is not `layout`.
-        StatsError: it has no statistics, and no training rows to take them of.
+        StatsError: it has neither statistics nor training rows.
     """
     group = open_group(path)
     attributes: dict[str, Any] = dict(group.attrs)
     arrays = [find_array(group, f"data/{name}", path) for name in ("state", "action")]
     if limit_bytes is None or sum(array.nbytes for array in arrays) <= limit_bytes:
-        state, action = (_read(array, path).astype(np.float32, copy=False) for array in arrays)
+        state, action = (read_rows(array, path).astype(np.float32, copy=False) for array in arrays)
     else:
-        # A zarr array is sliced like numpy's; whoever gives a limit takes no more than slices.
-        state, action = cast("list[NDArray[np.float32]]", arrays)
+        # A zarr array is sliced like numpy's; callers that give a limit only take slices.
+        state, action = cast("list[Rows]", arrays)
     ends = read_array(group, "meta/episode_ends", path).astype(np.int64, copy=False)
     meaning = _layout(path, attributes, state, action, layout)
     _check_shapes(path, state, action, ends, meaning)
@@ -121,7 +123,7 @@ def load_dataset(
         split = _split(path, state, action, ends, fractions)
     if split.shape != ends.shape:
         raise StoreError(f"{path}: meta/split has shape {split.shape}, expected {ends.shape}")
-    stats = attributes.get("stats") or dataset_stats(state, action, ends, split)
+    stats = attributes.get("stats") or dataset_stats(state, action, ends, split, path)
     rate = attributes.get("rate_hz")
     return Dataset(
         path,
@@ -137,142 +139,38 @@ def load_dataset(
 
 
 def dataset_stats(
-    state: NDArray[np.float32],
-    action: NDArray[np.float32],
+    state: Rows | zarr.Array[Any],
+    action: Rows | zarr.Array[Any],
     episode_ends: NDArray[np.int64],
     split: NDArray[np.int8],
+    path: Path,
 ) -> dict[str, Stats]:
     """Statistics of the training rows.
 
     Args:
-        state: shape (N, state_dim).
-        action: shape (N, action_dim).
+        state: shape (N, state_dim), in memory or on disk.
+        action: shape (N, action_dim), in memory or on disk.
         episode_ends: one past the last row of each episode. Shape (E,).
         split: 0 for training episodes. Shape (E,).
+        path: the zarr folder, for the message.
 
     Raises:
         StatsError: no episode is for training.
+        StoreError: a chunk cannot be decoded.
     """
-    rows = episode_rows(episode_ends, np.flatnonzero(split == TRAIN).astype(np.int64))
-    return {"state": column_stats(state[rows]), "action": column_stats(action[rows])}
-
-
-def open_group(path: Path) -> zarr.Group:
-    """Open a zarr folder for reading.
-
-    Args:
-        path: the folder.
-
-    Raises:
-        StoreError: there is no zarr group.
-    """
-    if not path.is_dir():
-        raise StoreError(f"{path}: no such folder, expected a zarr; run the stage that makes it")
-    try:
-        return zarr.open_group(path, mode="r")
-    except Exception as error:  # as below
-        raise StoreError(f"{path}: is no zarr group ({error}); expected .zgroup in it") from error
-
-
-def create_group(path: Path, zarr_format: Literal[2, 3]) -> zarr.Group:
-    """Make an empty zarr folder.
-
-    Args:
-        path: the folder; what stands there is replaced.
-        zarr_format: 2 or 3.
-    """
-    return zarr.open_group(path, mode="w", zarr_format=zarr_format)
-
-
-def create_array(
-    group: zarr.Group,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: str,
-    chunk_rows: int,
-    level: int = 5,
-) -> zarr.Array[Any]:
-    """Make an array whose chunks span whole rows, compressed as the team's data is.
-
-    Args:
-        group: where.
-        name: path in the group, for instance "data/state".
-        shape: rows first.
-        dtype: numpy name.
-        chunk_rows: rows of a chunk; more than the array has means one chunk.
-        level: strength of zstd; the team's is 5.
-    """
-    compressor: Any
-    if group.metadata.zarr_format == 2:
-        compressor = Blosc(cname="zstd", clevel=level, shuffle=Blosc.BITSHUFFLE)
-    else:
-        compressor = BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle")
-    parent, _, leaf = name.rpartition("/")
-    return group.require_group(parent).create_array(
-        leaf,
-        shape=shape,
-        chunks=(chunk_rows, *shape[1:]),
-        dtype=dtype,
-        compressors=compressor,
-    )
-
-
-def read_array(group: zarr.Group, name: str, path: Path) -> NDArray[Any]:
-    """Read a whole array.
-
-    Args:
-        group: where.
-        name: path in the group.
-        path: the zarr folder, for the message.
-
-    Raises:
-        StoreError: there is no such array, or it cannot be decoded.
-        CodecError: decoding it would run code, or it holds no numbers.
-    """
-    return _read(find_array(group, name, path), path)
-
-
-def find_array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
-    """An array without its data.
-
-    Args:
-        group: where.
-        name: path in the group.
-        path: the zarr folder, for the message.
-
-    Raises:
-        StoreError: there is no such array.
-    """
-    try:
-        array = group[name]
-    except KeyError as error:
-        folders = [entry for entry in [*path.glob("*"), *path.glob("*/*")] if entry.is_dir()]
-        held = sorted(entry.relative_to(path).as_posix() for entry in folders)
-        raise StoreError(
-            f"{path}: array {name} is missing, so it is not the zarr that was expected; it holds "
-            f"{', '.join(held) or 'nothing'}"
-        ) from error
-    except Exception as error:  # zarr lets faults of metadata through as they are
-        raise StoreError(f"{path}: {name} is no array of numbers ({error})") from error
-    if not isinstance(array, zarr.Array):
-        raise StoreError(f"{path}: {name} is a group, expected an array")
-    require_plain(array, name, path)
-    return array
-
-
-def _read(array: zarr.Array[Any], path: Path) -> NDArray[Any]:
-    try:
-        return np.asarray(array[...])
-    except Exception as error:  # zarr lets faults of codecs through as they are
-        name = array.path
-        raise StoreError(f"{path}: {name} cannot be read ({error}); make the zarr anew") from error
+    chosen = np.flatnonzero(split == TRAIN)
+    starts, ends = episode_starts(episode_ends)[chosen], episode_ends[chosen]
+    return {
+        "state": column_stats(lambda: read_spans(state, starts, ends, path)),
+        "action": column_stats(lambda: read_spans(action, starts, ends, path)),
+    }
 
 
 def _layout(
     path: Path,
     attributes: Mapping[str, Any],
-    state: NDArray[np.float32],
-    action: NDArray[np.float32],
+    state: Rows,
+    action: Rows,
     expected: Layout | None,
 ) -> Layout:
     if "layout" in attributes:
@@ -294,8 +192,8 @@ def _layout(
 
 def _check_shapes(
     path: Path,
-    state: NDArray[np.float32],
-    action: NDArray[np.float32],
+    state: Rows,
+    action: Rows,
     ends: NDArray[np.int64],
     layout: Layout,
 ) -> None:
@@ -319,15 +217,17 @@ def _check_shapes(
 
 def _split(
     path: Path,
-    state: NDArray[np.float32],
-    action: NDArray[np.float32],
+    state: Rows,
+    action: Rows,
     ends: NDArray[np.int64],
     fractions: DatasetParams | None,
 ) -> NDArray[np.int8]:
     if fractions is None:
         raise StoreError(f"{path}: has no meta/split; run `dataset` to make one")
+    starts = episode_starts(ends)
+    spans = (read_spans(rows, starts, ends, path) for rows in (state, action))
     hashes = [
-        hashlib.sha256(state[start:end].tobytes() + action[start:end].tobytes()).hexdigest()
-        for start, end in zip(episode_starts(ends), ends, strict=True)
+        hashlib.sha256(states.tobytes() + actions.tobytes()).hexdigest()
+        for states, actions in zip(*spans, strict=True)
     ]
     return split_episodes(hashes, fractions.val_fraction, fractions.test_fraction)

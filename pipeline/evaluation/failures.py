@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from pipeline.dataset.store import Dataset
 from pipeline.dataset.windows import episode_rows, episode_starts
 from pipeline.evaluation import metrics
+from pipeline.evaluation.guarding import guard_finding
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams
@@ -117,6 +118,8 @@ class Evidence:
     """From the arm's last pose to the nearest pose of all demonstrations, largest joint, rad."""
     way_rad: float
     """The same, to the expert's path and the demonstrations with objects near this one, rad."""
+    guard: str = ""
+    """The gravest that the guard did about a chunk, and why, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +244,7 @@ def _evidence(
         isolation=isolation,
         data_rad=ways[0],
         way_rad=ways[1],
+        guard=guard_finding(policy.rollouts, trial),
     )
 
 

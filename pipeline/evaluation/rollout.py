@@ -18,7 +18,11 @@ from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.simulator import Simulator
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
+from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
+from pipeline.runtime.execution import ExecutionReport
+from pipeline.runtime.guard.carried import other_noise
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
 from pipeline.runtime.session import NOISE
 
@@ -90,6 +94,8 @@ class Loop:
     execution: ExecutionParams
     policy_hz: float
     """Steps of a chunk and observations a second."""
+    guard: Guard | None = None
+    """Checks what is sent; None for none."""
 
     def run(
         self,
@@ -120,7 +126,7 @@ class Loop:
         noise_rngs = _generators(seed, NOISE, number)
         rate = self.simulator.rate_hz
         executor = ChunkExecutor(
-            self.execution, self.model.limits, self.horizon, self.policy_hz, rate
+            self.execution, self.model.limits, self.horizon, self.policy_hz, rate, self.guard
         )
         if start is None:
             start = np.tile(self.model.home, (number, 1))
@@ -144,12 +150,28 @@ class Loop:
                     noise_rngs[robot].standard_normal(shape, dtype=np.float32)
                     for robot in np.flatnonzero(wanted)
                 ]
-                chunks = predict(recorder.observation(ages)[wanted], scale * np.stack(drawn))
-                executor.add(chunks, robots=wanted)
+                seen = recorder.observation(ages)[wanted]
+                chunks = predict(seen, scale * np.stack(drawn))
+                sampler = self._sampler(predict, seen, seed, step)
+                objects = recorder.seen_objects.of(np.flatnonzero(wanted))
+                executor.add(chunks, robots=wanted, objects=objects, sampler=sampler)
             command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command), self.simulator.motion)
             executor.interrupt(recorder.object_jumped)
         return recorder.rollouts(executor.report())
+
+    def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
+        """Other chunks for the guard, all of a call computed at once."""
+
+        def sample(robots: Indices, count: int) -> Array:
+            shape = (count, self.horizon, len(self.layout.joints))
+            noise = other_noise(self.execution, shape, seed, step)
+            chunks = predict(
+                np.repeat(seen[robots], count, axis=0), np.tile(noise, (len(robots), 1, 1))
+            )
+            return chunks.reshape(len(robots), *shape)
+
+        return sample
 
     def replay(self, commands: Array, trials: Trials) -> Rollouts:
         """Send fixed commands from home instead of a policy's.
@@ -199,6 +221,12 @@ class _Recorder:
         self._command: list[Array] = []
         self._ee_pose: list[Array] = []
         self._motion = [start[:, None]]
+
+    @property
+    def seen_objects(self) -> Objects:
+        """Where the objects are, as the last observation shows them."""
+        last = self._states[-1]
+        return Objects(last["object_pos"], last["object_axis"])
 
     @property
     def object_jumped(self) -> NDArray[np.bool_]:

@@ -75,7 +75,10 @@ class RolloutValidation:
         execution = ExecutionParams(
             mode="blend", execute_steps=max(1, 3 * horizon // 8), blend_steps=horizon // 2,
             ensemble_decay=0.0, noise_scale=0.0, object_window=1, object_jump_m=1.0,
-            object_jump_deg=180.0, object_jump_observations=1,
+            object_jump_deg=180.0, object_jump_observations=1, guard="off",
+            guard_margin_m=0.015, guard_least_m=0.005,
+            guard_turns=1, guard_turn_rad=0.05, guard_smooth_s=0.067, guard_samples=0,
+            guard_noise_scale=1.0,
         )  # fmt: skip
         loop = Loop(
             simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,

@@ -72,6 +72,7 @@ class IngestParams(Section):
     velocity_tolerance_rad_s: Positive
     settle_s: NonNegative
     execution_tolerance_rad: Positive
+    execution_delay_s: NonNegative
     max_reject_fraction: Share
     workers: Count
     engine: Literal["process", "ray"]

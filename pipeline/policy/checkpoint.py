@@ -17,6 +17,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from pipeline.collision_geometry import CollisionGeometry
 from pipeline.errors import PipelineError
 from pipeline.kinematics import Geometry, KinematicsError
 from pipeline.layout import Layout
@@ -78,7 +79,11 @@ class Checkpoint:
 
 
 def make_config(
-    params: PolicyParams, layout: Layout, geometry: Geometry, rate_hz: float | None
+    params: PolicyParams,
+    layout: Layout,
+    geometry: Geometry,
+    rate_hz: float | None,
+    collision: CollisionGeometry | None = None,
 ) -> dict[str, Any]:
     """The checkpoint's `config`.
 
@@ -87,6 +92,7 @@ def make_config(
         layout: of the training data.
         geometry: of arm and object.
         rate_hz: control rate of the training data, Hz; None where the data set does not say.
+        collision: shapes of arm, scene and object; None where they cannot be had.
     """
     return {
         "state_dim": layout.state_dim,
@@ -97,6 +103,7 @@ def make_config(
         "rate_hz": rate_hz,
         "policy": params.model_dump(mode="json"),
         "geometry": geometry.to_dict(),
+        "collision": None if collision is None else collision.to_dict(),
     }
 
 

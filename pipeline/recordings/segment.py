@@ -25,6 +25,7 @@ from pipeline.recordings.recording import (
     TrackingSample,
     Unreadable,
 )
+from pipeline.recordings.sample_times import sample_times
 
 Array = NDArray[np.float64]
 
@@ -197,11 +198,13 @@ def _reduce(message: JointSample | TrackingSample, places: list[int]) -> _Sample
 def _candidate(topic: str, run: _Run) -> Candidate:
     """The motion of a run of samples; its times start at 0."""
     pose = run.pose
-    times_ns, derived = _times(run.samples)
-    # A sample that was recorded twice adds nothing.
-    keep = np.concatenate([[True], np.diff(times_ns) > 0])
-    samples = [sample for sample, new in zip(run.samples, keep, strict=True) if new]
-    t = (times_ns[keep] - times_ns[0]) * 1e-9
+    times = sample_times(
+        [sample.stamp_ns for sample in run.samples],
+        [sample.log_time_ns for sample in run.samples],
+    )
+    derived = () if times.stamped else ("times from the log",)
+    samples = [run.samples[index] for index in times.kept]
+    t = (times.times_ns - times.times_ns[0]) * 1e-9
     position = np.stack([sample.position for sample in samples])
     velocity = _rows([sample.velocity for sample in samples])
     first = samples[0]
@@ -221,12 +224,3 @@ def _rows(rows: Sequence[Array | None]) -> Array | None:
     """The rows as one array; None if one of them is missing."""
     given = [row for row in rows if row is not None]
     return np.stack(given) if len(given) == len(rows) else None
-
-
-def _times(run: Sequence[_Sample]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Times of samples, ns: their stamps if these rise, else the times of the log."""
-    stamps = np.array([sample.stamp_ns for sample in run], np.int64)
-    if stamps.min() > 0 and np.all(np.diff(stamps) >= 0) and stamps[-1] > stamps[0]:
-        return stamps, ()
-    log = np.array([sample.log_time_ns for sample in run], np.int64)
-    return np.maximum.accumulate(log), ("times from the log",)

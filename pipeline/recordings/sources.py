@@ -41,11 +41,11 @@ from pipeline.recordings.rosbag.files import (
 )
 from pipeline.recordings.rosbag.parsers import is_static
 from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import is_whole, open_bag, summarize
+from pipeline.recordings.rosbag.reader import is_whole, open_bag
 from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.segment import SegmentRules, segment_motions
-from pipeline.recordings.synchronize import collate
-from pipeline.recordings.topics import TYPES, Reading
+from pipeline.recordings.synchronize import synchronize
+from pipeline.recordings.topics import Reading
 
 logger = logging.getLogger(__name__)
 
@@ -155,21 +155,6 @@ def kind_of(path: Path) -> str:
     return "lerobot" if is_lerobot(path) else "bag"
 
 
-def count_plans(path: Path) -> int:
-    """Roughly the number of plans in a recording, for a progress bar; 0 if it cannot be read.
-
-    Args:
-        path: one of `find_recordings`.
-    """
-    if kind_of(path) != "bag":
-        return 1
-    try:
-        with open_bag(path) as bag:
-            return sum(t.messages for t in summarize(bag) if t.msgtype in TYPES["plan"])
-    except BagError:
-        return 0
-
-
 def read_candidates(
     path: Path, params: Params, *, salvage: bool = False
 ) -> Iterator[Candidate | Unreadable | Broken]:
@@ -240,7 +225,7 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
             "BAG_EMPTY",
         )
     if reading.mode == "plans":
-        yield from collate(messages, joints, rules.settle_s, rules.joint_prefix)
+        yield from synchronize(messages, joints, rules.settle_s, rules.joint_prefix)
     else:
         messages_of = {topic.key: topic.messages for topic in bag.topics}
         marked = any(

@@ -1,13 +1,13 @@
 """From chunks to commands: what is sent to the servo at each control step, on N robots at once.
 
-Numpy alone, so that evaluation and a robot run the same code. Knows chunks, rates and limits,
+NumPy alone, so that evaluation and a robot run the same code. Knows chunks, rates and limits,
 neither networks nor simulators.
 N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,9 @@ from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
 from pipeline.runtime.deployment import Execution
+from pipeline.runtime.execution import ExecutionReport
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.limiter import Limiter
 
 if TYPE_CHECKING:
@@ -24,27 +27,13 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+Sampler = Callable[[Indices, int], NDArray[np.floating]]
+"""Which of M chunks, (B,), and a number C to as many others of each, rad, shape (B, C, H, J)."""
 
 
 class ExecutionError(PipelineError):
     """Chunks, parameters and the order of calls do not fit together."""
-
-
-@dataclass(frozen=True)
-class ExecutionReport:
-    """What the executor did since its reset. Counts are of single joints' commands."""
-
-    commands: int
-    """Joint commands sent: robots × steps × joints."""
-    clipped: dict[str, int]
-    """Of these, changed on behalf of the limits: by kind, position, velocity, acceleration."""
-    largest_change_rad: float
-    """Largest distance of a command from what the chunks asked for, rad."""
-    starved_steps: int
-    """Control steps for which no chunk had a row left, so that its last row was held; summed over
-    the robots."""
-    border: Mask
-    """Whether a control step was the first of a new chunk. Shape (N, T)."""
 
 
 class ChunkExecutor:
@@ -71,6 +60,7 @@ class ChunkExecutor:
         horizon: int,
         policy_hz: float,
         control_hz: float | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Fix rates and limits.
 
@@ -81,6 +71,7 @@ class ChunkExecutor:
             policy_hz: rows of a chunk a second.
             control_hz: commands a second; None for the policy's own rate. Counts of steps in
                 `params` are the policy's and keep their duration.
+            guard: checks what is to be sent; None for none.
 
         Raises:
             ExecutionError: a chunk is too short for what the parameters ask of it.
@@ -100,6 +91,7 @@ class ChunkExecutor:
         sample = resample_chunk(np.zeros((1, horizon, 1)), policy_hz, self._control_hz)
         self._rows = max(sample.shape[1], 1)
         self._limiter = Limiter(limits, self._control_hz)
+        self._guard = guard
         self.reset(np.zeros((0, self._joints)))
 
     def _steps(self, policy_steps: int) -> int:
@@ -122,6 +114,8 @@ class ChunkExecutor:
             )
         number = len(joint_pos)
         self._limiter.reset(joint_pos)
+        if self._guard is not None:
+            self._guard.reset(number)
         self._plan: Array = np.zeros((number, self._rows, self._joints))
         self._next = np.full(number, self._rows)  # row of the plan to send next
         self._hold = joint_pos.copy()
@@ -138,20 +132,21 @@ class ChunkExecutor:
     def add(
         self,
         chunk: NDArray[np.floating],
-        age_steps: int = 0,
         robots: Mask | None = None,
+        objects: Objects | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
         """Take new chunks.
 
         Args:
             chunk: joint positions, rad; row j is meant for (j + 1) policy steps after its
                 observation. Shape (M, H, J), one for each robot that gets one.
-            age_steps: control steps sent since that observation, where inference took so long;
-                rows whose time has passed are left out.
             robots: which of the N robots get one, M of them; None for all. Shape (N,).
+            objects: where their objects are, for the guard; None where nobody knows.
+            sampler: makes other chunks for the guard to choose from; None for none.
 
         Raises:
-            ExecutionError: the shape does not fit, a number is not finite, or the chunk is past.
+            ExecutionError: the shape does not fit, or a number is not finite.
         """
         mask = np.ones(len(self._hold), np.bool_) if robots is None else robots
         which = np.flatnonzero(mask)
@@ -162,16 +157,22 @@ class ChunkExecutor:
         if not np.isfinite(wanted).all():
             raise ExecutionError("a chunk holds a number that is not finite; expected rad")
         rows = resample_chunk(wanted, self._policy_hz, self._control_hz)
-        if not 0 <= age_steps < rows.shape[1]:
-            raise ExecutionError(
-                f"a chunk is {age_steps} control steps old, expected 0 to {rows.shape[1] - 1}: "
-                "older ones have no row left to send"
-            )
-        rows = rows[:, age_steps:]
         ensemble = self._params.mode == "ensemble"
         rows = self._ensemble(rows, mask) if ensemble else self._fade(rows, which)
-        self._plan[which, age_steps:] = rows
-        self._next[which], self._executed[which], self._fresh[which] = age_steps, 0, True
+        if self._guard is not None:
+
+            def others(chunks: Indices, count: int) -> Array:
+                assert sampler is not None
+                flat = np.asarray(sampler(chunks, count), float).reshape(-1, *wanted.shape[1:])
+                made = resample_chunk(flat, self._policy_hz, self._control_hz)
+                faded = self._fade(made, np.repeat(which[chunks], count))
+                return faded.reshape(len(chunks), count, *faded.shape[1:])
+
+            made = None if sampler is None else others
+            trial = self._limiter.part(which)
+            rows = self._guard.review(rows, trial, objects, made, self._rest(which), which)
+        self._plan[which] = rows
+        self._next[which], self._executed[which], self._fresh[which] = 0, 0, True
 
     def interrupt(self, robots: Mask | None = None) -> None:
         """Drop what is left of every chunk: the world is not what they were made for.
@@ -185,6 +186,14 @@ class ChunkExecutor:
         mask = np.ones(len(self._hold), np.bool_) if robots is None else robots
         self._next[mask], self._executed[mask] = self._rows, self._execute
         self._chunks = [(old, valid & ~mask) for old, valid in self._chunks]
+
+    def _rest(self, which: Indices) -> Array:
+        """What is left of plans, their last row held. Shape (M, rows, J)."""
+        index = self._next[which, None] + np.arange(self._rows)
+        rest = self._plan[which[:, None], np.minimum(index, self._rows - 1)]
+        # A plan that is over, or was dropped, leaves the last command.
+        over = (self._next[which] >= self._rows)[:, None, None]
+        return np.where(over, self._hold[which, None], rest)
 
     def _fade(self, rows: Array, which: NDArray[np.int64]) -> Array:
         """Cross-fade the old plans' remaining rows into new ones, linearly over `blend_steps`."""
@@ -256,6 +265,7 @@ class ChunkExecutor:
             largest_change_rad=self._limiter.largest_change,
             starved_steps=self._starved,
             border=np.array(self._border, dtype=np.bool_).reshape(-1, number).T,
+            guard=None if self._guard is None else self._guard.report(),
         )
 
 

@@ -37,6 +37,15 @@ class Execution:
     object_jump_deg: float
     object_jump_observations: int = 1
     """One in policies of an earlier export, which were evaluated so."""
+    guard: Literal["off", "check", "repair"] = "off"
+    """Off in policies of an earlier export, which carry none of the numbers below."""
+    guard_margin_m: float = 0.015
+    guard_least_m: float = 0.005
+    guard_turns: int = 10
+    guard_turn_rad: float = 0.05
+    guard_smooth_s: float = 0.067
+    guard_samples: int = 0
+    guard_noise_scale: float = 1.0
 
 
 @dataclass(frozen=True)

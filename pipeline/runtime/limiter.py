@@ -91,6 +91,68 @@ class Limiter:
         self._position = moved
         return moved.copy()
 
+    @property
+    def rate_hz(self) -> float:
+        """Commands a second."""
+        return 1.0 / self._period
+
+    @property
+    def position(self) -> Array:
+        """What was commanded last, rad. Shape (N, J)."""
+        return self._position
+
+    def part(self, robots: NDArray[np.int64]) -> Limiter:
+        """Another limiter that stands where some of the robots do.
+
+        Args:
+            robots: which. Shape (M,).
+        """
+        other = Limiter(self._limits, self.rate_hz)
+        other._position = self._position[robots].copy()
+        other._velocity = self._velocity[robots].copy()
+        return other
+
+    def preview(self, rows: Array, robots: NDArray[np.int64]) -> Array:
+        """What would be sent if nothing but these rows were asked for; nothing is changed by it.
+
+        Args:
+            rows: positions asked for, rad. Shape (M, K, J).
+            robots: whose rows they are. Shape (M,).
+
+        Returns:
+            rad. Shape (M, K, J).
+        """
+        sent = rows.copy()
+        clipped = np.flatnonzero(~self._passes(rows, robots))
+        if not len(clipped):
+            return sent
+        trial = self.part(robots[clipped])
+        chosen = rows[clipped]
+        before = trial._position
+        for step in range(rows.shape[1]):
+            target = chosen[:, step]
+            last = step == rows.shape[1] - 1
+            following = 2 * target - before if last else chosen[:, step + 1]
+            sent[clipped, step] = trial.step(target, following)
+            before = target
+        return sent
+
+    def _passes(self, rows: Array, robots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which motions are within the limits at every step, so that `step` leaves them alone."""
+        limits = self._limits
+        before = np.concatenate([self._position[robots, None], rows[:, :-1]], axis=1)
+        velocity = (rows - before) / self._period
+        first = self._velocity[robots, None]
+        change = np.diff(np.concatenate([first, velocity], axis=1), axis=1)
+        up = np.clip(limits.upper - before, 0.0, self._far)
+        down = np.clip(before - limits.lower, 0.0, self._far)
+        slow = (velocity <= approach_speed(up, self._change, self._period)) & (
+            -velocity <= approach_speed(down, self._change, self._period)
+        )
+        within = (np.abs(velocity) <= limits.velocity) & (np.abs(change) <= self._change)
+        inside = (rows >= limits.lower) & (rows <= limits.upper)
+        return np.asarray((within & slow & inside).all(axis=(1, 2)))
+
     def _count(self, target: Array, inside: Array, asked: Array, velocity: Array) -> None:
         if target.size == 0:
             return

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
+from pipeline.runtime.backends.backend import Backend
 from pipeline.runtime.deployment import Deployment, DeploymentError
-from pipeline.runtime.session import Backend, RobotPolicy
+from pipeline.runtime.session import RobotPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +90,14 @@ def load_policy(
             )
         why = f" ({'; '.join(reasons)})" if reasons else ""
         logger.info("%s runs on %s%s", path, name, why)
+        if chosen.execution.guard == "off":
+            logger.info("%s: its chunks are not checked: execution.guard is off", path)
+        elif loaded.config.get("collision") is None:
+            logger.warning(
+                "%s: its chunks are not checked, although execution.guard is %s: it carries no "
+                "collision shapes; train anew to add them",
+                path, chosen.execution.guard,
+            )  # fmt: skip
         return RobotPolicy(loaded, name, chosen, seed, control_hz)
     raise DeploymentError(f"{path}: no backend runs it here. " + "; ".join(reasons))
 

@@ -10,15 +10,19 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
+from pipeline.runtime.backends.backend import Backend
+from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
 from pipeline.runtime.deployment import Deployment, DeploymentError
+from pipeline.runtime.execution import ExecutionReport
+from pipeline.runtime.guard.carried import carried_guard, other_noise
+from pipeline.runtime.guard.findings import Finding
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.pose_filter import LEAST_LENGTH, ObjectFilter
 
 Array = NDArray[np.float64]
@@ -28,18 +32,6 @@ NOISE = 0x4015E
 """Sets the noise's seed apart; evaluation takes the same, so a seed means the same noise."""
 NO_POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 """Stands for an ee_pose that was not given: the graph computes its own from the joints."""
-
-
-class Backend(Protocol):
-    """Whatever computes a chunk: ONNX Runtime, a TensorRT engine, torch."""
-
-    layout: Layout
-    config: dict[str, Any]
-    rate_hz: float | None
-    deployment: Deployment | None
-
-    def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
-        """Chunks (B, H, A), rad, for observations (B, T, S) and noise (B, H, A)."""
 
 
 class Session:
@@ -78,9 +70,14 @@ class Session:
         self.control_hz = control_hz or backend.rate_hz
         self._noise_scale = np.float32(deployment.execution.noise_scale)
         self._ratio = self.control_hz / backend.rate_hz
-        self._executor = ChunkExecutor(
-            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz
+        self._execution = deployment.execution
+        guard = carried_guard(
+            deployment.execution, backend.config, backend.layout.joints, deployment.limits
         )
+        self._executor = ChunkExecutor(
+            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz,
+            guard,
+        )  # fmt: skip
         self._filter = ObjectFilter(deployment.execution)
         # Enough of the past for the oldest observation, between two control steps included.
         self._past: deque[dict[str, Array]] = deque(
@@ -96,6 +93,7 @@ class Session:
         """
         chosen = self._seed if seed is None else seed
         self._rng = np.random.default_rng(np.random.SeedSequence([chosen, NOISE]))
+        self._chosen, self._acts = chosen, 0
         self._past.clear()
         self._filter.reset(1)
         self._started = False
@@ -131,18 +129,37 @@ class Session:
         if not self._started:
             self._executor.reset(seen["joint_pos"][None])
             self._started = True
+        objects = None
         if all(kind in seen for kind in OBJECT):
-            position, axis = self._filter.update(*(seen[kind][None] for kind in OBJECT))
-            seen["object_pos"], seen["object_axis"] = position[0], axis[0]
+            objects = Objects(*self._filter.update(*(seen[kind][None] for kind in OBJECT)))
+            seen["object_pos"], seen["object_axis"] = objects.position[0], objects.axis[0]
             if self._filter.jumped.any():
                 self._executor.interrupt()
         self._past.append(seen)
         if self._executor.steps_left[0] == 0:
             noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
-            chunk = self._backend.predict(self.history()[None], self._noise_scale * noise)
-            self._executor.add(chunk)
+            history = self.history()[None]
+            chunk = self._backend.predict(history, self._noise_scale * noise)
+            self._executor.add(chunk, objects=objects, sampler=self._sampler(history))
+        self._acts += 1
         command: Array = self._executor.commands(1)[0, 0]
         return command
+
+    def _sampler(self, history: Float32) -> Sampler:
+        """Other chunks for the guard, all in one call."""
+
+        def sample(_robots: Indices, count: int) -> Float32:
+            shape = (count, *self._chunk[1:])
+            noise = other_noise(self._execution, shape, self._chosen, self._acts)
+            return self._backend.predict(np.repeat(history, count, axis=0), noise)[None]
+
+        return sample
+
+    @property
+    def finding(self) -> Finding | None:
+        """What the guard found of the newest chunk; None without a guard or before the first."""
+        report = self._executor.report().guard if self._started else None
+        return None if report is None else report.last[0]
 
     def history(self) -> Float32:
         """What the policy sees now: shape (T, S), oldest first."""

@@ -22,6 +22,7 @@ from websockets.sync.client import connect
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.runtime.deployment import Deployment
+from pipeline.runtime.guard.findings import Finding
 from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.protocol import WireError, decode, encode
 from pipeline.serving.security import is_loopback
@@ -51,7 +52,8 @@ class PolicyClient:
     Attributes:
         layout: the meaning of observations and actions.
         rate_hz: control rate, Hz.
-        config: horizon and n_obs_steps.
+        config: horizon and n_obs_steps; kinematics and collision shapes where the policy has them.
+        finding: what the server's guard found of the newest chunk of `act`; None without a guard.
         deployment: execution and limits that the server acts with.
         server_ms: how long the server took over the last call, ms.
     """
@@ -100,9 +102,11 @@ class PolicyClient:
     def _greet(self, hello: Mapping[str, Any]) -> None:
         self.layout = Layout.from_dict(hello["layout"])
         self.rate_hz: float | None = float(hello["rate_hz"])
-        self.config = {key: int(hello[key]) for key in ("horizon", "n_obs_steps")}
+        self.config: dict[str, Any] = {key: int(hello[key]) for key in ("horizon", "n_obs_steps")}
+        self.config |= {key: hello.get(key) for key in ("geometry", "collision")}
         self._deployment = Deployment.from_json(hello["deployment"], self._url)
         self.deployment: Deployment | None = self._deployment
+        self.finding: Finding | None = None
 
     def __enter__(self) -> PolicyClient:
         """The client."""
@@ -147,10 +151,11 @@ class PolicyClient:
             sent: Any = {key: np.asarray(value) for key, value in observation.items()}
         else:
             sent = np.asarray(observation)
-        answer: NDArray[np.float64] = self._call({"call": "act", "observation": sent}, "joint_pos")[
-            "joint_pos"
-        ]
-        return answer
+        answer = self._call({"call": "act", "observation": sent}, "joint_pos")
+        found = answer.get("guard")
+        self.finding = None if found is None else Finding(**found)
+        joint_pos: NDArray[np.float64] = answer["joint_pos"]
+        return joint_pos
 
     def closed_loop(self, seed: int = 0, control_hz: float | None = None) -> RobotPolicy:
         """A policy that acts here and has its chunks computed there.

@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -125,6 +126,8 @@ class PolicyServer:
             "horizon": int(backend.config["horizon"]),
             "n_obs_steps": int(backend.config["n_obs_steps"]),
             "deployment": self._policy.deployment.to_json(),
+            "geometry": backend.config.get("geometry"),
+            "collision": backend.config.get("collision"),
         }
 
     def _answer(self, session: Session, frame: bytes | str) -> dict[str, Any]:
@@ -156,7 +159,9 @@ class PolicyServer:
             raise ServeError(f"{call} does not take {', '.join(unknown)}")
         try:
             if call == "act":
-                return {"joint_pos": session.act(arguments.get("observation", {}))}
+                joint_pos = session.act(arguments.get("observation", {}))
+                found = session.finding
+                return {"joint_pos": joint_pos, "guard": None if found is None else asdict(found)}
             if call == "reset":
                 session.reset(**arguments)
                 return {}

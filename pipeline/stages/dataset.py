@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 from rich.table import Table
 
-from pipeline.dataset.episode import Episode
-from pipeline.dataset.episode_store import read_episodes
+from pipeline.dataset.episode_store import count_episodes, read_episodes
 from pipeline.dataset.resample import label, resample
 from pipeline.dataset.split import SPLIT_NAMES, TRAIN, split_of
-from pipeline.dataset.store import create_array, create_group, dataset_stats
+from pipeline.dataset.statistics import Stats
+from pipeline.dataset.store import dataset_stats
+from pipeline.dataset.zarr_arrays import (
+    ArrayWriter,
+    create_array,
+    create_group,
+    find_array,
+    read_spans,
+)
 from pipeline.errors import PipelineError
 from pipeline.kinematics import continue_paths
 from pipeline.layout import Layout
@@ -27,16 +34,6 @@ from pipeline.run import console, output_folder, track, write_json
 
 class DatasetError(PipelineError):
     """Episodes do not make a data set to train on."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """The flat arrays of the data set: N rows, E episodes."""
-
-    state: NDArray[np.float32]
-    action: NDArray[np.float32]
-    episode_ends: NDArray[np.int64]
-    split: NDArray[np.int8]
 
 
 def run(params: Params, out: Path, source: Path | None = None) -> None:
@@ -52,104 +49,114 @@ def run(params: Params, out: Path, source: Path | None = None) -> None:
         PipelineError: the episodes are missing or of another arm.
     """
     source = source or Path("artifacts/ingest/episodes.zarr")
-    robot = RobotModel.from_params(params.robot)
     layout = Layout.from_params(params)
-    episodes = list(read_episodes(source, params.robot.joints, params.task.object))
     if params.dataset.labels == "same_step":
         console.print(
             "[yellow]warning: dataset.labels is same_step: action\\[t] is where the arm is at step "
             "t, which a policy can answer by standing still; next_step makes it move[/]"
         )
-    rows = _rows(track(episodes, "Resampling", len(episodes)), robot, layout, params)
-    if not (rows.split == TRAIN).any():
-        raise DatasetError(
-            f"{source}: none of {len(episodes)} episodes fell to training; lower "
-            f"dataset.val_fraction {params.dataset.val_fraction} and test_fraction "
-            f"{params.dataset.test_fraction}, or add episodes"
-        )
+    name = f"{params.task.object}_grasp.zarr"
     with output_folder(out) as folder:
-        name = f"{params.task.object}_grasp.zarr"
-        _write(folder / name, rows, layout, params, source)
-        summary = _summary(rows, layout, folder / name)
+        group = create_group(folder / name, params.dataset.zarr_format)
+        ends, split = _write_rows(group, layout, params, source)
+        if TRAIN not in split:
+            raise DatasetError(
+                f"{source}: none of {len(ends)} episodes fell to training; lower "
+                f"dataset.val_fraction {params.dataset.val_fraction} and test_fraction "
+                f"{params.dataset.test_fraction}, or add episodes"
+            )
+        state, action = (
+            find_array(group, f"data/{part}", folder / name) for part in ("state", "action")
+        )
+        stats = dataset_stats(state, action, ends, split, folder / name)
+        group.attrs.update(_attributes(layout, params, source, ends, stats))
+        summary = _summary(folder / name, (state, action), ends, split, layout)
         write_json(folder / "dataset.json", summary)
     _print(summary, out / name)
 
 
-def _rows(episodes: Iterable[Episode], robot: RobotModel, layout: Layout, params: Params) -> _Rows:
-    states, actions, splits = [], [], []
-    rules = params.dataset
-    for episode in episodes:
+def _write_rows(
+    group: zarr.Group, layout: Layout, params: Params, source: Path
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Write states, actions, ends and splits; memory holds one chunk. Returns ends and splits."""
+    rules, robot = params.dataset, RobotModel.from_params(params.robot)
+    states, actions = (
+        ArrayWriter(group, f"data/{name}", (width,), "float32", rules.chunk_rows)
+        for name, width in (("state", layout.state_dim), ("action", layout.action_dim))
+    )
+    lengths, splits = [], []
+    episodes = read_episodes(source, params.robot.joints, params.task.object)
+    for episode in track(episodes, "Resampling", count_episodes(source)):
         steps = resample(episode, rules.rate_hz, rules.hold_steps)
         pose = robot.fk(steps.joint_pos)
         pose[:, 3:] = continue_paths(pose[:, 3:], np.zeros(1, np.int64))
-        states.append(
-            layout.pack(
-                {
-                    "joint_pos": steps.joint_pos,
-                    "joint_vel": steps.joint_vel,
-                    "ee_pose": pose,
-                    "object_pos": episode.object_pos,
-                    "object_axis": episode.object_axis,
-                }
-            )
-        )
-        actions.append(label(steps.joint_command, rules.labels).astype(np.float32))
+        fields = {
+            "joint_pos": steps.joint_pos,
+            "joint_vel": steps.joint_vel,
+            "ee_pose": pose,
+            "object_pos": episode.object_pos,
+            "object_axis": episode.object_axis,
+        }
+        states.add(layout.pack(fields))
+        actions.add(label(steps.joint_command, rules.labels).astype(np.float32))
+        lengths.append(len(steps.joint_pos))
         splits.append(split_of(episode.content_hash, rules.val_fraction, rules.test_fraction))
-    if not states:
+    if not lengths:
         raise DatasetError("ingest left no episode; look at its report.json")
-    return _Rows(
-        np.concatenate(states),
-        np.concatenate(actions),
-        np.cumsum([len(state) for state in states], dtype=np.int64),
-        np.array(splits, np.int8),
-    )
-
-
-def _write(path: Path, rows: _Rows, layout: Layout, params: Params, source: Path) -> None:
-    rules = params.dataset
-    group = create_group(path, rules.zarr_format)
-    for name, values in (
-        ("data/state", rows.state),
-        ("data/action", rows.action),
-        ("meta/episode_ends", rows.episode_ends),
-        ("meta/split", rows.split),
-    ):
+    states.close()
+    actions.close()
+    ends, split = np.cumsum(lengths, dtype=np.int64), np.array(splits, np.int8)
+    for name, values in (("meta/episode_ends", ends), ("meta/split", split)):
         array = create_array(group, name, values.shape, values.dtype.name, rules.chunk_rows)
         array[...] = values
-    group.attrs.update(
-        {
-            "state_dim": layout.state_dim,
-            "action_dim": layout.action_dim,
-            "num_episodes": len(rows.episode_ends),
-            "total_timesteps": len(rows.state),
-            "metadata": {
-                "state_type": layout.describe(),
-                "action_type": f"joint_pos[{layout.action_dim}], absolute, rad, {rules.labels}",
-                "robot": params.robot.urdf.stem,
-                "task": f"{params.task.object} grasp",
-                "source": source.as_posix(),
-            },
-            "rate_hz": rules.rate_hz,
-            "hold_steps": rules.hold_steps,
-            "split_names": list(SPLIT_NAMES),
-            "layout": layout.to_dict(),
-            "stats": dataset_stats(rows.state, rows.action, rows.episode_ends, rows.split),
-        }
-    )
+    return ends, split
 
 
-def _summary(rows: _Rows, layout: Layout, path: Path) -> dict[str, Any]:
-    lengths = np.diff(rows.episode_ends, prepend=0)
-    digest = hashlib.sha256()
-    for array in (rows.state, rows.action, rows.episode_ends, rows.split):
-        digest.update(np.ascontiguousarray(array).tobytes())
+def _attributes(
+    layout: Layout, params: Params, source: Path, ends: NDArray[np.int64], stats: dict[str, Stats]
+) -> dict[str, Any]:
+    rules = params.dataset
     return {
-        "episodes": len(rows.episode_ends),
-        "steps": len(rows.state),
+        "state_dim": layout.state_dim,
+        "action_dim": layout.action_dim,
+        "num_episodes": len(ends),
+        "total_timesteps": int(ends[-1]),
+        "metadata": {
+            "state_type": layout.describe(),
+            "action_type": f"joint_pos[{layout.action_dim}], absolute, rad, {rules.labels}",
+            "robot": params.robot.urdf.stem,
+            "task": f"{params.task.object} grasp",
+            "source": source.as_posix(),
+        },
+        "rate_hz": rules.rate_hz,
+        "hold_steps": rules.hold_steps,
+        "split_names": list(SPLIT_NAMES),
+        "layout": layout.to_dict(),
+        "stats": stats,
+    }
+
+
+def _summary(
+    path: Path,
+    arrays: Sequence[zarr.Array[Any]],
+    ends: NDArray[np.int64],
+    split: NDArray[np.int8],
+    layout: Layout,
+) -> dict[str, Any]:
+    lengths = np.diff(ends, prepend=0)
+    digest = hashlib.sha256()
+    for array in arrays:
+        for rows in read_spans(array, ends - lengths, ends, path):
+            digest.update(np.ascontiguousarray(rows).tobytes())
+    for values in (ends, split):
+        digest.update(values.tobytes())
+    return {
+        "episodes": len(ends),
+        "steps": int(ends[-1]),
         "splits": {
             name: {
-                "episodes": int((rows.split == index).sum()),
-                "steps": int(lengths[rows.split == index].sum()),
+                "episodes": int((split == index).sum()),
+                "steps": int(lengths[split == index].sum()),
             }
             for index, name in enumerate(SPLIT_NAMES)
         },

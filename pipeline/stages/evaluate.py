@@ -15,6 +15,7 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
 from pipeline.evaluation.grasp_trials import grasp_summary, lifted
+from pipeline.evaluation.guarding import guard_summary, make_guard
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.predictors import Predictor, compare_backends, load_predictors
@@ -83,8 +84,9 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
     simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
     loop = Loop(
-        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz
-    )
+        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
+        make_guard(params, robot),
+    )  # fmt: skip
     results = _roll_out(loop, predict, trials, params, rate_hz)
     grasps = _grasp(params, results, trials)
     outcomes = _robustness(Suite(predict, loop, trials, results["policy"], planner, params))
@@ -103,6 +105,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             **_metrics(trials, results, open_loop, failures),
             "backends": _backends(predictors, loop, results["policy"], trials, params),
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
+            "guard": guard_summary(results["policy"].rollouts),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
             **grasps,
             "seconds": round(time.perf_counter() - started, 1),

@@ -9,7 +9,8 @@ import numpy as np
 from rich.table import Table
 
 from pipeline.dataset.split import SPLIT_NAMES
-from pipeline.dataset.store import Dataset, load_dataset, open_group
+from pipeline.dataset.store import Dataset, load_dataset
+from pipeline.dataset.zarr_arrays import open_group
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -65,11 +66,18 @@ def _show_folder(folder: Path, params: Params) -> None:
     except SourceError as error:
         raise InfoError(f"{folder}: holds nothing known here; expected {_EXPECTED}") from error
     bags = [path for path in found if is_storage(path) or (path.is_dir() and not is_lerobot(path))]
+    errors = []
     for path in bags:
-        run(path, params)
+        try:
+            run(path, params)
+        except PipelineError as error:
+            errors.append(error)
     if len(found) > len(bags):
         kinds = "trajectories in files and LeRobot data sets"
         console.print(f"{folder}: {len(found) - len(bags):,} {kinds}, which ingest reads")
+    if errors:
+        listed = "\n".join(str(error) for error in errors)
+        raise InfoError(f"{len(errors)} of {len(bags)} recordings cannot be shown:\n{listed}")
 
 
 def _dataset_table(path: Path, params: Params) -> Table:

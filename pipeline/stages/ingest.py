@@ -1,6 +1,6 @@
-"""Stage ingest: recordings in, episodes and a report of what was taken and left out.
+"""Stage ingest: turns recordings into episodes, and reports what was accepted and rejected.
 
-A bad trajectory never loses the rest; a recording that is mostly bad fails the stage.
+One bad trajectory does not affect the others. The stage fails if too many are bad.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 from rich.table import Table
 
-from pipeline.dataset.episode import Episode
 from pipeline.dataset.episode_store import EpisodeWriter
 from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
@@ -25,24 +24,31 @@ from pipeline.machine import available_cores
 from pipeline.params import Params
 from pipeline.processes import in_processes
 from pipeline.recordings.recording import Source
-from pipeline.recordings.sources import count_plans, find_recordings
+from pipeline.recordings.sources import find_recordings
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, state_root, track, versions, write_json
-from pipeline.validation.build_episode import Arm, Verdict
-from pipeline.validation.cache import Shelf, fill_shard, make_room, make_shelf, pass_on, take
+from pipeline.validation.build_episode import Arm, Result
+from pipeline.validation.cache import (
+    ResultCache,
+    cache_shard,
+    load_results,
+    open_cache,
+    remove_oldest,
+    stream_results,
+)
 from pipeline.validation.executors import in_ray, make_shards
 from pipeline.validation.findings import HINTS
 from pipeline.validation.multimodality import Modes
 from pipeline.validation.plots import draw_histograms
-from pipeline.validation.report import Tally
+from pipeline.validation.report import IngestReport
 
 # Recordings with a row of their own in the terminal; report.json has them all.
 _SHOWN = 20
 
 
 class IngestError(PipelineError):
-    """Recordings hold too little that a policy could learn from."""
+    """Too few trajectories of the recordings can be used."""
 
 
 def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) -> None:
@@ -62,78 +68,73 @@ def run(params: Params, out: Path, source: Path | Iterable[Path] | None = None) 
     recordings = find_recordings(rules.source if source is None else source)
     robot = RobotModel.from_params(params.robot)
     arm = arm_of(robot)
-    tally = Tally()
-    with output_folder(out) as folder, _shelf(params, arm, folder) as shelf:
+    report = IngestReport()
+    with output_folder(out) as folder, _result_cache(params, arm, folder) as cache:
         writer = EpisodeWriter(folder / "episodes.zarr", arm.joints, params.task.object)
-        total = sum(count_plans(path) for path in recordings)
-        for episode in track(_episodes(recordings, arm, params, tally, shelf), "Ingesting", total):
-            if episode is not None:
-                writer.add(episode)
-        _refuse_poor(tally, params, recordings)
+        with closing(_results_by_recording(recordings, arm, params, cache)) as results:
+            for recording, batches in track(results, "Ingesting", len(recordings)):
+                for result in chain.from_iterable(batches):
+                    episode = report.add(result, recording)
+                    if episode is not None:
+                        writer.add(episode)
+                report.finish_source(recording)
+        _require_enough(report, params, recordings)
         writer.close()
-        modes = tally.modes(arm.joints, arm.fk, rules.mode_neighbours, rules.mode_gap_rad)
+        modes = report.modes(arm.joints, arm.fk, rules.mode_neighbours, rules.mode_gap_rad)
         libraries = versions("numpy", "rosbags", "mcap", "zarr", "pin")
-        write_json(folder / "report.json", tally.report(modes, rules.state, libraries))
+        write_json(folder / "report.json", report.to_dict(modes, rules.state, libraries))
         draw_histograms(
-            folder / "histograms.png", tally.samples, tally.durations_s, tally.speeds_rad_s, modes
+            folder / "histograms.png",
+            report.samples,
+            report.durations_s,
+            report.speeds_rad_s,
+            modes,
         )
-    _print(tally, modes, out)
+    _print(report, modes, out)
 
 
 @contextmanager
-def _shelf(params: Params, arm: Arm, folder: Path) -> Iterator[Shelf]:
-    """Where verdicts pass from workers to here, and stay for the next run if they may."""
+def _result_cache(params: Params, arm: Arm, folder: Path) -> Iterator[ResultCache]:
+    """The folder through which workers hand over results; kept if `ingest.cache_gb` allows it."""
     urdf = sha256_file(params.robot.urdf)
     limit_gb = params.ingest.cache_gb
     if limit_gb > 0:
         root = state_root("ingest")
-        yield make_shelf(root, params, arm, urdf)
-        make_room(root, limit_gb)
+        yield open_cache(root, params, arm, urdf)
+        remove_oldest(root, limit_gb)
         return
-    with tempfile.TemporaryDirectory(prefix=".verdicts-", dir=folder) as passing:
-        yield make_shelf(Path(passing), params, arm, urdf)
+    with tempfile.TemporaryDirectory(prefix=".results-", dir=folder) as temporary:
+        yield open_cache(Path(temporary), params, arm, urdf)
 
 
-def _episodes(
-    recordings: list[Path], arm: Arm, params: Params, tally: Tally, shelf: Shelf
-) -> Iterator[Episode | None]:
-    """One item a trajectory: its episode, or None where it was left out."""
-    with closing(_harvests(recordings, arm, params, shelf)) as harvests:
-        for source, batches in harvests:
-            for batch in batches:
-                for verdict in batch:
-                    yield tally.take(verdict, source)
-            tally.close_source(source)
-
-
-def _harvests(
-    recordings: list[Path], arm: Arm, params: Params, shelf: Shelf
-) -> Generator[tuple[Source, Iterator[list[Verdict]]], None, None]:
-    """What each recording gives, in order, whoever reads it."""
+def _results_by_recording(
+    recordings: list[Path], arm: Arm, params: Params, cache: ResultCache
+) -> Generator[tuple[Source, Iterator[list[Result]]], None, None]:
+    """The results of each recording, in order, read by this process or by workers."""
     rules = params.ingest
     workers = rules.workers or available_cores()
     shards = make_shards(recordings)
     if rules.engine == "process" and min(workers, len(shards)) == 1:
         for path in recordings:
-            yield pass_on(shelf, path, arm, params)
+            yield stream_results(cache, path, arm, params)
         return
-    work = partial(fill_shard, shelf, shards, arm, params)
+    work = partial(cache_shard, cache, shards, arm, params)
     if rules.engine == "ray":
-        filled: Iterator[list[tuple[Source, Path]]] = in_ray(work, len(shards))
+        files: Iterator[list[tuple[Source, Path]]] = in_ray(work, len(shards))
     else:
-        processes = in_processes(work, workers, [fill_shard.__module__])
-        filled = islice(processes, len(shards))
+        processes = in_processes(work, workers, [cache_shard.__module__])
+        files = islice(processes, len(shards))
     try:
-        for shard in filled:
+        for shard in files:
             for source, file in shard:
-                yield source, take(shelf, source, file, arm, params)
+                yield source, load_results(cache, source, file, arm, params)
     finally:
         if rules.engine == "process":
             processes.close()
 
 
-def _refuse_poor(tally: Tally, params: Params, recordings: list[Path]) -> None:
-    bad = tally.bad_files
+def _require_enough(report: IngestReport, params: Params, recordings: list[Path]) -> None:
+    bad = report.bad_files
     if bad and not params.ingest.allow_bad_files:
         first = f"{bad[0].value}; {HINTS[bad[0].code]}"
         more = "" if len(bad) == 1 else f" (and {len(bad) - 1} more, such as {bad[1].source})"
@@ -141,31 +142,33 @@ def _refuse_poor(tally: Tally, params: Params, recordings: list[Path]) -> None:
             f"{len(bad)} of {len(recordings)} recordings cannot be read: {first}{more}. Mend or "
             "remove them, or set ingest.allow_bad_files to go on without them"
         )
-    total = tally.accepted + tally.rejected
+    total = report.accepted + report.rejected
     where = recordings[0] if len(recordings) == 1 else f"{len(recordings)} recordings"
-    if tally.accepted == 0:
-        raise IngestError(f"{where}: none of {total} trajectories accepted: {tally.reasons(3)}")
+    if report.accepted == 0:
+        raise IngestError(f"{where}: none of {total} trajectories accepted: {report.reasons(3)}")
     limit = params.ingest.max_reject_fraction
-    if tally.rejected > limit * total:
+    # Copies of good demonstrations are no sign of bad recordings.
+    failed, counted = report.rejected - report.duplicates, total - report.duplicates
+    if failed > limit * counted:
         raise IngestError(
-            f"{where}: {tally.rejected} of {total} trajectories rejected, expected at most a share "
-            f"of {limit} (ingest.max_reject_fraction): {tally.reasons(3)}"
+            f"{where}: {failed} of {counted} trajectories rejected, expected at most a share "
+            f"of {limit} (ingest.max_reject_fraction): {report.reasons(3)}"
         )
 
 
-def _print(tally: Tally, modes: Modes | None, out: Path) -> None:
-    if len(tally.sources) > 1:
-        console.print(_sources_table(tally))
+def _print(report: IngestReport, modes: Modes | None, out: Path) -> None:
+    if len(report.sources) > 1:
+        console.print(_sources_table(report))
     table = Table(title=f"Ingested into {out}", title_justify="left")
     for column in ("Trajectories", "Number", "Why"):
         table.add_column(column, justify="right" if column == "Number" else "left")
-    table.add_row("accepted", str(tally.accepted), f"{sum(tally.samples)} samples")
-    for code, number in Counter(finding.code for finding in tally.warnings).most_common():
+    table.add_row("accepted", str(report.accepted), f"{sum(report.samples)} samples")
+    for code, number in Counter(finding.code for finding in report.warnings).most_common():
         table.add_row(f"  {code}", str(number), f"taken with a warning: {HINTS[code]}")
-    listed = f"listed in {out / 'report.json'}" if tally.rejected else ""
-    table.add_row("rejected", str(tally.rejected), listed)
-    for code, number in tally.commonest(len(HINTS)):
-        why = f"{HINTS[code]} (for instance {tally.example(code)})"
+    listed = f"listed in {out / 'report.json'}" if report.rejected else ""
+    table.add_row("rejected", str(report.rejected), listed)
+    for code, number in report.most_common(len(HINTS)):
+        why = f"{HINTS[code]} (for instance {report.example(code)})"
         table.add_row(f"  {code}", str(number), why)
     console.print(table)
     if modes is not None:
@@ -175,23 +178,23 @@ def _print(tally: Tally, modes: Modes | None, out: Path) -> None:
         )
 
 
-def _sources_table(tally: Tally) -> Table:
+def _sources_table(report: IngestReport) -> Table:
     table = Table(title="Recordings", title_justify="left")
     for column in ("Recording", "Storage", "Accepted", "Rejected", "Findings"):
         table.add_column(column, justify="right" if column.endswith("ed") else "left")
-    for count in tally.sources[:_SHOWN]:
+    for count in report.sources[:_SHOWN]:
         codes = ", ".join(f"{number} × {code}" for code, number in count.codes.items())
         storage = count.source.storage + (" (salvaged)" if count.source.salvaged else "")
         numbers = (str(count.accepted), str(count.rejected))
         table.add_row(count.source.path, storage, *numbers, codes)
-    left = len(tally.sources) - _SHOWN
+    left = len(report.sources) - _SHOWN
     if left > 0:
         table.add_row(f"… and {left} more", "", "", "", "")
     return table
 
 
 def arm_of(robot: RobotModel) -> Arm:
-    """What judging trajectories needs to know of a robot.
+    """The properties of a robot that validation needs.
 
     Args:
         robot: the arm.

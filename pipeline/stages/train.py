@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pipeline.collision_geometry import CollisionGeometry
 from pipeline.dataset.store import load_dataset
 from pipeline.evaluation.rollout_validation import RolloutValidation, RolloutValidationError
 from pipeline.hashing import folder_hash, sha256_file
@@ -22,7 +23,8 @@ from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.diffusion_policy import choose_device
 from pipeline.policy.model import PolicyModel
-from pipeline.robot.model import RobotModel
+from pipeline.robot.covering import collision_geometry
+from pipeline.robot.model import ModelError, RobotModel
 from pipeline.run import OutputError, console, state_root, write_json
 from pipeline.training.distributed import (
     Workers,
@@ -117,7 +119,11 @@ def _train(
     trainer = Trainer(inputs.model, params.train, steps, inputs.generators[0], limits, workers)
     fit_ranges(inputs, trainer)
     config = make_config(
-        params.policy, inputs.dataset.layout, inputs.model.geometry, inputs.dataset.rate_hz
+        params.policy,
+        inputs.dataset.layout,
+        inputs.model.geometry,
+        inputs.dataset.rate_hz,
+        _collision(params),
     )
     key = _key(params, path, inputs.dataset.rate_hz, device)
     evaluators = _evaluators(inputs) if workers.is_main else Evaluators(lambda model: 0.0, None)
@@ -145,6 +151,15 @@ def _train(
                 "space and run the same command again: it goes on from the last saved state"
             ) from error
         store.remove()
+
+
+def _collision(params: Params) -> CollisionGeometry | None:
+    """Shapes that the guard of the runtime checks chunks with."""
+    try:
+        return collision_geometry(params.robot, params.task)
+    except ModelError as error:
+        console.print(f"No collision shapes, so the policy's chunks will not be checked: {error}")
+        return None
 
 
 def _evaluators(inputs: Inputs) -> Evaluators:

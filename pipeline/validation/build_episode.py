@@ -1,50 +1,49 @@
-"""Judges a recorded plan with its context: the draft of an episode, or why not. Pure.
+"""Turns a recorded plan with its context into the draft of an episode, or rejects it. Pure.
 
-Owns every rule by which a trajectory is taken, mended or left out, one at a time; `batch` does so
-for many. Knows nothing of files; limits are handed in.
+Knows nothing of files. `build_batch` does the same for many plans at once.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.episode import Episode, Provenance
-from pipeline.interpolation import hermite
 from pipeline.params import IngestParams
 from pipeline.recordings.recording import Candidate, Execution, ObjectPose, Plan, Source
+from pipeline.validation.execution import Remark, check_execution, executed_motion, match_turns
 from pipeline.validation.findings import Finding
 from pipeline.validation.rules import (
+    DERIVED_VELOCITY,
     Motion,
     Rejected,
-    align_turns,
     check_motion,
     idle_ends,
     mend_velocity,
-    merge_segments,
 )
+from pipeline.validation.segments import merge_segments
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Arm:
-    """What judging a trajectory needs to know of the arm."""
+    """The properties of the arm that validation needs."""
 
     joints: tuple[str, ...]
     """Names of the J joints in the order of the episode."""
     lower: Array
-    """Least positions, rad. Shape (J,)."""
+    """Smallest positions, rad. Shape (J,)."""
     upper: Array
     """Largest positions, rad. Shape (J,)."""
     continuous: NDArray[np.bool_]
     """Joints that turn without end. Shape (J,)."""
     sliding: NDArray[np.bool_]
-    """Joints whose positions are m, and whose speeds are m/s. Shape (J,)."""
+    """Prismatic joints: their positions are in m, their speeds in m/s. Shape (J,)."""
     fk: Callable[[Array], Array]
     """Poses of the TCP at joint positions (N, J): (N, 7), m and quaternion xyzw, each in the
     hemisphere of the home pose's."""
@@ -70,18 +69,18 @@ class Draft:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """An episode and what to say about it, or only the latter."""
+class Result:
+    """An episode with its warnings, or the reason why there is none."""
 
     episode: Episode | None
     findings: tuple[Finding, ...]
-    """Warnings where there is an episode, else the one reason for leaving it out."""
+    """Warnings if there is an episode, else the one reason for its rejection."""
 
 
-def assemble(
+def build_drafts(
     candidate: Candidate, source: Source, arm: Arm, rules: IngestParams
-) -> list[Draft | Verdict]:
-    """Judge one plan, or one motion that was measured.
+) -> list[Draft | Result]:
+    """Validate one plan, or one motion that was measured.
 
     The plan becomes the episode (`state: planned`), or the joints measured while it was executed
     do, with the plan as their command (`state: measured`, and training data). A plan that was never
@@ -95,8 +94,8 @@ def assemble(
         rules: section `ingest` of params.yaml.
 
     Returns:
-        One draft, or the verdict why there is none; several where a plan's segments do not meet
-        and are split.
+        One draft, or the result that says why there is none; several if the plan's segments do not
+        meet and are split.
     """
     plan = candidate.plan
     try:
@@ -104,54 +103,67 @@ def assemble(
         motions = merge_segments(plan.segments, arm.joints, arm.continuous, rules)
     except Rejected as reason:
         return [_rejection(reason, source, plan)]
-    # What was measured meanwhile belongs to the plan as a whole.
+    # The measured joints belong to the plan as a whole.
     execution = candidate.execution if len(motions) == 1 else None
-    verdicts: list[Draft | Verdict] = []
+    drafts: list[Draft | Result] = []
     for motion in motions:
         try:
-            verdicts.append(_judge(motion, execution, candidate, place, source, arm, rules))
+            drafts.append(build_draft(motion, candidate, execution, place, source, arm, rules))
         except Rejected as reason:
-            verdicts.append(_rejection(reason, source, plan))
-    return verdicts
+            drafts.append(_rejection(reason, source, plan))
+    return drafts
 
 
-def _rejection(reason: Rejected, source: Source, plan: Plan) -> Verdict:
+def _rejection(reason: Rejected, source: Source, plan: Plan) -> Result:
     finding = Finding(
         reason.code, source.path, plan.message, reason.segment, reason.value, reason.limit
     )
-    return Verdict(None, (finding,))
+    return Result(None, (finding,))
 
 
-def _judge(
+def build_draft(
     motion: Motion,
-    execution: Execution | None,
     candidate: Candidate,
+    execution: Execution | None,
     place: tuple[Array, Array],
     source: Source,
     arm: Arm,
     rules: IngestParams,
+    *,
+    checked: bool = False,
 ) -> Draft:
-    """The episode that a motion is.
+    """The draft of the episode that a motion is.
+
+    Args:
+        motion: the planned or measured motion.
+        candidate: the plan and its context.
+        execution: the joints measured meanwhile; None if there are none.
+        place: position and unit axis of the object.
+        source: the recording.
+        arm: joints, limits, forward kinematics.
+        rules: section `ingest` of params.yaml.
+        checked: whether the motion is known to keep the rules and its velocities fit.
 
     Raises:
         Rejected: it breaks a rule.
     """
-    plan, findings = candidate.plan, reserves(candidate, source)
-    check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
-    # Measured velocities lag and are filtered, so they are not held against the positions.
-    tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
-    velocity, finding = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
+    plan, remarks = candidate.plan, source_remarks(candidate, source)
+    velocity, remark = motion.velocity, None
+    if not checked:
+        check_motion(motion, arm.lower, arm.upper, arm.sliding, rules)
+        # Measured velocities lag and are filtered, so they need not fit the positions.
+        tolerance = np.inf if plan.measured else rules.velocity_tolerance_rad_s
+        velocity, remark = mend_velocity(motion.t, motion.joint_pos, motion.joint_vel, tolerance)
+    own = [] if remark is None else [remark]
     actual = Motion(motion.t, motion.joint_pos, velocity, motion.segment, motion.joint_names)
     command = actual.joint_pos
     if execution is not None:
-        execution = _turned(execution, actual, arm)
+        execution = match_turns(execution, actual, arm.continuous)
         check_execution(actual, execution, rules)
     if (rules.state == "measured" or candidate.keeps_states) and not plan.measured:
-        actual, command, finding = _measured(actual, execution, rules)
-    if finding is not None:
-        findings = [*findings, finding]
+        actual, command, own = executed_motion(actual, execution, rules, same_clock=plan.sampled)
     derived = [*candidate.derived, "pose by FK"]
-    if finding is not None:
+    if any(code in DERIVED_VELOCITY for code, _, _ in own):
         derived.append("velocity differentiated")
     kept = slice(0, len(actual.t))
     # A plan has no idle ends, and its execution has its window: until the servo has settled.
@@ -167,21 +179,20 @@ def _judge(
         joint_vel=actual.velocity[kept],
         joint_command=command[kept],
         place=place,
-        provenance=origin(source, plan, motion.segment, motion.joint_names, tuple(derived)),
-        findings=warnings(findings, source, plan, motion.segment),
+        provenance=make_provenance(source, plan, motion, tuple(derived)),
+        findings=make_findings([*remarks, *own], source, plan, motion.segment),
     )
 
 
-def origin(
-    source: Source, plan: Plan, segment: int, names: tuple[str, ...], derived: tuple[str, ...]
+def make_provenance(
+    source: Source, plan: Plan, motion: Motion, derived: tuple[str, ...]
 ) -> Provenance:
-    """Where an episode comes from.
+    """The provenance of an episode.
 
     Args:
         source: the recording.
         plan: the plan or measured motion.
-        segment: index of its trajectory in the message.
-        names: joints as the recording names them.
+        motion: its joint motion.
         derived: what was computed instead of read.
     """
     return Provenance(
@@ -190,33 +201,33 @@ def origin(
         storage=source.storage,
         topic=plan.topic,
         message=plan.message,
-        segment=segment,
+        segment=motion.segment,
         log_time_ns=plan.log_time_ns,
-        joint_names=names,
+        joint_names=motion.joint_names,
         derived=derived,
         salvaged=source.salvaged,
     )
 
 
-def warnings(
-    found: list[tuple[str, str, str]], source: Source, plan: Plan, segment: int
+def make_findings(
+    remarks: Iterable[Remark], source: Source, plan: Plan, segment: int
 ) -> tuple[Finding, ...]:
-    """What to say of an episode that is taken.
+    """The warnings of an episode.
 
     Args:
-        found: code, value and limit of each.
+        remarks: code, value and limit of each.
         source: the recording.
         plan: the plan or measured motion.
         segment: index of its trajectory in the message.
     """
     return tuple(
         Finding(code, source.path, plan.message, segment, value, limit)
-        for code, value, limit in found
+        for code, value, limit in remarks
     )
 
 
-def reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]:
-    """What to say of an episode because of where it comes from: code, value, limit.
+def source_remarks(candidate: Candidate, source: Source) -> list[Remark]:
+    """Remarks that follow from how an episode was recorded.
 
     Args:
         candidate: the plan and its context.
@@ -227,25 +238,10 @@ def reserves(candidate: Candidate, source: Source) -> list[tuple[str, str, str]]
         found.append(("SALVAGED", "read from a damaged recording", "a whole recording"))
     if candidate.plan.measured:
         found.append(("COMMAND_DERIVED", "measured joints alone", "a plan or a command"))
-    invented = [what for what in candidate.derived if what.startswith("times ")]
-    if invented:
-        found.append(("TIME_DERIVED", invented[0], "times of the publisher"))
+    times = [entry for entry in candidate.derived if entry.startswith("times ")]
+    if times:
+        found.append(("TIME_DERIVED", times[0], "times of the publisher"))
     return found
-
-
-def _turned(execution: Execution, plan: Motion, arm: Arm) -> Execution:
-    """An execution whose continuous joints count their turns as the plan does."""
-    if not arm.continuous.any():
-        return execution
-    both = np.concatenate([execution.joint_pos, execution.final_pos[None]])
-    if not np.isfinite(both).all():  # whoever asks for measured states will be told
-        return execution
-    both[:, arm.continuous] = np.unwrap(both[:, arm.continuous], axis=0)
-    times = np.arange(float(len(both)))
-    moved = align_turns(
-        Motion(times, both, None, plan.segment, plan.joint_names), plan.joint_pos[0], arm.continuous
-    )
-    return replace(execution, joint_pos=moved.joint_pos[:-1], final_pos=moved.joint_pos[-1])
 
 
 def object_place(
@@ -254,12 +250,12 @@ def object_place(
     """Position and unit axis of the object.
 
     Args:
-        pose: as recorded; None where it was not.
+        pose: as recorded; None if there is none.
         plan_time_ns: log time of the plan.
         rules: section `ingest` of params.yaml.
 
     Raises:
-        Rejected: there is none, it is too old, in another frame, or no pose.
+        Rejected: the pose is missing, too old, in another frame, or not a pose.
     """
     if pose is None:
         raise Rejected("OBJECT_POSE_MISSING", "none before the plan", rules.object_topic)
@@ -283,51 +279,3 @@ def object_place(
         axis = [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)]
     length = math.hypot(*axis)
     return np.array(numbers[:3]), np.array([value / length for value in axis])
-
-
-def check_execution(plan: Motion, execution: Execution | None, rules: IngestParams) -> None:
-    """Refuse a plan whose execution was recorded to its end and ended elsewhere.
-
-    Args:
-        plan: the planned motion.
-        execution: what was measured meanwhile.
-        rules: section `ingest` of params.yaml.
-
-    Raises:
-        Rejected: it ended elsewhere.
-    """
-    if execution is None or execution.t[-1] < plan.t[-1]:
-        return  # not recorded, or cut short by the next plan: nothing can be said
-    seen = np.concatenate([execution.joint_pos, execution.final_pos[None]])
-    moved = np.ptp(seen, axis=0).max() >= rules.min_motion_rad
-    # After the plan's duration; the last sample of all counts too, for an execution begun late.
-    settled = np.concatenate([execution.t >= plan.t[-1], [True]])
-    miss = np.abs(seen[settled] - plan.joint_pos[-1]).max(axis=1).min()
-    if moved and miss > rules.execution_tolerance_rad:
-        raise Rejected(
-            "EXECUTION_FAILED", f"ended {miss:.4f} rad away", f"{rules.execution_tolerance_rad} rad"
-        )
-
-
-def _measured(
-    plan: Motion, execution: Execution | None, rules: IngestParams
-) -> tuple[Motion, Array, tuple[str, str, str] | None]:
-    """The executed motion, its command, and what to say of its velocities."""
-    if execution is None or len(execution.t) < rules.min_points:
-        number = 0 if execution is None else len(execution.t)
-        raise Rejected(
-            "EXECUTION_FAILED", f"{number} joint states", f"{rules.min_points} during the plan"
-        )
-    if not np.isfinite(execution.joint_pos).all():
-        raise Rejected("NONFINITE", "a measured joint position", "finite numbers")
-    miss = float(np.abs(execution.joint_pos[-1] - plan.joint_pos[-1]).max())
-    if miss > rules.execution_tolerance_rad:
-        raise Rejected(
-            "EXECUTION_FAILED", f"ended {miss:.4f} rad away", f"{rules.execution_tolerance_rad} rad"
-        )
-    recorded = execution.joint_vel if np.isfinite(execution.joint_vel).all() else None
-    # Measured velocities lag and are filtered, so they are not held against the positions.
-    velocity, finding = mend_velocity(execution.t, execution.joint_pos, recorded, np.inf)
-    command, _ = hermite(plan.t, plan.joint_pos, plan.velocity, execution.t)
-    measured = Motion(execution.t, execution.joint_pos, velocity, plan.segment, plan.joint_names)
-    return measured, command, finding

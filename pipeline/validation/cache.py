@@ -1,8 +1,8 @@
-"""Verdicts of earlier runs by what decides them, so that no unchanged recording is read twice.
+"""Caches the results of recordings, so that no unchanged recording is read twice.
 
-A file a recording under .state/ingest, named by a hash of its content, of the parameters that judge
-it, of the arm and of the code. Files appear whole and are never changed, so that runs at the same
-time cannot spoil each other's; the longest unused go first.
+Each recording has a file under .state/ingest, named by a hash of the recording's content, the
+parameters, the arm and the code. Files appear whole and never change, so concurrent runs do not
+disturb each other. The least recently used files are removed first.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from pipeline.params import Params
 from pipeline.recordings.recording import Source
 from pipeline.recordings.sources import describe_source
 from pipeline.run import versions
-from pipeline.validation.build_episode import Arm, Verdict
-from pipeline.validation.validate import harvest
-from pipeline.validation.verdict_files import (
-    SpillWriter,
+from pipeline.validation.build_episode import Arm, Result
+from pipeline.validation.result_files import (
+    ResultWriter,
     concerns_messages,
     is_whole,
-    read_spill,
-    write_spill,
+    read_results,
+    write_results,
 )
+from pipeline.validation.validate import validate_recording
 
-_SUFFIX = ".verdicts"
-# Parameters that say how ingest runs, or what is made of the verdicts, not what they are.
-_IDLE = {
+_SUFFIX = ".results"
+# Parameters that do not change the results, only how ingest runs and what it does with them.
+_WITHOUT_EFFECT = {
     "source", "allow_bad_files", "salvage", "max_reject_fraction", "mode_neighbours",
     "mode_gap_rad", "workers", "engine", "cache_gb",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Where verdicts are kept."""
+class ResultCache:
+    """A folder with the results of recordings."""
 
     folder: Path
     basis: str
-    """Hash of all that decides verdicts but the recording itself."""
-    keeps: bool
-    """Whether verdicts outlive the run."""
+    """Hash of everything that determines the results, except the recording itself."""
+    persistent: bool
+    """Whether the results are kept for later runs."""
 
-    def place(self, source: Source) -> Path:
-        """Where the verdicts on a recording stand, if they do.
+    def path(self, source: Source) -> Path:
+        """The file of a recording's results, which need not exist.
 
         Args:
             source: the recording.
@@ -59,86 +59,84 @@ class Shelf:
         return self.folder / (hashlib.sha256(repr(parts).encode()).hexdigest()[:32] + _SUFFIX)
 
 
-def make_shelf(folder: Path, params: Params, arm: Arm, arm_hash: str) -> Shelf:
-    """The shelf of a run.
+def open_cache(folder: Path, params: Params, arm: Arm, arm_hash: str) -> ResultCache:
+    """Create the folder of a run's cache if need be.
 
     Args:
-        folder: where its files lie.
+        folder: of the cache's files.
         params: all parameters.
         arm: joints and limits.
-        arm_hash: of what else is known of the arm, such as its URDF.
+        arm_hash: hash of everything else that describes the arm, such as its URDF.
     """
     rules = params.ingest
-    decisive = {
-        key: value for key, value in rules.model_dump(mode="json").items() if key not in _IDLE
-    }
+    decisive = rules.model_dump(mode="json", exclude=_WITHOUT_EFFECT)
     own = None if rules.msg_path is None else folder_hash(rules.msg_path)
     robot, task = (section.model_dump(mode="json") for section in (params.robot, params.task))
     arm_parts = [arm.joints, arm.lower.tolist(), arm.upper.tolist(), arm_hash]
-    libraries = versions("numpy", "rosbags", "mcap", "zarr", "pyarrow")
+    libraries = versions("numpy", "scipy", "rosbags", "mcap", "zarr", "pyarrow")
     parts = [decisive, own, robot, task, arm_parts, libraries, code_hash()]
     basis = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    return Shelf(folder, basis, rules.cache_gb > 0)
+    return ResultCache(folder, basis, rules.cache_gb > 0)
 
 
-def fill(shelf: Shelf, path: Path, arm: Arm, params: Params) -> tuple[Source, Path]:
-    """Make sure that the verdicts on a recording stand in a file: what a worker does.
+def cache_results(cache: ResultCache, path: Path, arm: Arm, params: Params) -> tuple[Source, Path]:
+    """Write the results of a recording to a file unless they are cached. Runs in a worker.
 
     Args:
-        shelf: where.
+        cache: of this run.
         path: the recording.
         arm: joints, limits, forward kinematics.
         params: all parameters.
 
     Returns:
-        The recording and the file. A file that does not end in the shelf's suffix is the caller's
-        to remove: it must not serve another run.
+        The recording and the file. The caller removes a file without the cache's suffix: no other
+        run may use it.
     """
     source = describe_source(path, salvage=params.ingest.salvage)
-    place = shelf.place(source)
-    if _serves(place):
-        return source, place
-    handle, name = tempfile.mkstemp(dir=shelf.folder, prefix=".partial-")
+    cached = cache.path(source)
+    if _is_usable(cached):
+        return source, cached
+    handle, name = tempfile.mkstemp(dir=cache.folder, prefix=".partial-")
     os.close(handle)
     partial = Path(name)
     try:
-        whole = write_spill(partial, harvest(source, arm, params))
+        whole = write_results(partial, validate_recording(source, arm, params))
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    # What breaks off is read anew: its verdict names the file, and somebody may mend it.
-    if not whole or not shelf.keeps:
+    # A damaged recording is read again in each run: its result names the file.
+    if not whole or not cache.persistent:
         return source, partial
-    partial.replace(place)
-    return source, place
+    partial.replace(cached)
+    return source, cached
 
 
-def fill_shard(
-    shelf: Shelf, shards: list[list[Path]], arm: Arm, params: Params, number: int
+def cache_shard(
+    cache: ResultCache, shards: list[list[Path]], arm: Arm, params: Params, number: int
 ) -> list[tuple[Source, Path]]:
-    """`fill` for each recording of a shard; nothing for a number behind the last.
+    """`cache_results` for each recording of a shard; nothing for a number past the last.
 
     Args:
-        shelf: where.
+        cache: of this run.
         shards: recordings.
         arm: joints, limits, forward kinematics.
         params: all parameters.
         number: which shard.
     """
     paths = shards[number] if number < len(shards) else []
-    return [fill(shelf, path, arm, params) for path in paths]
+    return [cache_results(cache, path, arm, params) for path in paths]
 
 
-def take(shelf: Shelf, source: Source, file: Path, arm: Arm, params: Params) -> Iterator[
-    list[Verdict]
-]:  # fmt: skip
-    """Verdicts out of a file that `fill` made; read anew should it be gone or damaged.
+def load_results(
+    cache: ResultCache, source: Source, file: Path, arm: Arm, params: Params
+) -> Iterator[list[Result]]:
+    """The results in a file of `cache_results`; reads the recording again if it is gone or damaged.
 
     Args:
-        shelf: where.
+        cache: of this run.
         source: the recording.
-        file: as `fill` returned it.
+        file: as `cache_results` returned it.
         arm: joints, limits, forward kinematics.
         params: all parameters.
     """
@@ -147,39 +145,42 @@ def take(shelf: Shelf, source: Source, file: Path, arm: Arm, params: Params) -> 
             if file.suffix != _SUFFIX:
                 file.unlink()
             if is_whole(opened):
-                yield from read_spill(opened, source)
+                yield from read_results(opened, source)
                 return
-    except FileNotFoundError:  # another run made room meanwhile
+    except FileNotFoundError:  # removed by another run
         pass
-    yield from harvest(source, arm, params)
+    yield from validate_recording(source, arm, params)
 
 
-def pass_on(shelf: Shelf, path: Path, arm: Arm, params: Params) -> tuple[
-    Source, Iterator[list[Verdict]]
-]:  # fmt: skip
-    """The verdicts on a recording as they come, kept on the way: what one process does alone.
+def stream_results(
+    cache: ResultCache, path: Path, arm: Arm, params: Params
+) -> tuple[Source, Iterator[list[Result]]]:
+    """The results of a recording as they are made, cached on the way. For a single process.
 
     Args:
-        shelf: where.
+        cache: of this run.
         path: the recording.
         arm: joints, limits, forward kinematics.
         params: all parameters.
     """
     source = describe_source(path, salvage=params.ingest.salvage)
-    place = shelf.place(source)
-    if _serves(place):
-        return source, take(shelf, source, place, arm, params)
-    if not shelf.keeps:
-        return source, harvest(source, arm, params)
-    return source, _kept(shelf, place, harvest(source, arm, params))
+    cached = cache.path(source)
+    if _is_usable(cached):
+        return source, load_results(cache, source, cached, arm, params)
+    if not cache.persistent:
+        return source, validate_recording(source, arm, params)
+    return source, _cached(cache, cached, validate_recording(source, arm, params))
 
 
-def _kept(shelf: Shelf, place: Path, batches: Iterator[list[Verdict]]) -> Iterator[list[Verdict]]:
+def _cached(
+    cache: ResultCache, path: Path, batches: Iterator[list[Result]]
+) -> Iterator[list[Result]]:
+    """The batches; writes them to a file on the way."""
     whole = True
-    with tempfile.NamedTemporaryFile(dir=shelf.folder, prefix=".partial-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=cache.folder, prefix=".partial-", delete=False) as file:
         partial = Path(file.name)
         try:
-            writer = SpillWriter(file)
+            writer = ResultWriter(file)
             for batch in batches:
                 whole = whole and concerns_messages(batch)
                 writer.add(batch)
@@ -187,35 +188,35 @@ def _kept(shelf: Shelf, place: Path, batches: Iterator[list[Verdict]]) -> Iterat
             writer.close()
             file.close()
             if whole:
-                partial.replace(place)
+                partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 
 
-def _serves(place: Path) -> bool:
-    """Whether a whole file stands there; marks it as used."""
+def _is_usable(path: Path) -> bool:
+    """Whether the file exists and is complete; marks it as used."""
     try:
-        with place.open("rb") as file:
+        with path.open("rb") as file:
             if not is_whole(file):
                 return False
-        os.utime(place)
+        os.utime(path)
     except FileNotFoundError:
         return False
     return True
 
 
-def make_room(folder: Path, limit_gb: float) -> None:
-    """Remove the verdicts that were not used for longest, and leftovers of killed runs.
+def remove_oldest(folder: Path, limit_gb: float) -> None:
+    """Remove the least recently used results, and what killed runs left behind.
 
     Args:
-        folder: of a shelf.
-        limit_gb: what may stay, GB.
+        folder: of a cache.
+        limit_gb: size of the files that may stay, GB.
     """
     files = []
     for path in folder.iterdir():
         try:
             status = path.stat()
-        except FileNotFoundError:  # another run was faster
+        except FileNotFoundError:  # removed by another run
             continue
         files.append((status.st_mtime, status.st_size, path))
     files.sort(reverse=True)
@@ -229,4 +230,4 @@ def make_room(folder: Path, limit_gb: float) -> None:
 
 
 _STALE_S = 86_400.0
-"""A file that nobody has written to for so long is a leftover, s."""
+"""Age at which an unfinished file is a leftover, s."""

@@ -1,6 +1,6 @@
-"""Recordings in shards, and Ray as the engine where one machine is not enough.
+"""Divides recordings into shards, and runs work on shards with Ray.
 
-Knows nothing of what is done with a shard. Ray is an extra: it is imported where it is asked for.
+Does not know what the work is. Ray is an optional dependency, imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from pipeline.errors import PipelineError
 
 Result = TypeVar("Result")
 
-# Less is read faster than a process starts: about a tenth of a second.
+# Smaller shards are read in less time than a process takes to start, about 0.1 s.
 SHARD_BYTES = 8_000_000
 _SHARD_FILES = 64
 
 
-class EngineError(PipelineError):
-    """An engine that was asked for is not there."""
+class ExecutorError(PipelineError):
+    """The executor of `ingest.engine` is not installed."""
 
 
 def make_shards(paths: Sequence[Path]) -> list[list[Path]]:
-    """Consecutive recordings together, so that many small ones do not cost a process each.
+    """Group consecutive recordings, so that small ones share a process.
 
     Args:
         paths: recordings.
@@ -50,8 +50,8 @@ def _size(path: Path) -> int:
 def in_ray(work: Callable[[int], Result], number: int) -> Iterator[Result]:
     """Yield work(0) … work(number - 1), in order, computed by Ray's workers.
 
-    A cluster that is running already is used where Ray finds it (RAY_ADDRESS); else one is started
-    on this machine. All of its machines must see the recordings and the folder `.state` at the same
+    A running cluster is used if Ray finds it (RAY_ADDRESS); otherwise one is started on this
+    machine. All machines of a cluster must see the recordings and the folder `.state` at the same
     paths.
 
     Args:
@@ -59,12 +59,12 @@ def in_ray(work: Callable[[int], Result], number: int) -> Iterator[Result]:
         number: how many.
 
     Raises:
-        EngineError: Ray is not installed.
+        ExecutorError: Ray is not installed.
     """
     try:
         ray: Any = importlib.import_module("ray")
     except ImportError as error:
-        raise EngineError(
+        raise ExecutorError(
             "ingest.engine is ray, but Ray is not installed; expected the extra: pip install ray, "
             "or set ingest.engine to process"
         ) from error

@@ -1,9 +1,8 @@
-"""Why a trajectory was left out or taken with reserve: codes, and what to do about each. Pure."""
+"""Findings on trajectories and recordings: their codes, and a hint for each. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 HINTS = {
     "BAG_EMPTY": "record the topics of ingest.plan_topic, joint_topic and object_topic",
@@ -14,8 +13,11 @@ HINTS = {
     "joints went; record plans or the controller's state for better labels",
     "CUSP": "velocities contradict positions at few points only; there they were differentiated",
     "DECODE_ERROR": "record with definitions embedded (mcap), or with a supported distribution",
-    "DUPLICATE": "the same demonstration stands in the data already; nothing to do",
-    "EXECUTION_FAILED": "the arm did not reach the plan's end: look at the controller's log",
+    "DUPLICATE": "the data hold the same demonstration already; nothing to do",
+    "EXECUTION_DELAYED": "the arm began to move long after its plan was published (or before): the "
+    "commands were moved to its motion; see ingest.execution_delay_s",
+    "EXECUTION_FAILED": "the arm did not follow the plan to its end: look at the controller's log; "
+    "raise ingest.settle_s if it began late",
     "FILE_UNREADABLE": "see the message; copy or convert the file again",
     "FRAME_UNRESOLVED": "record /tf and /tf_static, publish the pose in the robot's base frame, or "
     "add a frame that coincides with it to ingest.object_frames",
@@ -51,21 +53,17 @@ BAD_FILES = {"BAG_TRUNCATED", "BAG_UNREADABLE", "FILE_UNREADABLE", "NPZ_UNREADAB
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to say about a trajectory or a whole recording."""
+    """A rejection or a warning: what was found in a trajectory or in a whole recording."""
 
     code: str
     """One of HINTS."""
     source: str
-    """Recording, as the user named it."""
+    """Recording, as given by the user."""
     message: int | None
-    """Index of the message; None where the whole recording is meant."""
+    """Index of the message; None for the whole recording."""
     segment: int | None
-    """Index of the trajectory in the message; None where the whole message is meant."""
+    """Index of the trajectory in the message; None for the whole message."""
     value: str
     """What was found."""
     limit: str
     """What was expected."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON form, with the hint."""
-        return {**asdict(self), "hint": HINTS[self.code]}

@@ -1,7 +1,7 @@
-"""How many ways demonstrations take to similar goals: how hard they are to learn. Pure.
+"""Counts the ways of the demonstrations to similar goals: many ways are hard to learn. Pure.
 
-Knows no arm's inverse kinematics: ways are told apart by the end configurations of episodes whose
-objects lie next to each other.
+Needs no inverse kinematics: ways differ in the end configurations of episodes whose objects lie
+next to each other.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ Array = NDArray[np.float64]
 
 # An axis that leans by a radian counts as much as an object that lies this far away, m.
 _AXIS_M = 0.2
-# A share of neighbours on another way from which on demonstrations count as of several ways.
+# Demonstrations take several ways if at least this share of neighbours takes another way.
 _SEVERAL = 0.05
-# Poses at which is tried which joints move what, how far a joint is moved, and what counts, rad, m.
+# To find joints that move nothing: number of poses, step of a joint, smallest motion, rad and m.
 _PROBES, _STEP_RAD, _STILL = 8, 0.1, 1e-6
 # Groups of neighbours whose ways are counted at once.
 _AT_ONCE = 1024
-# Fewer episodes say nothing about ways.
+# Ways are not counted in fewer episodes.
 _FEWEST = 20
-# Episodes that are compared with their neighbours at most.
+# At most so many episodes are compared with their neighbours.
 _MOST = 20_000
 
 
 @dataclass(frozen=True)
 class Modes:
-    """What end configurations at similar goals say; J joints."""
+    """End configurations at similar goals, compared; J joints."""
 
     episodes: int
     neighbours: int
-    """Episodes to which each was compared."""
+    """Number of episodes to which each was compared."""
     neighbour_distance_m: float
     """Median distance between the objects of neighbours."""
     ways: float
     """Mean number of different ways among an episode and its neighbours; a joint that only turns
     the gripper about its own axis makes none."""
     ways_most: int
-    """Largest such number."""
+    """Largest number of ways."""
     other_way_share: float
     """Share of neighbours that end on another way."""
     joint_spread_rad: tuple[float, ...]
@@ -55,6 +55,7 @@ class Modes:
     yaw_spread_deg: float
     """Median angle between neighbours about the gripper's own axis, degrees."""
     verdict: str
+    """One way or several, in a sentence."""
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON form, rounded."""
@@ -77,7 +78,7 @@ def find_modes(
 ) -> Modes | None:
     """Compare each episode's end to those of the episodes with the nearest objects.
 
-    Of more than 20,000 episodes as many at most, evenly spaced, are compared to all.
+    Of more than 20,000 episodes at most 20,000, evenly spaced, are compared to all.
 
     Args:
         joints: names of the J joints.
@@ -89,13 +90,13 @@ def find_modes(
         gap_rad: ends further apart than this in some joint are different ways, rad.
 
     Returns:
-        What was found; None where there are too few episodes to say.
+        The comparison; None if there are too few episodes.
     """
     number = min(neighbours, len(ends) - 1)
     if len(ends) < _FEWEST:
         return None
     goals = objects * np.array([1.0, 1.0, 1.0, _AXIS_M, _AXIS_M, _AXIS_M])
-    # Of a great many episodes evenly spaced ones tell as much, in memory that does not grow.
+    # A sample bounds memory.
     asked = np.arange(0, len(ends), -(-len(ends) // _MOST))
     _, found = cKDTree(goals).query(goals[asked], k=number + 1)
     first = np.repeat(asked, number)
@@ -105,7 +106,7 @@ def find_modes(
     free = _free_joints(ends, fk)
     alike = (apart[:, ~free] <= gap_rad).all(axis=1)
     groups = np.concatenate([asked[:, None], others], axis=1)
-    # Part by part: each group is compared with itself, which takes much memory at once.
+    # In parts, to bound memory: each group is compared with itself.
     parts = np.array_split(groups, max(1, len(groups) // _AT_ONCE))
     ways = np.concatenate([_local_ways(ends[:, ~free][part], gap_rad) for part in parts])
     other = float(1 - alike.mean())
@@ -129,7 +130,7 @@ def find_modes(
 
 
 def _others(found: NDArray[np.int64], asked: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-    """Neighbours without the episode itself, which need not come first among equals. (E, K)."""
+    """Neighbours without the episode itself, which may come anywhere among equals. (E, K)."""
     own = found == asked[:, None]
     own[~own.any(axis=1), -1] = True
     others: NDArray[np.int64] = found[~own].reshape(len(found), number)
@@ -137,7 +138,7 @@ def _others(found: NDArray[np.int64], asked: NDArray[np.int64], number: int) -> 
 
 
 def _free_joints(ends: Array, fk: Callable[[Array], Array]) -> NDArray[np.bool_]:
-    """Joints that move neither the TCP nor its z axis wherever it was tried. Shape (J,)."""
+    """Joints that move neither the TCP nor its z axis at any probe. Shape (J,)."""
     probes = ends[:: max(1, len(ends) // _PROBES)][:_PROBES]
     before = fk(probes)
     free = np.zeros(ends.shape[1], np.bool_)
@@ -170,7 +171,7 @@ def _twist(one: Array, two: Array) -> Array:
 
 
 def _local_ways(ends: Array, gap_rad: float) -> NDArray[np.int64]:
-    """Different ways in each group of ends, those within the gap being one. Shape (E,).
+    """The number of ways in each group of ends; ends within the gap are one way. Shape (E,).
 
     Args:
         ends: ends of an episode and its neighbours, rad. Shape (E, K, J).
@@ -178,7 +179,7 @@ def _local_ways(ends: Array, gap_rad: float) -> NDArray[np.int64]:
     """
     size = ends.shape[1]
     near = (np.abs(ends[:, :, None] - ends[:, None]) <= gap_rad).all(axis=3)
-    # Squaring a reachability often enough closes it: a chain of near ends is one way.
+    # Squaring gives the transitive closure: a chain of near ends is one way.
     for _ in range(int(np.ceil(np.log2(size)))):
         near = np.matmul(near, near)
     # Each way is counted at its first member.
@@ -188,7 +189,7 @@ def _local_ways(ends: Array, gap_rad: float) -> NDArray[np.int64]:
 
 
 def _verdict(other: float, ways: float) -> str:
-    # Few demonstrations lie far apart: their ends then differ by more than the gap, on one way.
+    # Sparse demonstrations on one way may differ by more than the gap.
     if other < _SEVERAL or ways < 1 + _SEVERAL:
         return "one way: neighbouring objects are reached alike"
     return (

@@ -1,4 +1,4 @@
-"""Pictures of what was ingested, as PNG: length, duration, speed, and how ways to goals differ."""
+"""Draws histograms of the accepted episodes as PNG: length, duration, speed, ways to goals."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def draw_histograms(
     speeds_rad_s: Sequence[float],
     modes: Modes | None,
 ) -> None:
-    """Draw the spread of the accepted episodes, and joints by which similar goals' ends differ.
+    """Draw the distributions of the accepted episodes, and of the ends at similar goals.
 
     Args:
         path: the PNG file to write.
         samples: samples of each episode.
         durations_s: duration of each, s.
         speeds_rad_s: largest joint speed of each, rad/s.
-        modes: ways to similar goals; None leaves their picture out.
+        modes: ways to similar goals; None omits their histogram.
     """
     panels = 3 if modes is None else 4
     width = 3.3 * panels
@@ -56,12 +56,12 @@ def draw_histograms(
         axes.spines[["top", "right"]].set_visible(False)
     if modes is not None:
         _draw_modes(panes[-1], modes)
-    # Nothing of the date or the library goes into the file: the same episodes, the same bytes.
+    # Without the version of the library the same episodes give the same bytes.
     figure.savefig(path, dpi=100, metadata={"Software": None})
 
 
 def _edges(values: NDArray[np.integer[Any] | np.floating[Any]]) -> NDArray[np.float64]:
-    """Edges of a histogram's bars: whole numbers stand in the middle of theirs."""
+    """Edges of a histogram's bars, with whole numbers in the middle of a bar."""
     if np.issubdtype(values.dtype, np.integer):
         low, high = int(values.min()), int(values.max())
         step = max(1, -(-(high - low + 1) // _BARS))

@@ -1,11 +1,11 @@
-"""Counts what was taken and left out, and makes the report of it. Pure."""
+"""Counts accepted and rejected trajectories, and makes the report of ingest. Pure."""
 
 from __future__ import annotations
 
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset.episode import Episode
 from pipeline.recordings.recording import Source
-from pipeline.validation.build_episode import Verdict
+from pipeline.validation.build_episode import Result
 from pipeline.validation.findings import BAD_FILES, HINTS, Finding
 from pipeline.validation.multimodality import Modes, find_modes
 
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SourceCount:
-    """What came of one recording."""
+    """Counts of one recording."""
 
     source: Source
     accepted: int
@@ -32,8 +32,8 @@ class SourceCount:
 
 
 @dataclass
-class Tally:
-    """What was taken and left out so far."""
+class IngestReport:
+    """The results of all recordings so far, without the episodes."""
 
     rejections: list[Finding] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
@@ -47,33 +47,39 @@ class Tally:
     _ends: array[float] = field(default_factory=lambda: array("d"))
     """Last joints, last TCP pose, and the object of each accepted episode, one after the other:
     copies, since a view would keep the whole episode in memory."""
-    _marks: tuple[int, int, int] = (0, 0, 0)
+    _before: tuple[int, int, int] = (0, 0, 0)
+    """Accepted, rejected and warnings before the current recording."""
 
     @property
     def accepted(self) -> int:
-        """Number of episodes taken."""
+        """Number of accepted episodes."""
         return len(self.samples)
 
     @property
     def rejected(self) -> int:
-        """Number of trajectories, messages and files left out."""
+        """Number of rejected trajectories, messages and files."""
         return len(self.rejections)
+
+    @property
+    def duplicates(self) -> int:
+        """Number of rejected trajectories that equal an accepted one."""
+        return sum(finding.code == "DUPLICATE" for finding in self.rejections)
 
     @property
     def bad_files(self) -> list[Finding]:
         """Files that could not be read, or not to their end."""
         return [finding for finding in self.rejections if finding.code in BAD_FILES]
 
-    def take(self, verdict: Verdict, source: Source) -> Episode | None:
-        """Note a verdict; returns the episode where it is one and not the twin of another.
+    def add(self, result: Result, source: Source) -> Episode | None:
+        """Add a result; returns its episode, or None if it has none or the episode is a duplicate.
 
         Args:
-            verdict: on one trajectory.
-            source: where it comes from.
+            result: of one trajectory.
+            source: its recording.
         """
-        episode = verdict.episode
+        episode = result.episode
         if episode is None:
-            self.rejections += verdict.findings
+            self.rejections += result.findings
             return None
         key, message = bytes.fromhex(episode.content_hash), episode.provenance.message
         if key in self._seen:
@@ -81,12 +87,13 @@ class Tally:
             value = f"the same as message {other} of {where}"
             limit = "an episode of its own"
             segment = episode.provenance.segment
-            twin = Finding("DUPLICATE", source.path, message, segment, value, limit)
-            self.rejections.append(twin)
+            self.rejections.append(
+                Finding("DUPLICATE", source.path, message, segment, value, limit)
+            )
             return None
         self._seen[key] = message, source.path
-        self.warnings += verdict.findings
-        self.warned += bool(verdict.findings)
+        self.warnings += result.findings
+        self.warned += bool(result.findings)
         self.samples.append(len(episode.t))
         self.durations_s.append(episode.duration_s)
         self.speeds_rad_s.append(float(np.abs(episode.joint_vel).max()))
@@ -95,22 +102,22 @@ class Tally:
         self._ends.frombytes(end.tobytes())
         return episode
 
-    def close_source(self, source: Source) -> None:
-        """Note that all of a recording was taken in.
+    def finish_source(self, source: Source) -> None:
+        """Count the results since the last recording as those of this one.
 
         Args:
             source: the recording.
         """
-        accepted, rejected, warned = self._marks
+        accepted, rejected, warned = self._before
         new = self.rejections[rejected:] + self.warnings[warned:]
         codes = dict(sorted(Counter(finding.code for finding in new).items()))
         self.sources.append(
             SourceCount(source, self.accepted - accepted, self.rejected - rejected, codes)
         )
-        self._marks = (self.accepted, self.rejected, len(self.warnings))
+        self._before = (self.accepted, self.rejected, len(self.warnings))
 
-    def commonest(self, number: int) -> list[tuple[str, int]]:
-        """Codes of rejections with their numbers, most frequent first.
+    def most_common(self, number: int) -> list[tuple[str, int]]:
+        """The most frequent codes of rejections with their numbers.
 
         Args:
             number: how many codes.
@@ -118,7 +125,7 @@ class Tally:
         return Counter(finding.code for finding in self.rejections).most_common(number)
 
     def example(self, code: str) -> str:
-        """The first rejection of a code, in words.
+        """Value and limit of the first rejection of a code.
 
         Args:
             code: one that occurred.
@@ -127,14 +134,14 @@ class Tally:
         return f"{finding.value}, expected {finding.limit}"
 
     def reasons(self, number: int) -> str:
-        """The commonest rejections with an example and what to do about each.
+        """The most frequent rejections with an example and a hint for each.
 
         Args:
             number: how many codes.
         """
         return "; ".join(
             f"{count} × {code} (for instance {self.example(code)}; {HINTS[code]})"
-            for code, count in self.commonest(number)
+            for code, count in self.most_common(number)
         )
 
     def modes(
@@ -144,7 +151,7 @@ class Tally:
         neighbours: int,
         gap_rad: float,
     ) -> Modes | None:
-        """How many ways the accepted episodes take to similar goals; None for too few of them.
+        """The number of ways of the accepted episodes to similar goals; None without episodes.
 
         Args:
             joints: names of the J joints.
@@ -158,11 +165,11 @@ class Tally:
         ends, ee_ends, objects = np.split(table, [len(joints), len(joints) + 7], axis=1)
         return find_modes(joints, ends, ee_ends, objects, fk, neighbours, gap_rad)
 
-    def report(self, modes: Modes | None, state: str, versions: dict[str, str]) -> dict[str, Any]:
-        """The JSON form of everything noted.
+    def to_dict(self, modes: Modes | None, state: str, versions: dict[str, str]) -> dict[str, Any]:
+        """The JSON form.
 
         Args:
-            modes: ways to similar goals.
+            modes: result of `modes`.
             state: `ingest.state`.
             versions: of the libraries used.
         """
@@ -191,8 +198,11 @@ class Tally:
             "peak_speed_rad_s": _spread(self.speeds_rad_s),
             "modes": None if modes is None else modes.to_dict(),
             "state": state,
-            "rejections": [finding.to_dict() for finding in self.rejections],
-            "warnings": [finding.to_dict() for finding in self.warnings],
+            "rejections": [
+                {**asdict(finding), "hint": HINTS[finding.code]} for finding in self.rejections
+            ],
+            "warnings": [asdict(finding) for finding in self.warnings],
+            "hints": {code: HINTS[code] for code in sorted({f.code for f in findings})},
             "versions": versions,
         }
 

@@ -1,40 +1,39 @@
-"""One joint motion out of a plan's segments, and the rules that it must keep. Pure."""
+"""The rules that a joint motion must keep, for one motion or many at once. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.interpolation import differentiate
+from pipeline.interpolation import limited_derivative
 from pipeline.params import IngestParams
-from pipeline.recordings.joint_names import find_joints
-from pipeline.recordings.recording import Segment
 
 Array = NDArray[np.float64]
 
-# Way-points this close in time and place are one way-point written twice.
+# Way-points closer than this in time are one way-point written twice, or times that do not rise.
 SAME_S = 1e-9
-_SAME_RAD = 1e-9
-# A joint beyond this is taken for degrees where radians would fit its limits, rad.
+# A joint beyond this is suspected to be in degrees if radians would fit its limits, rad.
 _SUSPICIOUS_RAD = 2 * np.pi
-# At most this share of intervals with contradicting velocities is a cusp in an otherwise good plan.
+# If at most this share of the velocities is wrong, only those are replaced.
 _CUSP_SHARE = 0.05
+# Codes of `mend_velocity`.
+DERIVED_VELOCITY = ("VEL_DERIVED", "VEL_INCONSISTENT", "CUSP")
 
 
-class Rejected(Exception):  # noqa: N818 - a verdict, caught by assemble, no error of the program
-    """A trajectory is left out."""
+class Rejected(Exception):  # noqa: N818 - a finding, not an error of the program
+    """A trajectory is rejected."""
 
     def __init__(self, code: str, value: str, limit: str, segment: int | None = None) -> None:
-        """Say why.
+        """Create the rejection.
 
         Args:
             code: one of `findings.HINTS`.
             value: what was found.
             limit: what was expected.
-            segment: index of the trajectory in its message, where it matters.
+            segment: index of the trajectory in its message; None for the whole message.
         """
         super().__init__(f"{code}: {value}, expected {limit}")
         self.code, self.value, self.limit, self.segment = code, value, limit, segment
@@ -49,7 +48,7 @@ class Motion:
     joint_pos: Array
     """rad. Shape (P, J)."""
     joint_vel: Array | None
-    """rad/s, shape (P, J); None where nobody said."""
+    """rad/s, shape (P, J); None if none were recorded."""
     segment: int
     """Index of the first segment that moves the arm."""
     joint_names: tuple[str, ...]
@@ -57,134 +56,83 @@ class Motion:
 
     @property
     def velocity(self) -> Array:
-        """Velocities, differentiated where nobody said. Shape (P, J)."""
-        return differentiate(self.t, self.joint_pos) if self.joint_vel is None else self.joint_vel
-
-
-def merge_segments(
-    segments: Sequence[Segment],
-    joints: tuple[str, ...],
-    continuous: NDArray[np.bool_],
-    rules: IngestParams,
-) -> list[Motion]:
-    """Pick the arm's joints out of each segment and join segments whose ends meet.
-
-    Segments that move none of the arm's joints, such as a gripper's, are passed over.
-
-    Args:
-        segments: trajectories of one plan, in order.
-        joints: the arm's joints.
-        continuous: joints that turn without end, whose turns are taken out. Shape (J,).
-        rules: section `ingest` of params.yaml.
-
-    Returns:
-        One motion, or several where ends do not meet and `segment_gaps` is split.
-
-    Raises:
-        Rejected: joints are missing, numbers are not finite, times do not rise, ends do not meet.
-    """
-    named = sorted({name for segment in segments for name in segment.joint_names})
-    found = [
-        find_joints(segment.joint_names, joints, rules.joint_prefix)[0] is not None
-        or bool(set(segment.joint_names) & set(joints))
-        for segment in segments
-    ]
-    if named and not any(found) and not any(segment.multi_dof for segment in segments):
-        why = find_joints(named, joints, rules.joint_prefix)[1]
-        value = f"only {', '.join(named)}" if why.startswith("without") else why
-        raise Rejected("JOINT_MISSING", value, ", ".join(joints))
-    parts = [
-        _unwrapped(_arm_part(segment, index, joints, rules.joint_prefix), continuous)
-        for index, (segment, own) in enumerate(zip(segments, found, strict=True))
-        if segment.multi_dof or own
-    ]
-    parts = [part for part in parts if len(part.t)]
-    if not parts:
-        raise Rejected("TOO_SHORT", "0 points", f"{rules.min_points} points")
-    merged = [parts[0]]
-    for part in parts[1:]:
-        before = merged[-1]
-        part = align_turns(part, before.joint_pos[-1], continuous)  # noqa: PLW2901
-        gap = float(np.abs(part.joint_pos[0] - before.joint_pos[-1]).max())
-        if gap <= rules.segment_gap_rad:
-            merged[-1] = _append(before, part)
-        elif rules.segment_gaps == "split":
-            merged.append(part)
-        else:
-            limit = f"{rules.segment_gap_rad} rad"
-            raise Rejected("SEGMENT_GAP", f"{gap:.4f} rad", limit, part.segment)
-    return merged
-
-
-def _unwrapped(motion: Motion, continuous: NDArray[np.bool_]) -> Motion:
-    """The motion without jumps of a turn in joints that turn without end."""
-    if not continuous.any() or not len(motion.t):
-        return motion
-    position = motion.joint_pos.copy()
-    position[:, continuous] = np.unwrap(position[:, continuous], axis=0)
-    return replace(motion, joint_pos=position)
-
-
-def align_turns(motion: Motion, pose: Array, continuous: NDArray[np.bool_]) -> Motion:
-    """The motion moved by whole turns of continuous joints so that it starts near a pose.
-
-    Args:
-        motion: whose turns are taken out already.
-        pose: rad. Shape (J,).
-        continuous: joints that turn without end. Shape (J,).
-    """
-    turns = np.where(continuous, np.round((pose - motion.joint_pos[0]) / (2 * np.pi)), 0.0)
-    return motion if not turns.any() else replace(
-        motion, joint_pos=motion.joint_pos + 2 * np.pi * turns
-    )  # fmt: skip
-
-
-def _arm_part(segment: Segment, index: int, joints: tuple[str, ...], prefix: str | None) -> Motion:
-    if segment.multi_dof:
-        raise Rejected("MULTI_DOF", "a trajectory of multi-DOF joints", "revolute joints", index)
-    columns, why = find_joints(segment.joint_names, joints, prefix)
-    if columns is None:
-        raise Rejected("JOINT_MISSING", why, ", ".join(joints), index)
-    t, position = segment.t, segment.joint_pos[:, columns]
-    velocity = None if segment.joint_vel is None else segment.joint_vel[:, columns]
-    if not (np.isfinite(t).all() and np.isfinite(position).all()):
-        point = int(np.argmax(~(np.isfinite(t) & np.isfinite(position).all(axis=1))))
-        raise Rejected("NONFINITE", f"time or position of point {point}", "finite numbers", index)
-    if len(t) > 1:
-        if not t.any():
-            raise Rejected("TIME_ALL_ZERO", f"{len(t)} points at 0 s", "rising times", index)
-        rise = np.diff(t)
-        again = (np.abs(rise) <= SAME_S) & (
-            np.abs(np.diff(position, axis=0)).max(axis=1) <= _SAME_RAD
+        """Velocities, derived if none were recorded. Shape (P, J)."""
+        return (
+            limited_derivative(self.t, self.joint_pos) if self.joint_vel is None else self.joint_vel
         )
-        keep = np.concatenate([[True], ~again])
-        t, position = t[keep], position[keep]
-        velocity = None if velocity is None else velocity[keep]
-        if np.any(np.diff(t) <= 0):
-            point = int(np.argmax(np.diff(t) <= 0)) + 1
-            value = f"{t[point]:.9g} s after {t[point - 1]:.9g} s"
-            raise Rejected("TIME_NOT_INCREASING", value, "rising times", index)
-    return Motion(t, position, velocity, index, segment.joint_names)
 
 
-def _append(first: Motion, second: Motion) -> Motion:
-    """Join at the pose where both meet, which stands in both and is kept once."""
-    t = np.concatenate([first.t, first.t[-1] + second.t[1:] - second.t[0]])
-    position = np.concatenate([first.joint_pos, second.joint_pos[1:]])
-    velocity = None
-    if first.joint_vel is not None and second.joint_vel is not None:
-        velocity = np.concatenate([first.joint_vel, second.joint_vel[1:]])
-    return Motion(t, position, velocity, first.segment, first.joint_names)
+@dataclass(frozen=True)
+class Extent:
+    """What the rules limit, for each of E motions; NaN where a number is not finite."""
+
+    excess_rad: Array
+    """Farthest beyond a joint limit; negative within. Shape (E,)."""
+    jump_rad: Array
+    """Largest step of a joint between two points. Shape (E,)."""
+    span_rad: Array
+    """Largest range of a joint. Shape (E,)."""
+
+    def broken(self, rules: IngestParams) -> dict[str, NDArray[np.bool_]]:
+        """Which motions break which rule, (E,) by code, the first code to be reported first."""
+        return {
+            "LIMIT_VIOLATION": self.excess_rad > rules.limit_tolerance_rad,
+            "WRAP_JUMP": self.jump_rad > rules.wrap_jump_rad,
+            "NO_MOTION": self.span_rad < rules.min_motion_rad,
+        }
+
+
+def measure_extent(
+    position: Array, starts: NDArray[np.int64], lower: Array, upper: Array
+) -> Extent:
+    """The extent of each of several motions.
+
+    Args:
+        position: of all motions, one after the other, rad. Shape (P, J).
+        starts: first row of each motion. Shape (E,).
+        lower: smallest positions, rad. Shape (J,).
+        upper: largest positions, rad. Shape (J,).
+    """
+    excess = np.maximum(lower - position, position - upper).max(axis=1)
+    step = np.abs(np.diff(position, axis=0, prepend=position[:1])).max(axis=1)
+    step[starts] = 0.0  # from one motion to the next
+    ranges = np.maximum.reduceat(position, starts) - np.minimum.reduceat(position, starts)
+    return Extent(
+        np.maximum.reduceat(excess, starts), np.maximum.reduceat(step, starts), ranges.max(axis=1)
+    )
+
+
+def velocity_misses(t: Array, position: Array, velocity: Array) -> Array:
+    """Distance of the mean of two velocities from the slope between, rad/s. Shape (P - 1,).
+
+    Args:
+        t: s. Shape (P,).
+        position: rad. Shape (P, J).
+        velocity: rad/s. Shape (P, J).
+    """
+    slope = np.diff(position, axis=0) / np.diff(t)[:, None]
+    misses: Array = np.abs((velocity[1:] + velocity[:-1]) / 2 - slope).max(axis=1)
+    return misses
+
+
+def is_too_short(t: Array, rules: IngestParams) -> bool:
+    """Whether a motion has too few points.
+
+    Args:
+        t: its times, s. Shape (P,).
+        rules: section `ingest` of params.yaml.
+    """
+    return len(t) < rules.min_points
 
 
 def check_motion(
     motion: Motion, lower: Array, upper: Array, sliding: NDArray[np.bool_], rules: IngestParams
 ) -> None:
-    """Refuse a motion that no arm should learn from.
+    """Reject a motion that no arm should learn from.
 
     Args:
-        motion: the planned motion.
-        lower: least positions, rad. Shape (J,).
+        motion: the planned motion; its numbers are finite.
+        lower: smallest positions, rad. Shape (J,).
         upper: largest positions, rad. Shape (J,).
         sliding: joints whose positions are m. Shape (J,).
         rules: section `ingest` of params.yaml.
@@ -192,30 +140,31 @@ def check_motion(
     Raises:
         Rejected: points are too few, or positions break a rule.
     """
-    position, segment = motion.joint_pos, motion.segment
-    if len(motion.t) < rules.min_points:
+    segment = motion.segment
+    if is_too_short(motion.t, rules):
         limit = f"{rules.min_points} points"
         raise Rejected("TOO_SHORT", f"{len(motion.t)} points", limit, segment)
-    excess = np.maximum(lower - position, position - upper)
-    if excess.max() > rules.limit_tolerance_rad:
-        _refuse_excess(motion, excess, lower, upper, sliding, rules)
-    jump = float(np.abs(np.diff(position, axis=0)).max())
-    if jump > rules.wrap_jump_rad:
-        raise Rejected("WRAP_JUMP", f"{jump:.4f} rad", f"{rules.wrap_jump_rad} rad", segment)
-    span = float(np.ptp(position, axis=0).max())
-    if span < rules.min_motion_rad:
-        raise Rejected("NO_MOTION", f"{span:.6f} rad", f"{rules.min_motion_rad} rad", segment)
+    extent = measure_extent(motion.joint_pos, np.zeros(1, np.int64), lower, upper)
+    code = next((code for code, broken in extent.broken(rules).items() if broken[0]), None)
+    if code == "LIMIT_VIOLATION":
+        _reject_excess(motion, lower, upper, sliding, rules)
+    elif code == "WRAP_JUMP":
+        value = f"{extent.jump_rad[0]:.4f} rad"
+        raise Rejected("WRAP_JUMP", value, f"{rules.wrap_jump_rad} rad", segment)
+    elif code == "NO_MOTION":
+        value = f"{extent.span_rad[0]:.6f} rad"
+        raise Rejected("NO_MOTION", value, f"{rules.min_motion_rad} rad", segment)
 
 
-def _refuse_excess(
+def _reject_excess(
     motion: Motion,
-    excess: Array,
     lower: Array,
     upper: Array,
     sliding: NDArray[np.bool_],
     rules: IngestParams,
 ) -> None:
     position, segment = motion.joint_pos, motion.segment
+    excess = np.maximum(lower - position, position - upper)
     point, joint = np.unravel_index(int(np.argmax(excess)), excess.shape)
     unit = "m" if sliding[joint] else "rad"
     largest = float(np.abs(np.where(sliding, 0.0, position)).max())
@@ -239,21 +188,20 @@ def mend_velocity(
         t: strictly increasing times, s. Shape (P,).
         position: rad. Shape (P, J).
         velocity: as recorded, rad/s, shape (P, J), or None.
-        tolerance_rad_s: how far the mean of two velocities may lie from the slope between.
+        tolerance_rad_s: largest distance of the mean of two velocities from the slope between.
 
     Returns:
-        Velocities (P, J), and code, value and limit of a finding where they were differentiated.
+        Velocities (P, J), and code, value and limit of a finding if some were derived.
     """
     if velocity is None or not np.isfinite(velocity).all():
         value = "no velocities" if velocity is None else "velocities that are not finite"
-        return differentiate(t, position), ("VEL_DERIVED", value, "finite velocities")
-    slope = np.diff(position, axis=0) / np.diff(t)[:, None]
-    miss = np.abs((velocity[1:] + velocity[:-1]) / 2 - slope).max(axis=1)
+        return limited_derivative(t, position), ("VEL_DERIVED", value, "finite velocities")
+    miss = velocity_misses(t, position, velocity)
     bad = miss > tolerance_rad_s
     if not bad.any():
         return velocity, None
     limit = f"{tolerance_rad_s} rad/s"
-    derived = differentiate(t, position)
+    derived = limited_derivative(t, position)
     if bad.mean() > _CUSP_SHARE:
         return derived, ("VEL_INCONSISTENT", f"{miss.max():.4f} rad/s off", limit)
     first = int(np.argmax(bad))
@@ -265,7 +213,7 @@ def mend_velocity(
 
 
 def idle_ends(paths: Sequence[Array], idle_rad: float) -> slice:
-    """The samples without the starts and ends in which nothing moves; all where nothing ever does.
+    """The samples without the starts and ends at rest; all samples if nothing moves.
 
     Args:
         paths: joint positions at the same T times, rad, such as the measured and the commanded.

@@ -1,6 +1,6 @@
-"""One recording in, verdicts on all that it holds out: what a worker does. Pure but for reading.
+"""Validates one recording: reads it and gives a result for each of its trajectories.
 
-Knows nothing of other recordings, of what was accepted before, nor of where episodes go.
+Knows nothing of other recordings, nor of where the episodes are written.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pipeline.params import Params
 from pipeline.recordings.recording import Candidate, Source, Unreadable
 from pipeline.recordings.sources import Broken, read_candidates
-from pipeline.validation.build_batch import judge
-from pipeline.validation.build_episode import Arm, Verdict
+from pipeline.validation.build_batch import build_results
+from pipeline.validation.build_episode import Arm, Result
 from pipeline.validation.findings import Finding
 
 _EXPECTED = {
@@ -21,8 +21,8 @@ _EXPECTED = {
 }
 
 
-def harvest(source: Source, arm: Arm, params: Params) -> Iterator[list[Verdict]]:
-    """Verdicts on every trajectory of a recording, in its order, as many as are judged at once.
+def validate_recording(source: Source, arm: Arm, params: Params) -> Iterator[list[Result]]:
+    """Results for every trajectory of a recording, in its order, batch by batch.
 
     Args:
         source: the recording, as `describe_source` gives it.
@@ -32,10 +32,10 @@ def harvest(source: Source, arm: Arm, params: Params) -> Iterator[list[Verdict]]
     Raises:
         DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
     """
-    yield from judge(_items(source, params), source, arm, params.ingest)
+    yield from build_results(_items(source, params), source, arm, params.ingest)
 
 
-def _items(source: Source, params: Params) -> Iterator[Candidate | Verdict]:
+def _items(source: Source, params: Params) -> Iterator[Candidate | Result]:
     silent = True
     for item in read_candidates(source.file, params, salvage=source.salvaged):
         silent = False
@@ -43,13 +43,13 @@ def _items(source: Source, params: Params) -> Iterator[Candidate | Verdict]:
             case Candidate():
                 yield item
             case Unreadable():
-                yield _left_out(item.code, source, item.message, item.value)
+                yield _rejection(item.code, source, item.message, item.value)
             case Broken():
-                yield _left_out(item.code, source, None, item.value)
+                yield _rejection(item.code, source, None, item.value)
     if silent:
-        yield _left_out("BAG_EMPTY", source, None, f"{source.path}: no motion in it")
+        yield _rejection("BAG_EMPTY", source, None, f"{source.path}: no motion in it")
 
 
-def _left_out(code: str, source: Source, message: int | None, value: str) -> Verdict:
+def _rejection(code: str, source: Source, message: int | None, value: str) -> Result:
     limit = _EXPECTED.get(code, "a whole recording" if message is None else "a message of its type")
-    return Verdict(None, (Finding(code, source.path, message, None, value, limit),))
+    return Result(None, (Finding(code, source.path, message, None, value, limit),))

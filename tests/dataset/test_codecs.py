@@ -1,4 +1,4 @@
-"""No pickle is ever loaded out of a zarr, however its metadata asks for it."""
+"""No pickle is loaded from a zarr, whatever its metadata say."""
 
 import json
 import pickle
@@ -10,7 +10,7 @@ import zarr
 from numcodecs import Blosc, Delta
 
 from pipeline.dataset.codecs import CodecError, require_plain
-from pipeline.dataset.store import open_group, read_array
+from pipeline.dataset.zarr_arrays import open_group, read_array
 from pipeline.errors import PipelineError
 
 
@@ -46,7 +46,7 @@ def test_an_array_that_would_be_unpickled_is_refused(tmp_path, monkeypatch, chan
     assert not Path("owned").exists()
 
 
-def test_a_codec_nobody_vouches_for_is_named(tmp_path):
+def test_an_unknown_codec_is_named(tmp_path):
     path = array(tmp_path, compressors=None)
     metadata = path / "x" / ".zarray"
     content = {**json.loads(metadata.read_text()), "compressor": {"id": "base64"}}
@@ -70,7 +70,7 @@ def test_format_3_with_shards_is_plain(tmp_path):
     require_plain(created, "x", tmp_path)
 
 
-def test_text_is_no_number(tmp_path):
+def test_text_is_refused(tmp_path):
     group = zarr.open_group(tmp_path / "c.zarr", mode="w", zarr_format=2)
     created = group.create_array("x", shape=(2,), dtype="S4")
     with pytest.raises(CodecError, match=r"x holds .*expected numbers"):

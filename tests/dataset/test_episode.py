@@ -1,4 +1,4 @@
-"""An episode's arrays fit together, and its hash says what it contains."""
+"""An episode's arrays fit together, and its hash depends on its content alone."""
 
 from dataclasses import replace
 

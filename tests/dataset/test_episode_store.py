@@ -6,7 +6,7 @@ import zarr
 
 import pipeline.dataset.episode_store as episodes_module
 from pipeline.dataset.episode_store import EpisodeWriter, read_episodes
-from pipeline.dataset.store import StoreError
+from pipeline.dataset.zarr_arrays import StoreError
 
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
 FIELDS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose", "object_pos", "object_axis")

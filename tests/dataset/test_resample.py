@@ -24,7 +24,7 @@ def test_steps_are_periods_apart_and_end_with_the_episode(duration_s, rate_hz):
 
 
 @pytest.mark.parametrize(("duration_s", "expected"), [(1.0, 31), (1.0 + 1e-9, 31), (1.01, 32)])
-def test_a_duration_of_whole_periods_gets_no_sliver(duration_s, expected):
+def test_a_duration_of_whole_periods_has_no_shorter_last_step(duration_s, expected):
     assert len(step_times(duration_s, 30.0)) == expected
 
 

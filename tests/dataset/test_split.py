@@ -1,4 +1,4 @@
-"""An episode's split is its own affair."""
+"""The split of an episode depends on its content alone."""
 
 import hashlib
 

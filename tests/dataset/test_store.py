@@ -1,15 +1,18 @@
 """A data set is read back as it was written, and one that is something else is refused."""
 
+import tracemalloc
+from collections import Counter
+
 import numpy as np
 import pytest
 import zarr
 
-from pipeline.dataset.store import (
+from pipeline.dataset import zarr_arrays
+from pipeline.dataset.store import dataset_stats, load_dataset
+from pipeline.dataset.zarr_arrays import (
     StoreError,
     create_array,
     create_group,
-    dataset_stats,
-    load_dataset,
     open_group,
     read_array,
 )
@@ -71,7 +74,7 @@ def test_statistics_come_from_the_training_rows_alone(write):
         stats["action"]["mean"], arrays["data/action"][rows].mean(axis=0), atol=1e-6
     )
     assert stats == dataset_stats(
-        arrays["data/state"], arrays["data/action"], ENDS, arrays["meta/split"]
+        arrays["data/state"], arrays["data/action"], ENDS, arrays["meta/split"], path
     )
 
 
@@ -136,13 +139,6 @@ def test_arrays_that_do_not_fit_are_refused(write, changes, message):
         load_dataset(path)
 
 
-def test_what_is_no_zarr_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="no such folder"):
-        open_group(tmp_path / "nothing")
-    with pytest.raises(StoreError, match="no zarr group"):
-        open_group(tmp_path)
-
-
 def test_an_unknown_split_and_a_group_for_an_array_are_refused(write):
     path, _ = write()
     with pytest.raises(StoreError, match="known: train, val, test"):
@@ -156,3 +152,44 @@ def test_a_damaged_chunk_is_refused(write):
     (path / "data/state/0.0").write_bytes(b"garbage")
     with pytest.raises(StoreError, match="cannot be read"):
         load_dataset(path)
+
+
+@pytest.fixture
+def chunk_reads(monkeypatch):
+    """How often each chunk of a zarr on disk was read."""
+    reads = Counter()
+    get = zarr.storage.LocalStore.get
+
+    async def counted(self, key, *args, **kwargs):
+        reads[key] += 1
+        return await get(self, key, *args, **kwargs)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "get", counted)
+    return reads
+
+
+def test_a_foreign_data_set_that_stays_on_disk_is_read_chunk_by_chunk(
+    tmp_path, layout, params, chunk_reads, monkeypatch
+):
+    """935 episodes in the team's own form, in chunks of 1000 rows: equal to what memory gives."""
+    rng = np.random.default_rng(0)
+    ends = np.cumsum(rng.integers(20, 60, size=935))
+    group = create_group(tmp_path / "team.zarr", 2)
+    arrays = {name: rng.normal(size=(ends[-1], width)).astype(np.float32)
+              for name, width in (("state", 25), ("action", 6))}  # fmt: skip
+    for name, values in arrays.items():
+        create_array(group, f"data/{name}", values.shape, "float32", 1000)[...] = values
+    create_array(group, "meta/episode_ends", ends.shape, "int64", 1000)[...] = ends
+    monkeypatch.setattr(zarr_arrays, "_BLOCK_ROWS", 1000)
+    whole = load_dataset(tmp_path / "team.zarr", layout, params.dataset)
+    chunk_reads.clear()
+    tracemalloc.start()
+    streamed = load_dataset(tmp_path / "team.zarr", layout, params.dataset, limit_bytes=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(streamed.split, whole.split)
+    assert streamed.stats == whole.stats
+    chunks = {key: number for key, number in chunk_reads.items() if key.endswith(".0")}
+    assert len(chunks) == 2 * -(-ends[-1] // 1000)
+    assert max(chunks.values()) <= 3  # once for the split, twice for the statistics
+    assert peak < arrays["state"].nbytes / 2

@@ -1,4 +1,4 @@
-"""Windows never leave their episode, and each says what its drawing says."""
+"""Windows never leave their episode and hold the rows of the drawing."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Damaged files of every kind end in verdicts, without a crash, a hang, partial output or pickle.
+"""Damaged files of every kind end in results, without a crash, a hang, partial output or pickle.
 
 The quick test damages each kind a few dozen times; `-m slow` a thousand times and more.
 """
@@ -23,7 +23,7 @@ from pipeline.recordings.rosbag.parsers import PARSERS
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.recordings.sources import describe_source
 from pipeline.stages import ingest
-from pipeline.validation.validate import harvest
+from pipeline.validation.validate import validate_recording
 
 # Far more than any of these small files needs; a hang shows as a failure, not as a timed test.
 _HANG_S = 600
@@ -170,8 +170,8 @@ def assault(kind, tmp_path, params, arm, rounds, salvage=False):
         victim.write_bytes(damage(victim.read_bytes(), rng))
         with Alarm(), np.errstate(all="ignore"):
             source = describe_source(path, salvage=salvage)
-            for verdict in chain.from_iterable(harvest(source, arm, fixed)):
-                for code in {finding.code for finding in verdict.findings} or {"good"}:
+            for result in chain.from_iterable(validate_recording(source, arm, fixed)):
+                for code in {finding.code for finding in result.findings} or {"good"}:
                     seen[code] = seen.get(code, 0) + 1
         shutil.rmtree(folder)
     return seen

@@ -13,7 +13,6 @@ from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.recordings.sources import (
     Broken,
     SourceError,
-    count_plans,
     describe_source,
     find_recordings,
     kind_of,
@@ -56,7 +55,6 @@ def test_a_folder_is_searched_for_every_kind(tmp_path):
     assert find_recordings(tmp_path) == expected
     assert find_recordings(expected[0]) == [expected[0]]
     assert find_recordings(tmp_path / "other.npz") == [tmp_path / "other.npz"]
-    assert [count_plans(path) for path in expected] == [2, 2, 2, 1]
 
 
 def test_a_split_recording_is_one_however_its_folder_is_named(tmp_path, monkeypatch):
@@ -119,7 +117,6 @@ def test_damaged_recordings_are_reported(tmp_path, params):
         assert isinstance(item, Broken)
         assert item.code.startswith(code)
         assert str(path) in item.value
-    assert count_plans(tmp_path / "bag") == 0
 
 
 def test_a_list_of_sources_is_read_in_its_order_and_each_once(tmp_path):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.kinematics import JointLimits
 from pipeline.params import ExecutionParams
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionError, resample_chunk
+from tests.fixtures.execution import UNGUARDED
 
 Array = NDArray[np.float64]
 FREE = JointLimits(
@@ -31,7 +32,7 @@ def _executor(
         "mode": "chunk", "execute_steps": 3, "blend_steps": 2, "ensemble_decay": 0.1,
         "noise_scale": 1.0,
         "object_window": 1, "object_jump_m": 1.0, "object_jump_deg": 90.0,
-        "object_jump_observations": 1,
+        "object_jump_observations": 1, **UNGUARDED,
     }  # fmt: skip
     params = ExecutionParams.model_validate({**values, **changes})
     executor = ChunkExecutor(params, limits, HORIZON, 10.0, control_hz)
@@ -153,14 +154,6 @@ def test_batches_are_robots_on_their_own(mode: str) -> None:
         kind: sum(executor.report().clipped[kind] for executor in alone)
         for kind in ("position", "velocity", "acceleration")
     }
-
-
-def test_rows_whose_time_has_passed_are_left_out() -> None:
-    executor = _executor()
-    executor.add(_chunk(0, 0.1), age_steps=2)
-    assert executor.commands(1)[0, 0, 0] == pytest.approx(0.3)
-    with pytest.raises(ExecutionError, match="8 control steps old, expected 0 to 7"):
-        executor.add(_chunk(0), age_steps=8)
 
 
 def test_a_chunk_that_is_late_leaves_the_last_row_held() -> None:

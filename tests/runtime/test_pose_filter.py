@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.params import ExecutionParams
 from pipeline.runtime.pose_filter import ObjectFilter
+from tests.fixtures.execution import UNGUARDED
 
 UP = np.array([[0.0, 0.0, 1.0]])
 
@@ -20,7 +21,7 @@ def _filter(number: int = 1, **changes: Any) -> ObjectFilter:
         "mode": "chunk", "execute_steps": 1, "blend_steps": 0, "ensemble_decay": 0.0,
         "noise_scale": 1.0,
         "object_window": 10, "object_jump_m": 0.03, "object_jump_deg": 15.0,
-        "object_jump_observations": 1,
+        "object_jump_observations": 1, **UNGUARDED,
     }  # fmt: skip
     steady = ObjectFilter(ExecutionParams.model_validate({**values, **changes}))
     steady.reset(number)

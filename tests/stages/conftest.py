@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.dataset.store import create_array, create_group
+from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.evaluation.draw import draw_trials
 from pipeline.layout import Layout
 from pipeline.params import Params

@@ -1,14 +1,17 @@
 """Episodes become the training zarr of the contract."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 import zarr
 
+from pipeline.dataset import episode_store, zarr_arrays
 from pipeline.dataset.episode import Episode, Provenance
 from pipeline.dataset.episode_store import EpisodeWriter
-from pipeline.dataset.store import StoreError, load_dataset
+from pipeline.dataset.store import load_dataset
+from pipeline.dataset.zarr_arrays import StoreError
 from pipeline.kinematics import continue_paths
 from pipeline.layout import Layout
 from pipeline.robot.model import RobotModel
@@ -77,7 +80,7 @@ def test_the_zarr_keeps_the_contract(tmp_path, params, write, make):
     assert len(files) <= 20
 
 
-def test_states_say_what_the_layout_says(tmp_path, params, write, make, robot):
+def test_states_hold_the_fields_of_the_layout(tmp_path, params, write, make, robot):
     dataset.run(params, tmp_path / "out", write(range(12)))
     read = load_dataset(tmp_path / "out/pen_grasp.zarr")
     for index in (0, 7):
@@ -150,6 +153,23 @@ def test_the_same_episodes_give_the_same_bytes(tmp_path, params, write, zarr_for
     files = sorted(path.relative_to(one) for path in one.rglob("*") if path.is_file())
     assert len(files) > 6
     assert all((one / path).read_bytes() == (two / path).read_bytes() for path in files)
+
+
+def test_memory_does_not_grow_with_the_number_of_episodes(tmp_path, params, write, monkeypatch):
+    """100 more episodes, in chunks of 256 rows: the peak grows by less than a quarter of them."""
+    monkeypatch.setattr(episode_store, "_CHUNK_ROWS", 256)
+    monkeypatch.setattr(zarr_arrays, "_BLOCK_ROWS", 256)
+    small = params.override("dataset", chunk_rows=256)
+    peaks, sizes = [], []
+    for number in (100, 200):
+        source = write(range(number), f"{number}.zarr")
+        tracemalloc.start()
+        dataset.run(small, tmp_path / str(number), source)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        read = load_dataset(tmp_path / str(number) / "pen_grasp.zarr")
+        sizes.append(read.state.nbytes + read.action.nbytes)
+    assert peaks[1] - peaks[0] < 0.25 * (sizes[1] - sizes[0])
 
 
 def test_no_training_episode_fails_and_leaves_the_last_output_alone(tmp_path, params, write):

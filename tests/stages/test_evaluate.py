@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.dataset.store import create_array, create_group
+from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.trials import expert_commands
 from pipeline.layout import Layout, LayoutError

@@ -1,11 +1,11 @@
-"""The table shows what an artefact holds; what it does not know it says."""
+"""The table shows the content of an artefact, and what is not known of it."""
 
 import numpy as np
 import pytest
 import zarr
 from numcodecs import Blosc
 
-from pipeline.dataset.store import StoreError, create_array, create_group
+from pipeline.dataset.zarr_arrays import StoreError, create_array, create_group
 from pipeline.layout import Layout
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import info
@@ -13,7 +13,7 @@ from pipeline.stages import info
 
 @pytest.fixture
 def shown(params, capsys, monkeypatch):
-    """What `info` prints of a path, on one wide line a row."""
+    """The rows that `info` prints for a path."""
     monkeypatch.setattr(info.console, "width", 200)
 
     def shown(path):
@@ -101,6 +101,16 @@ def test_a_folder_of_recordings_is_shown_one_by_one(tmp_path, params, capsys):
     assert said.count("/joint_states") == 2 and "1 trajectories in files" in said
 
 
+def test_a_damaged_recording_does_not_hide_the_others(tmp_path, params, capsys):
+    for name in ("day_1", "day_2"):
+        with BagWriter(tmp_path / name, "mcap") as bag:
+            bag.joint_state(0, ["a"], np.zeros(1), np.zeros(1))
+    (tmp_path / "day_1/day_1.mcap").write_bytes(b"no")
+    with pytest.raises(info.InfoError, match=r"1 of 2 recordings cannot be shown:\n.*day_1"):
+        info.run(tmp_path, params)
+    assert capsys.readouterr().out.count("/joint_states") == 1
+
+
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     import torch
 
@@ -124,7 +134,7 @@ def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     assert table["layout"] == [layout.fingerprint]
 
 
-def test_what_is_nothing_known_is_refused(tmp_path, params):
+def test_an_unknown_kind_of_file_is_refused(tmp_path, params):
     (tmp_path / "notes.txt").touch()
     for name in ("notes.txt", "."):
         with pytest.raises(info.InfoError, match="expected a training zarr, a checkpoint"):

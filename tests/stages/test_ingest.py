@@ -1,8 +1,9 @@
-"""Recordings become episodes and a report; a bad one never loses the rest."""
+"""Recordings become episodes and a report; a bad one does not affect the others."""
 
 import importlib.util
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 
 from pipeline.dataset.episode_store import read_episodes
 from pipeline.errors import PipelineError
+from pipeline.recordings import sources
+from pipeline.recordings.rosbag.reader import open_bag
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import ingest
 from pipeline.validation import executors
@@ -86,7 +89,7 @@ def test_both_storages_give_the_same_episodes(tmp_path, params):
     assert hashes[0] == hashes[1]
 
 
-def test_bad_plans_are_left_out_with_their_reasons_and_the_rest_is_kept(tmp_path, params, capsys):
+def test_bad_plans_are_rejected_with_their_reasons_and_the_rest_is_kept(tmp_path, params, capsys):
     source = record(tmp_path / "bag", params, good=6, bad=BENDS)
     ingest.run(params, tmp_path / "out", source)
     report = report_of(tmp_path / "out")
@@ -111,7 +114,7 @@ def test_measured_joints_become_the_state_when_asked_for(tmp_path, params):
     np.testing.assert_allclose(episodes[3].joint_command[-1], end)
 
 
-def test_a_folder_of_bags_and_files_is_read_and_a_broken_one_named(tmp_path, params):
+def test_a_folder_of_bags_and_files_is_read_and_a_damaged_one_named(tmp_path, params):
     record(tmp_path / "all/day_1", params)
     cut = record(tmp_path / "all/day_2", params, good=5) / "day_2.mcap"
     cut.write_bytes(cut.read_bytes()[:-50])
@@ -200,6 +203,25 @@ def test_several_sources_are_counted_apart_and_shown(tmp_path, params, capsys):
     assert report_of(tmp_path / "again")["totals"] == report["totals"]
 
 
+def test_copies_of_a_good_recording_are_rejected_and_do_not_fail_the_stage(tmp_path, params):
+    record(tmp_path / "all/one", params)
+    for name in ("two", "three"):
+        shutil.copytree(tmp_path / "all/one", tmp_path / "all" / name)
+    ingest.run(params, tmp_path / "out", tmp_path / "all")
+    report = report_of(tmp_path / "out")
+    assert report["totals"] == {"accepted": 4, "warned": 0, "rejected": 8}
+    assert report["codes"] == {"DUPLICATE": 8}
+
+
+def test_every_recording_is_opened_once(tmp_path, params, monkeypatch):
+    """A bag that is compressed as a whole is unpacked each time that it is opened."""
+    source = record(tmp_path / "bag", params)
+    opened = []
+    monkeypatch.setattr(sources, "open_bag", lambda *a, **k: opened.append(a) or open_bag(*a, **k))
+    ingest.run(params.override("ingest", workers=1), tmp_path / "out", source)
+    assert len(opened) == 1
+
+
 def test_the_report_says_how_many_ways_lead_to_similar_goals(tmp_path, params, capsys):
     source = record(tmp_path / "bag", params, good=24)
     ingest.run(params, tmp_path / "out", source)
@@ -252,8 +274,8 @@ def files_of(folder):
     }
 
 
-def test_neither_workers_nor_what_was_kept_change_a_byte(tmp_path, params, monkeypatch):
-    """Two bags with twins across them, a broken file, an npz: alone, in two processes, again."""
+def test_workers_and_the_cache_do_not_change_a_byte(tmp_path, params, monkeypatch):
+    """Two bags with duplicates and a damaged one: in one process, in two, and cached."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
     monkeypatch.setattr(executors, "SHARD_BYTES", 0)  # as if each were large
     record(tmp_path / "all/day_1", params, bad=BENDS)
@@ -275,7 +297,7 @@ def test_neither_workers_nor_what_was_kept_change_a_byte(tmp_path, params, monke
     assert len(kept) == 2  # the broken one is read anew each time
 
 
-def test_ray_is_asked_for_by_name(tmp_path, params):
+def test_a_missing_ray_is_named(tmp_path, params):
     if importlib.util.find_spec("ray") is not None:
         pytest.skip("Ray is installed")
     source = record(tmp_path / "bag", params)

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from typer.testing import CliRunner
 
 from pipeline.cli import app
-from pipeline.dataset.store import create_array, create_group
+from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline.dataset.store import create_array, create_group
+from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.stages import train

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.dataset.store import Dataset, create_array, create_group, load_dataset
+from pipeline.dataset.store import Dataset, load_dataset
+from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.training.distributed import SINGLE_PROCESS, Workers

@@ -1,3 +1,3 @@
-"""A plan with its context, to be bent by each test."""
+"""Fixtures: a plan with its context, which each test changes."""
 
 from tests.fixtures.recordings import *

@@ -1,4 +1,4 @@
-"""Many plans at once get the verdicts that each gets alone."""
+"""Many plans at once get the results that each gets alone."""
 
 from dataclasses import fields, replace
 
@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.validation import build_batch
-from pipeline.validation.build_batch import finish, judge, judge_batch
-from pipeline.validation.build_episode import Draft, Verdict, assemble
+from pipeline.validation.build_batch import add_poses, build_batch_results, build_results
+from pipeline.validation.build_episode import Draft, Result, build_drafts
 from pipeline.validation.findings import Finding
 
 BENDS = {
@@ -46,7 +46,7 @@ BENDS = {
     "multi": lambda s: replace(s, multi_dof=True),
 }  # fmt: skip
 CONTEXTS = ("plain", "executed", "missed", "old pose", "no pose", "measured", "two segments")
-OTHER = Verdict(None, (Finding("DECODE_ERROR", "recordings/one", 3, None, "x", "y"),))
+OTHER = Result(None, (Finding("DECODE_ERROR", "recordings/one", 3, None, "x", "y"),))
 
 
 def bent(name, context, candidate, segment, execution):
@@ -80,7 +80,7 @@ def same(ones, others):
     endless=st.booleans(),
     rules=st.sampled_from([{}, {"state": "measured"}, {"min_points": 14}, {"salvaged": True}]),
 )
-def test_verdicts_of_a_batch_are_those_of_each_plan_alone(
+def test_results_of_a_batch_are_those_of_each_plan_alone(
     kinds, endless, rules, source, arm, params, candidate, segment, execution
 ):
     rules = dict(rules)
@@ -90,30 +90,30 @@ def test_verdicts_of_a_batch_are_those_of_each_plan_alone(
     plans = [bent(*kind, candidate, segment, execution) for kind in kinds]
     alone = [OTHER]
     for plan in plans:
-        alone += finish(assemble(plan, source, arm, chosen), arm)
-    same(judge_batch([OTHER, *plans], source, arm, chosen), alone)
+        alone += add_poses(build_drafts(plan, source, arm, chosen), arm)
+    same(build_batch_results([OTHER, *plans], source, arm, chosen), alone)
 
 
 @pytest.mark.parametrize("name", ["good", "other order", "late", "another joint"])
-def test_clean_plans_do_not_take_the_long_way(
+def test_valid_plans_are_not_validated_one_by_one(
     name, monkeypatch, source, arm, params, candidate, segment
 ):
-    monkeypatch.setattr(build_batch, "assemble", None)
+    monkeypatch.setattr(build_batch, "build_drafts", None)
     rules = params.ingest.model_copy(update={"velocity_tolerance_rad_s": 9.0})
     made = candidate(segments=(BENDS[name](segment()),))
     if name == "another joint":  # its own velocity is NaN, the arm's are not
         assert np.isnan(made.plan.segments[0].joint_vel).any()
-    (verdict,) = judge_batch([made], source, arm, rules)
-    assert verdict.episode is not None and verdict.findings == ()
+    (result,) = build_batch_results([made], source, arm, rules)
+    assert result.episode is not None and result.findings == ()
 
 
 def test_batches_keep_the_order_and_stay_small(source, arm, params, candidate):
     rules = params.ingest
     plans = [candidate() for _ in range(1000)]
-    batches = list(judge(plans, source, arm, rules))
+    batches = list(build_results(plans, source, arm, rules))
     assert sum(len(part) for part in batches) == 1000
     assert max(len(part) for part in batches) <= build_batch.BATCH_POINTS / 13
-    assert list(judge([], source, arm, rules)) == []
+    assert list(build_results([], source, arm, rules)) == []
 
 
 def test_poses_of_one_episode_do_not_depend_on_another(source, arm, params, candidate, segment):
@@ -122,11 +122,11 @@ def test_poses_of_one_episode_do_not_depend_on_another(source, arm, params, cand
             [q[:, :3], np.zeros((len(q), 2)), np.sin(7 * q[:, :1]), np.cos(7 * q[:, :1])], axis=1
         )
     )  # fmt: skip
-    (draft,) = assemble(candidate(), source, turning, params.ingest)
+    (draft,) = build_drafts(candidate(), source, turning, params.ingest)
     assert isinstance(draft, Draft)
-    both = finish([draft, OTHER, replace(draft, joint_pos=-draft.joint_pos)], turning)
+    both = add_poses([draft, OTHER, replace(draft, joint_pos=-draft.joint_pos)], turning)
     assert both[1] is OTHER
-    for verdict, sign in zip((both[0], both[2]), (1, -1), strict=True):
-        quaternion = verdict.episode.ee_pose[:, 3:]
+    for result, sign in zip((both[0], both[2]), (1, -1), strict=True):
+        quaternion = result.episode.ee_pose[:, 3:]
         assert (np.sum(quaternion[1:] * quaternion[:-1], axis=1) > 0).all()
         np.testing.assert_array_equal(quaternion[0], turning.fk(sign * draft.joint_pos)[0, 3:])

@@ -1,4 +1,4 @@
-"""A plan with its context becomes an episode, or the one reason why not."""
+"""A plan with its context becomes an episode, or is rejected for one reason."""
 
 from dataclasses import replace
 
@@ -8,33 +8,33 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.validation.build_batch import finish
-from pipeline.validation.build_episode import assemble as draft
+from pipeline.validation.build_batch import add_poses
+from pipeline.validation.build_episode import build_drafts as draft
 
 PLAN_NS = 10_000_000_000
 
 
-def assemble(candidate, source, arm, rules):
-    return finish(draft(candidate, source, arm, rules), arm)
+def build_drafts(candidate, source, arm, rules):
+    return add_poses(draft(candidate, source, arm, rules), arm)
 
 
 @pytest.fixture
-def judge(source, arm, params):
-    def judge(candidate, **rules):
-        (verdict,) = assemble(candidate, source, arm, params.override("ingest", **rules).ingest)
-        return verdict
+def validate(source, arm, params):
+    def validate(candidate, **rules):
+        (result,) = build_drafts(candidate, source, arm, params.override("ingest", **rules).ingest)
+        return result
 
-    return judge
-
-
-def codes(verdict):
-    return [finding.code for finding in verdict.findings]
+    return validate
 
 
-def test_a_good_plan_becomes_an_episode_that_knows_its_origin(judge, candidate, segment):
-    verdict = judge(candidate())
-    episode, plan = verdict.episode, segment()
-    assert codes(verdict) == []
+def codes(result):
+    return [finding.code for finding in result.findings]
+
+
+def test_a_good_plan_becomes_an_episode_with_its_provenance(validate, candidate, segment):
+    result = validate(candidate())
+    episode, plan = result.episode, segment()
+    assert codes(result) == []
     np.testing.assert_array_equal(episode.t, plan.t)
     np.testing.assert_array_equal(episode.joint_pos, plan.joint_pos)
     np.testing.assert_array_equal(episode.joint_vel, plan.joint_vel)
@@ -47,15 +47,15 @@ def test_a_good_plan_becomes_an_episode_that_knows_its_origin(judge, candidate, 
     assert origin.derived == ("pose by FK",)
 
 
-def test_time_starts_with_the_first_point(judge, candidate, segment):
-    episode = judge(candidate(segments=(segment(t=segment().t + 0.3),))).episode
+def test_time_starts_with_the_first_point(validate, candidate, segment):
+    episode = validate(candidate(segments=(segment(t=segment().t + 0.3),))).episode
     np.testing.assert_allclose(episode.t, segment().t, atol=1e-12)
 
 
-def test_missing_velocities_are_derived_with_a_warning(judge, candidate, segment):
-    verdict = judge(candidate(segments=(segment(joint_vel=None),)))
-    assert codes(verdict) == ["VEL_DERIVED"]
-    assert "velocity differentiated" in verdict.episode.provenance.derived
+def test_missing_velocities_are_derived_with_a_warning(validate, candidate, segment):
+    result = validate(candidate(segments=(segment(joint_vel=None),)))
+    assert codes(result) == ["VEL_DERIVED"]
+    assert "velocity differentiated" in result.episode.provenance.derived
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -83,26 +83,26 @@ def test_the_object_s_axis_is_its_z(seed):
         ({"position": np.array([0.0, np.nan, 0.0])}, "NONFINITE"),
     ],
 )
-def test_a_pose_that_cannot_be_used_rejects_the_plan(judge, candidate, changes, code):
+def test_a_pose_that_cannot_be_used_rejects_the_plan(validate, candidate, changes, code):
     pose = replace(candidate().object_pose, **changes)
-    verdict = judge(candidate(object_pose=pose))
-    assert verdict.episode is None
-    assert codes(verdict) == [code]
+    result = validate(candidate(object_pose=pose))
+    assert result.episode is None
+    assert codes(result) == [code]
 
 
-def test_a_plan_without_a_pose_is_rejected(judge, candidate):
-    assert codes(judge(candidate(object_pose=None))) == ["OBJECT_POSE_MISSING"]
+def test_a_plan_without_a_pose_is_rejected(validate, candidate):
+    assert codes(validate(candidate(object_pose=None))) == ["OBJECT_POSE_MISSING"]
 
 
-def test_frames_that_coincide_with_the_base_are_taken_when_named(judge, candidate):
+def test_named_frames_that_coincide_with_the_base_are_accepted(validate, candidate):
     pose = replace(candidate().object_pose, frame_id="world")
-    taken = judge(candidate(object_pose=pose), object_frames=["base_link", "world"])
+    taken = validate(candidate(object_pose=pose), object_frames=["base_link", "world"])
     assert taken.episode is not None
 
 
-def test_a_rejection_names_message_value_and_limit(judge, candidate, segment):
-    verdict = judge(candidate(segments=(segment(t=np.zeros(13)),)))
-    (finding,) = verdict.findings
+def test_a_rejection_names_message_value_and_limit(validate, candidate, segment):
+    result = validate(candidate(segments=(segment(t=np.zeros(13)),)))
+    (finding,) = result.findings
     assert (finding.code, finding.source, finding.message, finding.segment) == (
         "TIME_ALL_ZERO",
         "recordings/one",
@@ -112,67 +112,9 @@ def test_a_rejection_names_message_value_and_limit(judge, candidate, segment):
     assert finding.value == "13 points at 0 s"
 
 
-@pytest.mark.parametrize("state", ["planned", "measured"])
-def test_an_execution_that_ends_elsewhere_is_rejected(judge, candidate, execution, state):
-    failed = candidate(execution=execution(miss=-0.3))
-    assert codes(judge(failed, state=state)) == ["EXECUTION_FAILED"]
-
-
-def test_a_plan_that_was_never_executed_is_a_demonstration_only_as_planned(
-    judge, candidate, execution
-):
-    still = execution()
-    still = execution(joint_pos=np.zeros_like(still.joint_pos), final_pos=np.zeros(6))
-    assert judge(candidate(execution=still)).episode is not None
-    assert codes(judge(candidate(execution=still), state="measured")) == ["EXECUTION_FAILED"]
-    assert codes(judge(candidate(), state="measured")) == ["EXECUTION_FAILED"]
-
-
-def test_an_execution_cut_short_by_the_next_plan_says_nothing_of_the_plan(
-    judge, candidate, execution
-):
-    assert judge(candidate(execution=execution(until_s=0.6))).episode is not None
-
-
-def test_an_execution_begun_late_counts_by_its_end(judge, candidate, execution, segment):
-    late = execution()
-    late = execution(
-        joint_pos=np.linspace(0, 0.5, len(late.t))[:, None] * segment().joint_pos[-1],
-        final_pos=segment().joint_pos[-1],
-    )
-    assert judge(candidate(execution=late)).episode is not None
-
-
-def test_measured_states_keep_the_plan_as_their_command(judge, candidate, execution, segment):
-    verdict = judge(candidate(execution=execution()), state="measured")
-    episode, plan = verdict.episode, segment()
-    assert codes(verdict) == []
-    np.testing.assert_array_equal(episode.joint_pos, execution().joint_pos)
-    np.testing.assert_array_equal(episode.t, execution().t - execution().t[0])
-    at = execution().t
-    for joint in range(6):
-        expected = np.interp(at, plan.t, plan.joint_pos[:, joint])
-        np.testing.assert_allclose(episode.joint_command[:, joint], expected, atol=5e-3)
-    np.testing.assert_array_equal(episode.joint_command[-1], plan.joint_pos[-1])
-
-
-def test_measured_velocities_are_derived_where_none_were_recorded(judge, candidate, execution):
-    none = execution(joint_vel=np.full_like(execution().joint_vel, np.nan))
-    verdict = judge(candidate(execution=none), state="measured")
-    assert codes(verdict) == ["VEL_DERIVED"]
-    np.testing.assert_allclose(verdict.episode.joint_vel, execution().joint_vel, atol=0.05)
-
-
-def test_measured_positions_must_be_finite(judge, candidate, execution):
-    position = execution().joint_pos.copy()
-    position[3, 3] = np.nan
-    broken = candidate(execution=execution(joint_pos=position))
-    assert codes(judge(broken, state="measured")) == ["NONFINITE"]
-
-
 @pytest.fixture
 def measured(candidate, segment):
-    """Joints that were measured and never planned, with idle ends of five samples."""
+    """Joints that were measured without a plan, at rest for five samples at each end."""
 
     def measured(**changes):
         whole = segment()
@@ -187,54 +129,38 @@ def measured(candidate, segment):
 
 
 @pytest.mark.parametrize("state", ["planned", "measured"])
-def test_measured_joints_alone_are_taken_with_reserve_and_without_idle_ends(
-    judge, measured, segment, state
+def test_measured_joints_alone_are_accepted_with_warnings_and_without_idle_ends(
+    validate, measured, segment, state
 ):
-    verdict = judge(measured(), state=state)
-    assert codes(verdict) == ["COMMAND_DERIVED", "TIME_DERIVED"]
-    np.testing.assert_array_equal(verdict.episode.joint_pos, segment().joint_pos)
-    np.testing.assert_array_equal(verdict.episode.joint_command, segment().joint_pos)
-    np.testing.assert_allclose(verdict.episode.t, np.arange(13) * 0.1, atol=1e-12)
-    assert "idle ends cut off" in verdict.episode.provenance.derived
-    assert len(judge(measured(), trim_idle_rad=0.0).episode.t) == 23
+    result = validate(measured(), state=state)
+    assert codes(result) == ["COMMAND_DERIVED", "TIME_DERIVED"]
+    np.testing.assert_array_equal(result.episode.joint_pos, segment().joint_pos)
+    np.testing.assert_array_equal(result.episode.joint_command, segment().joint_pos)
+    np.testing.assert_allclose(result.episode.t, np.arange(13) * 0.1, atol=1e-12)
+    assert "idle ends cut off" in result.episode.provenance.derived
+    assert len(validate(measured(), trim_idle_rad=0.0).episode.t) == 23
     planned = measured()
     planned = replace(planned, plan=replace(planned.plan, measured=False, sampled=False))
-    assert len(judge(planned).episode.t) == 23
+    assert len(validate(planned).episode.t) == 23
 
 
 def test_an_episode_of_a_damaged_recording_is_marked(candidate, source, arm, params):
-    (verdict,) = assemble(candidate(), replace(source, salvaged=True), arm, params.ingest)
-    assert codes(verdict) == ["SALVAGED"]
-    assert verdict.episode.provenance.salvaged
+    (result,) = build_drafts(candidate(), replace(source, salvaged=True), arm, params.ingest)
+    assert codes(result) == ["SALVAGED"]
+    assert result.episode.provenance.salvaged
 
 
-def test_a_pose_that_holds_for_ever_is_never_stale(judge, candidate):
+def test_a_pose_that_holds_for_ever_is_never_stale(validate, candidate):
     old = replace(candidate().object_pose, log_time_ns=0)
-    assert codes(judge(candidate(object_pose=old))) == ["OBJECT_POSE_STALE"]
-    assert judge(candidate(object_pose=replace(old, ageless=True))).episode is not None
+    assert codes(validate(candidate(object_pose=old))) == ["OBJECT_POSE_STALE"]
+    assert validate(candidate(object_pose=replace(old, ageless=True))).episode is not None
 
 
-def test_parts_that_do_not_meet_are_judged_one_by_one(candidate, segment, source, arm, params):
+def test_parts_that_do_not_meet_are_validated_one_by_one(candidate, segment, source, arm, params):
     still = segment(joint_pos=np.full((13, 6), 0.3))
     rules = params.override("ingest", segment_gaps="split").ingest
     made = candidate(segments=(segment(), still, segment()))
-    verdicts = assemble(made, source, arm, rules)
-    assert [verdict.episode is not None for verdict in verdicts] == [True, False, True]
-    assert verdicts[1].findings[0].segment == 1
-    assert verdicts[2].episode.provenance.segment == 2
-
-
-def test_an_execution_counts_turns_of_a_continuous_joint_as_the_plan_does(
-    candidate, execution, source, arm, params
-):
-    endless = replace(arm, continuous=np.arange(6) == 5)
-    ran = execution()
-    turned = ran.joint_pos.copy()
-    turned[:, 5] += 2 * np.pi * (np.arange(len(ran.t)) % 2) + 4 * np.pi
-    final = turned[-1]
-    made = candidate(execution=execution(joint_pos=turned, final_pos=final))
-    rules = params.override("ingest", state="measured").ingest
-    (verdict,) = assemble(made, source, endless, rules)
-    np.testing.assert_allclose(verdict.episode.joint_pos, ran.joint_pos, atol=1e-9)
-    (verdict,) = assemble(made, source, arm, rules)
-    assert codes(verdict) == ["EXECUTION_FAILED"]
+    results = build_drafts(made, source, arm, rules)
+    assert [result.episode is not None for result in results] == [True, False, True]
+    assert results[1].findings[0].segment == 1
+    assert results[2].episode.provenance.segment == 2

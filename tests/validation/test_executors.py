@@ -1,4 +1,4 @@
-"""Shards hold every recording once, in order; Ray is asked for by name where it is missing."""
+"""Shards hold every recording once, in order; a missing Ray is named."""
 
 import importlib.util
 from pathlib import Path
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.validation import executors
-from pipeline.validation.executors import EngineError, in_ray, make_shards
+from pipeline.validation.executors import ExecutorError, in_ray, make_shards
 
 
 @given(st.lists(st.integers(0, 10**8), max_size=200))
@@ -36,8 +36,8 @@ def test_many_small_files_share_a_shard_and_large_ones_do_not(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
-def test_ray_that_is_not_installed_is_asked_for_by_name():
-    with pytest.raises(EngineError, match="pip install ray"):
+def test_a_missing_ray_is_named():
+    with pytest.raises(ExecutorError, match="pip install ray"):
         list(in_ray(abs, 3))
 
 

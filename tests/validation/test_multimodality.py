@@ -1,4 +1,4 @@
-"""Ways to similar goals are told apart without knowing the arm."""
+"""Ways to similar goals are counted without knowledge of the arm."""
 
 import json
 
@@ -54,14 +54,14 @@ def test_two_elbows_are_two_ways_and_the_report_says_so():
     assert json.loads(json.dumps(found.to_dict()))["free_joints"] == ["c"]
 
 
-def test_yaw_alone_makes_no_way_but_shows():
+def test_yaw_alone_is_no_way_but_is_reported():
     found = modes(yaw_rad=np.pi)
     assert found.ways == pytest.approx(1.0)
     assert found.yaw_spread_deg == pytest.approx(90, abs=10)
     assert found.joint_other_share[2] > 0.5
 
 
-def test_few_episodes_say_nothing():
+def test_few_episodes_give_no_result():
     assert modes(number=10) is None
 
 
@@ -78,7 +78,7 @@ def test_a_chain_of_near_ends_is_one_way():
     assert _local_ways(chain[:, [0, 5, 3, 1, 4, 2]], 0.5).tolist() == [1]
 
 
-def test_a_twist_is_the_turn_about_z():
+def test_a_twist_is_the_rotation_about_z():
     from scipy.spatial.transform import Rotation
 
     angle = np.linspace(-3, 3, 13)
@@ -87,7 +87,7 @@ def test_a_twist_is_the_turn_about_z():
     np.testing.assert_allclose(_twist(one.as_quat(), two.as_quat()), angle, atol=1e-9)
 
 
-def test_of_a_great_many_episodes_evenly_spaced_ones_tell_the_same(monkeypatch):
+def test_a_sample_of_many_episodes_gives_the_same_result(monkeypatch):
     ends, poses, objects = demonstrations(900, elbows=(1, -1))
     every = find_modes(JOINTS, ends, poses, objects, plane, 8, 0.5)
     monkeypatch.setattr("pipeline.validation.multimodality._MOST", 300)

@@ -1,4 +1,4 @@
-"""Histograms are pictures, and the same episodes give the same bytes."""
+"""Histograms are drawn, and the same episodes give the same bytes."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ MODES = Modes(20, 8, 0.01, 2.0, 3, 0.5, (0.1, 0.2), (0.1, 0.9), ("b",), 20.0, "s
 
 
 @pytest.mark.parametrize(("modes", "width"), [(None, 990), (MODES, 1320)])
-def test_a_picture_shows_something_and_is_repeatable(tmp_path, modes, width):
+def test_histograms_are_not_empty_and_are_repeatable(tmp_path, modes, width):
     values = list(np.random.default_rng(0).normal(5, 1, 50))
     for name in ("a", "b"):
         draw_histograms(tmp_path / f"{name}.png", [5, 6, 7], values, values, modes)
@@ -29,7 +29,7 @@ def test_one_episode_is_enough(tmp_path):
 
 
 @given(st.lists(st.integers(2, 10**6), min_size=1, max_size=50))
-def test_whole_numbers_each_fall_into_a_bar(samples):
+def test_each_whole_number_is_in_the_middle_of_a_bar(samples):
     edges = _edges(np.array(samples))
     assert len(edges) <= 33
     assert np.histogram(samples, edges)[0].sum() == len(samples)

@@ -1,4 +1,4 @@
-"""One recording gives verdicts on all that it holds, and the same ones each time."""
+"""A recording gives a result for each of its trajectories, the same each time."""
 
 import os
 from dataclasses import replace
@@ -12,7 +12,7 @@ from pipeline.recordings.rosbag.definitions import bundled_stores
 from pipeline.recordings.rosbag.messages import CONTROLLER_STATE
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.recordings.sources import describe_source
-from pipeline.validation.validate import harvest
+from pipeline.validation.validate import validate_recording
 
 ROOT = Path(os.environ.get("SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
@@ -32,33 +32,33 @@ def bag(tmp_path):
     return tmp_path / "bag"
 
 
-def test_good_bad_and_unreadable_messages_each_have_a_verdict(bag, arm, params):
+def test_good_bad_and_unreadable_messages_each_have_a_result(bag, arm, params):
     source = describe_source(bag)
-    verdicts = list(chain(*harvest(source, arm, params)))
-    assert [verdict.episode is not None for verdict in verdicts] == [True, False, False]
+    results = list(chain(*validate_recording(source, arm, params)))
+    assert [result.episode is not None for result in results] == [True, False, False]
     # The broken message is told at once, a plan only when all that belongs to it was read.
-    assert [verdict.findings[0].code for verdict in verdicts[1:]] == [
+    assert [result.findings[0].code for result in results[1:]] == [
         "DECODE_ERROR", "TIME_ALL_ZERO",
     ]  # fmt: skip
-    again = list(chain(*harvest(source, arm, params)))
-    assert again[0].episode.content_hash == verdicts[0].episode.content_hash
-    assert again[1:] == verdicts[1:]
+    again = list(chain(*validate_recording(source, arm, params)))
+    assert again[0].episode.content_hash == results[0].episode.content_hash
+    assert again[1:] == results[1:]
 
 
-def test_a_recording_that_cannot_be_read_has_one_verdict(tmp_path, arm, params):
+def test_a_recording_that_cannot_be_read_has_one_result(tmp_path, arm, params):
     (tmp_path / "traj_1.npz").write_bytes(b"no")
-    (verdict,) = chain(*harvest(describe_source(tmp_path / "traj_1.npz"), arm, params))
-    assert verdict.findings[0].code == "NPZ_UNREADABLE"
-    assert verdict.findings[0].message is None
+    (result,) = chain(*validate_recording(describe_source(tmp_path / "traj_1.npz"), arm, params))
+    assert result.findings[0].code == "NPZ_UNREADABLE"
+    assert result.findings[0].message is None
 
 
-def test_a_recording_without_a_word_says_so(tmp_path, arm, params):
+def test_a_recording_without_motions_is_reported(tmp_path, arm, params):
     with BagWriter(tmp_path / "bag", "mcap") as writer:
         writer._write("/episode_mark", "std_msgs/msg/Bool", 0, b"\x00\x01\x00\x00\x00")
         for time in (1, 2):
             writer.joint_state(time, JOINTS, np.zeros(6), np.zeros(6))
-    (verdict,) = chain(*harvest(describe_source(tmp_path / "bag"), arm, params))
-    assert verdict.findings[0].code == "BAG_EMPTY"
+    (result,) = chain(*validate_recording(describe_source(tmp_path / "bag"), arm, params))
+    assert result.findings[0].code == "BAG_EMPTY"
 
 
 @pytest.mark.skipif(not ROOT.is_dir(), reason="recordings of other projects are not at hand")
@@ -67,12 +67,12 @@ def test_a_real_ros_1_recording_of_six_joints_becomes_an_episode(arm, params):
     names = [f"joint_{index}" for index in range(6)]
     pose = (0.4, 0.0, 0.2, 0.0, 0.0, 0.0, 1.0)
     fitting = params.override("robot", joints=names).override("ingest", object_pose=pose)
-    (verdict,) = chain(*harvest(source, replace(arm, joints=tuple(names)), fitting))
-    assert [finding.code for finding in verdict.findings] == ["COMMAND_DERIVED"]
-    assert len(verdict.episode.t) == 2725
-    assert verdict.episode.duration_s == pytest.approx(2.72, abs=0.01)
-    (verdict,) = chain(*harvest(source, arm, params))
-    assert "without joint_6" in verdict.findings[0].value
+    (result,) = chain(*validate_recording(source, replace(arm, joints=tuple(names)), fitting))
+    assert [finding.code for finding in result.findings] == ["COMMAND_DERIVED"]
+    assert len(result.episode.t) == 2725
+    assert result.episode.duration_s == pytest.approx(2.72, abs=0.01)
+    (result,) = chain(*validate_recording(source, arm, params))
+    assert "without joint_6" in result.findings[0].value
 
 
 def tracking(store, index, t, position):
@@ -118,9 +118,9 @@ def test_a_controller_s_state_and_frames_become_an_episode(write_bag, arm, param
            tracking(store, index, t, position)) for index, at in enumerate(t)],
     ]  # fmt: skip
     chosen = params.override("ingest", object_frame="pen", state=state)
-    (verdict,) = chain(*harvest(describe_source(write_bag(rows, store)), arm, chosen))
-    episode = verdict.episode
-    assert [finding.code for finding in verdict.findings] == ["VEL_DERIVED"]
+    (result,) = chain(*validate_recording(describe_source(write_bag(rows, store)), arm, chosen))
+    episode = result.episode
+    assert [finding.code for finding in result.findings] == ["VEL_DERIVED"]
     np.testing.assert_allclose(episode.object_pos, [0.4, 0.0, 0.0])
     assert episode.provenance.joint_names[0] == "doosan_joint_1"
     assert len(episode.t) < len(t)

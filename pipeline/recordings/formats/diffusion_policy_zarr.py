@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dataset.store import open_group, read_array
 from pipeline.dataset.windows import episode_starts
+from pipeline.dataset.zarr_arrays import open_group, read_array
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.recordings.recording import (

@@ -10,7 +10,7 @@ from pipeline.layout import Layout
 from pipeline.recordings.formats.diffusion_policy_zarr import ZarrRecordingError, is_zarr, read_zarr
 from pipeline.recordings.recording import Candidate
 from pipeline.recordings.sources import describe_source
-from pipeline.validation.validate import harvest
+from pipeline.validation.validate import validate_recording
 
 
 def write(path, layout, shift=1, lag=0.0, episodes=2, steps=5, **attributes):
@@ -73,11 +73,11 @@ def test_states_that_lag_their_commands_become_the_episode(tmp_path, layout, par
     path = write(tmp_path / "a.zarr", layout, lag=0.01, rate_hz=30.0)
     assert params.ingest.state == "planned"
     source = describe_source(path)
-    verdicts = list(chain.from_iterable(harvest(source, arm, params)))
-    assert [[finding.code for finding in verdict.findings] for verdict in verdicts] == [
+    results = list(chain.from_iterable(validate_recording(source, arm, params)))
+    assert [[finding.code for finding in result.findings] for result in results] == [
         ["TIME_DERIVED"], ["TIME_DERIVED"],
     ]  # fmt: skip
-    episode = verdicts[0].episode
+    episode = results[0].episode
     np.testing.assert_allclose(episode.joint_pos[:, 0], np.arange(5) / 9 - 0.01, atol=1e-6)
     np.testing.assert_allclose(episode.joint_command[1:, 0], np.arange(1, 5) / 9, atol=1e-6)
     np.testing.assert_allclose(episode.joint_vel, 0.5)

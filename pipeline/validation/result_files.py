@@ -1,7 +1,7 @@
-"""Verdicts on disk: what a worker hands over, and what is kept for the next run.
+"""Reads and writes files of results, which workers hand over and later runs reuse.
 
 A file is a line, then blocks: the lengths of a text and of its numbers, a checksum, the text
-(JSON), the numbers (float64, little endian). The last block says that there are no more. No pickle.
+(JSON), the numbers (float64, little endian). The last block marks the end. No pickle.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ import numpy as np
 from pipeline.dataset.episode import Episode, Provenance
 from pipeline.errors import PipelineError
 from pipeline.recordings.recording import Source
-from pipeline.validation.build_episode import Verdict
+from pipeline.validation.build_episode import Result
 from pipeline.validation.findings import Finding
 
-_MAGIC = b"verdicts 1\n"
+_MAGIC = b"results 1\n"
 _LENGTHS = struct.Struct("<QQI")
 _END = b'"end"'
 _FIELDS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose")
 
 
-class SpillError(PipelineError):
-    """A file of verdicts is damaged."""
+class ResultFileError(PipelineError):
+    """A file of results is damaged."""
 
 
-class SpillWriter:
-    """Writes verdicts batch by batch."""
+class ResultWriter:
+    """Writes results batch by batch."""
 
     def __init__(self, file: IO[bytes]) -> None:
-        """Begin.
+        """Write the first line.
 
         Args:
             file: open for writing.
@@ -44,26 +44,35 @@ class SpillWriter:
         self._file = file
         file.write(_MAGIC)
 
-    def add(self, verdicts: Sequence[Verdict]) -> None:
+    def add(self, results: Sequence[Result]) -> None:
         """Append a batch.
 
         Args:
-            verdicts: of one recording, in order.
+            results: of one recording, in order.
         """
-        episodes = [each.episode for each in verdicts if each.episode is not None]
+        episodes = [each.episode for each in results if each.episode is not None]
         origins: dict[tuple[Any, ...], int] = {}
         entries: list[Any] = []
-        for verdict in verdicts:
-            said = [[f.code, f.message, f.segment, f.value, f.limit] for f in verdict.findings]
-            episode = verdict.episode
+        for result in results:
+            findings = [[f.code, f.message, f.segment, f.value, f.limit] for f in result.findings]
+            episode = result.episode
             if episode is None:
-                entries.append([said])
+                entries.append([findings])
                 continue
-            of = episode.provenance
-            shared = (of.topic, of.segment, of.joint_names, of.derived, of.salvaged)
+            origin = episode.provenance
+            shared = (
+                origin.topic, origin.segment, origin.joint_names, origin.derived, origin.salvaged,
+            )  # fmt: skip
             number = origins.setdefault(shared, len(origins))
             entries.append(
-                [said, len(episode.t), episode.content_hash, of.message, of.log_time_ns, number]
+                [
+                    findings,
+                    len(episode.t),
+                    episode.content_hash,
+                    origin.message,
+                    origin.log_time_ns,
+                    number,
+                ]
             )
         joints = episodes[0].joint_pos.shape[1] if episodes else 0
         text = json.dumps([joints, list(origins), entries]).encode()
@@ -76,7 +85,7 @@ class SpillWriter:
         self._block(text, b"".join(numbers))
 
     def close(self) -> None:
-        """Say that nothing follows."""
+        """Write the block that marks the end."""
         self._block(_END, b"")
 
     def _block(self, text: bytes, numbers: bytes) -> None:
@@ -86,19 +95,19 @@ class SpillWriter:
         self._file.write(numbers)
 
 
-def write_spill(path: Path, batches: Iterable[list[Verdict]]) -> bool:
-    """Write a file of verdicts.
+def write_results(path: Path, batches: Iterable[list[Result]]) -> bool:
+    """Write a file of results.
 
     Args:
         path: the file.
-        batches: verdicts on one recording.
+        batches: results of one recording.
 
     Returns:
-        Whether each concerns a trajectory or a message: the recording was read to its end.
+        Whether the recording was read to its end: each result concerns a trajectory or a message.
     """
     whole = True
     with path.open("wb") as file:
-        writer = SpillWriter(file)
+        writer = ResultWriter(file)
         for batch in batches:
             whole = whole and concerns_messages(batch)
             writer.add(batch)
@@ -106,17 +115,17 @@ def write_spill(path: Path, batches: Iterable[list[Verdict]]) -> bool:
     return whole
 
 
-def concerns_messages(verdicts: Iterable[Verdict]) -> bool:
-    """Whether no verdict concerns a recording as a whole, such as one that breaks off.
+def concerns_messages(results: Iterable[Result]) -> bool:
+    """Whether every finding concerns a message, none the recording as a whole.
 
     Args:
-        verdicts: of one recording.
+        results: of one recording.
     """
-    return all(finding.message is not None for each in verdicts for finding in each.findings)
+    return all(finding.message is not None for each in results for finding in each.findings)
 
 
 def is_whole(file: IO[bytes]) -> bool:
-    """Whether a file of verdicts holds what was written, to its end; goes back to the start.
+    """Whether a file of results is complete and undamaged; rewinds the file.
 
     Args:
         file: open for reading.
@@ -124,22 +133,22 @@ def is_whole(file: IO[bytes]) -> bool:
     try:
         for _ in _blocks(file):
             pass
-    except SpillError:
+    except ResultFileError:
         return False
     finally:
         file.seek(0)
     return True
 
 
-def read_spill(file: IO[bytes], source: Source) -> Iterator[list[Verdict]]:
-    """The verdicts, batch by batch.
+def read_results(file: IO[bytes], source: Source) -> Iterator[list[Result]]:
+    """The results, batch by batch.
 
     Args:
         file: open for reading.
-        source: the recording that they are said of.
+        source: the recording.
 
     Raises:
-        SpillError: the file is damaged.
+        ResultFileError: the file is damaged.
     """
     for text, numbers in _blocks(file):
         joints, origins, entries = json.loads(text)
@@ -153,11 +162,11 @@ def read_spill(file: IO[bytes], source: Source) -> Iterator[list[Verdict]]:
         places = values[at:].reshape(-1, 2, 3)
         ends = np.cumsum(lengths).tolist()
         shared = [(o[0], o[1], tuple(o[2]), tuple(o[3]), o[4]) for o in origins]
-        verdicts, number, start = [], 0, 0
+        results, number, start = [], 0, 0
         for entry in entries:
-            said = tuple(Finding(f[0], source.path, *f[1:]) for f in entry[0])
+            findings = tuple(Finding(f[0], source.path, *f[1:]) for f in entry[0])
             if len(entry) == 1:
-                verdicts.append(Verdict(None, said))
+                results.append(Result(None, findings))
                 continue
             _, _, known, message, time_ns, origin = entry
             topic, segment, names, derived, salvaged = shared[origin]
@@ -172,13 +181,13 @@ def read_spill(file: IO[bytes], source: Source) -> Iterator[list[Verdict]]:
                 ),
                 known_hash=known,
             )  # fmt: skip
-            verdicts.append(Verdict(episode, said))
+            results.append(Result(episode, findings))
             start, number = ends[number], number + 1
-        yield verdicts
+        yield results
 
 
 def _blocks(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    damaged = SpillError(f"{file.name}: is damaged; remove it and run ingest again")
+    damaged = ResultFileError(f"{file.name}: is damaged; remove it and run ingest again")
     if file.read(len(_MAGIC)) != _MAGIC:
         raise damaged
     while True:

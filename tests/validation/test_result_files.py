@@ -1,4 +1,4 @@
-"""Verdicts come back from disk as they were, or not at all."""
+"""Results are read from disk as they were written, or not at all."""
 
 from dataclasses import fields, replace
 from itertools import chain
@@ -9,21 +9,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.recordings.recording import Source
-from pipeline.validation.build_episode import Verdict
+from pipeline.validation.build_episode import Result
 from pipeline.validation.findings import Finding
-from pipeline.validation.verdict_files import (
-    SpillError,
+from pipeline.validation.result_files import (
+    ResultFileError,
     concerns_messages,
     is_whole,
-    read_spill,
-    write_spill,
+    read_results,
+    write_results,
 )
 
 SOURCE = Source("recordings/one", "0" * 64, "mcap")
 
 
-def verdicts(episode, salvaged=False):
-    """Two batches: episodes of two lengths with and without warnings, rejections, nothing else."""
+def results(episode, salvaged=False):
+    """Two batches: episodes of two lengths with and without warnings, only rejections."""
     first = episode()
     origin = replace(
         first.provenance, source=SOURCE.path, sha256=SOURCE.sha256, storage=SOURCE.storage,
@@ -38,19 +38,19 @@ def verdicts(episode, salvaged=False):
     warning = Finding("CUSP", SOURCE.path, 4, 0, "0.3 rad/s", "0.25 rad/s")
     reason = Finding("NO_MOTION", SOURCE.path, 5, None, "0", "0.01 rad")
     return [
-        [Verdict(first, (warning,)), Verdict(None, (reason,)), Verdict(short, ())],
-        [Verdict(None, (reason,))],
-        [Verdict(short, ())],
+        [Result(first, (warning,)), Result(None, (reason,)), Result(short, ())],
+        [Result(None, (reason,))],
+        [Result(short, ())],
     ]
 
 
-def test_verdicts_come_back_as_they_were(tmp_path, episode):
-    written = verdicts(episode)
+def test_results_survive_the_round_trip(tmp_path, episode):
+    written = results(episode)
     path = tmp_path / "a"
-    assert write_spill(path, written)
+    assert write_results(path, written)
     with path.open("rb") as file:
         assert is_whole(file)
-        batches = list(read_spill(file, SOURCE))
+        batches = list(read_results(file, SOURCE))
     assert [len(batch) for batch in batches] == [3, 1, 1]
     for one, other in zip(chain(*written), chain(*batches), strict=True):
         assert one.findings == other.findings
@@ -65,26 +65,26 @@ def test_verdicts_come_back_as_they_were(tmp_path, episode):
                 )
 
 
-def test_a_renamed_recording_s_verdicts_name_it_anew(tmp_path, episode):
+def test_results_name_a_recording_by_its_new_name(tmp_path, episode):
     path = tmp_path / "a"
-    write_spill(path, verdicts(episode))
+    write_results(path, results(episode))
     with path.open("rb") as file:
-        batch = next(read_spill(file, replace(SOURCE, path="moved/there")))
+        batch = next(read_results(file, replace(SOURCE, path="moved/there")))
     assert {finding.source for each in batch for finding in each.findings} == {"moved/there"}
     assert batch[0].episode.provenance.source == "moved/there"
 
 
-def test_verdicts_on_a_whole_recording_are_told_apart(tmp_path, episode):
-    broken = Verdict(None, (Finding("BAG_TRUNCATED", "x", None, None, "cut", "whole"),))
-    assert not write_spill(tmp_path / "a", [*verdicts(episode), [broken]])
-    assert concerns_messages(verdicts(episode)[0]) and not concerns_messages([broken])
+def test_findings_on_a_whole_recording_are_recognised(tmp_path, episode):
+    broken = Result(None, (Finding("BAG_TRUNCATED", "x", None, None, "cut", "whole"),))
+    assert not write_results(tmp_path / "a", [*results(episode), [broken]])
+    assert concerns_messages(results(episode)[0]) and not concerns_messages([broken])
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_file_is_never_taken_for_whole(tmp_path, episode, data):
+def test_a_damaged_file_is_never_complete(tmp_path, episode, data):
     path = tmp_path / "a"
-    write_spill(path, verdicts(episode))
+    write_results(path, results(episode))
     raw = bytearray(path.read_bytes())
     if data.draw(st.booleans()):
         raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -93,6 +93,6 @@ def test_a_damaged_file_is_never_taken_for_whole(tmp_path, episode, data):
     path.write_bytes(raw)
     with path.open("rb") as file:
         assert not is_whole(file)
-        with pytest.raises(SpillError, match="is damaged"):
-            for _ in read_spill(file, SOURCE):
+        with pytest.raises(ResultFileError, match="is damaged"):
+            for _ in read_results(file, SOURCE):
                 pass
