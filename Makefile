@@ -12,7 +12,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show tensorboard lint types test check images engine bench bench-inference bench-train bench-startup lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show tensorboard lint types test check images engine bench bench-inference bench-train bench-startup bench-guard lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -73,6 +73,9 @@ bench: $(STAMP) ## measure what each part of the recipe is worth; ARGS="--epochs
 
 bench-startup: $(STAMP) ## measure what commands take that have nothing to do
 	python -m bench.startup $(ARGS)
+
+bench-guard: $(STAMP) ## measure what checking and repairing a chunk takes
+	python -m bench.guard $(ARGS)
 
 bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
 	python -m bench.train $(ARGS)

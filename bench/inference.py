@@ -25,7 +25,7 @@ from bench.timing import Step, interleaved
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params, load_params
-from pipeline.policy.checkpoint import Bundle, make_config
+from pipeline.policy.checkpoint import Checkpoint, make_config
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
@@ -50,8 +50,8 @@ def measure(params: Params, calls: int) -> dict[str, Any]:
     noise = torch.randn(1, policy.horizon, layout.action_dim)
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "policy.onnx"
-        bundle = Bundle(weights, weights, config, {}, layout, examples)
-        export_onnx(bundle, graph, params.export.opset, {})
+        checkpoint = Checkpoint(weights, weights, config, {}, layout, examples)
+        export_onnx(checkpoint, graph, params.export.opset, {})
         exported = OnnxRuntimePolicy(graph)
     arrays = (examples.numpy(), noise.numpy())
     ways: dict[str, Step] = {

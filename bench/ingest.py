@@ -34,7 +34,7 @@ from pipeline.recordings.rosbag.messages import (
     typestore,
 )
 from pipeline.recordings.rosbag.reader import open_bag, summarize
-from pipeline.recordings.rosbag.stream import read_events
+from pipeline.recordings.rosbag.stream import read_messages
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.recordings.sources import describe_source
 from pipeline.recordings.topics import choose_topics
@@ -95,7 +95,7 @@ def decode(path: Path, params: Params) -> None:
     """Our events, nothing judged."""
     with open_bag(path) as bag:
         reading = choose_topics(summarize(bag), params.ingest, params.task.object)
-        for _ in read_events(bag, reading):
+        for _ in read_messages(bag, reading):
             pass
 
 

@@ -37,7 +37,8 @@ from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
-from pipeline.training.trainer import Trainer, Windows
+from pipeline.training.trainer import Trainer
+from pipeline.training.windows import Windows
 
 RESULTS = Path(__file__).parent / "results" / "train.json"
 ROWS = 20000
@@ -82,12 +83,12 @@ class Ours:
 def our_step(params: Params, batch: int) -> Ours:
     """A training step of the network that the parameters say."""
     layout = Layout.from_params(params)
-    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
-    model = PolicyModel(params.policy, layout, geometry)
+    robot = RobotModel.from_params(params.robot)
+    model = PolicyModel(params.policy, layout, policy_geometry(robot, params.task))
     generator = torch.Generator().manual_seed(0)
-    trainer = Trainer(model, params.train, 10**6, generator)
+    trainer = Trainer(model, params.train, 10**6, generator, robot.limits)
     data = windows(layout, params)
-    model.fit_batches([data.batch(torch.arange(2000))], lambda *pair: pair)
+    model.fit([data.batch(torch.arange(2000))], lambda *pair: pair)
     trainer.ema.load_state_dict(model.state_dict())
     windows_of_block = data.order(generator)[: trainer.block_steps * batch]
     block, count = trainer.prepare(*data.batch(windows_of_block)), iter(range(10**9))

@@ -107,6 +107,10 @@ def train(
     init_from: Annotated[
         Path | None, typer.Option("--init-from", help="Checkpoint to start from: train.init_from.")
     ] = None,
+    rate_hz: Annotated[
+        float | None,
+        typer.Option("--rate-hz", help="Control rate of a zarr that does not say its own, Hz."),
+    ] = None,
 ) -> None:
     """Train the diffusion policy."""
     from pipeline.params import load_params
@@ -121,7 +125,7 @@ def train(
         init_from=init_from,
     )
     chosen = chosen.override("policy", horizon=horizon, n_obs_steps=n_obs_steps)
-    stage.run(chosen, out, data_path)
+    stage.run(chosen, out, data_path, rate_hz)
 
 
 @app.command()
@@ -165,11 +169,15 @@ def serve(
         str | None,
         typer.Option(envvar="POLICY_TOKEN", help="What clients must present (or POLICY_TOKEN)."),
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM), for wss:// instead of ws://.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
 ) -> None:
     """Serve the exported policy over a WebSocket."""
     from pipeline.stages import serve as stage
 
-    stage.run(model, host, port, backend, token)
+    stage.run(model, host, port, backend, token, tls_cert, tls_key)
 
 
 @app.command()

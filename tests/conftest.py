@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+from pipeline.doctor import check, remotes
 from pipeline.params import Params, load_params
+from pipeline.robot import render
 
-# A busy machine is no failure: nothing here asserts a time.
-settings.register_profile("untimed", deadline=None)
+# No test may fail because the machine is slow or busy.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parents[1]
+HANG_S = 600.0
+"""Nothing that a test waits for takes that long, s: what does, hangs."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _patient() -> Iterator[None]:
+    """Give real commands longer than people would wait for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (check, remotes, render):
+            patch.setattr(module, "TIMEOUT_S", HANG_S)
+        yield
 
 
 @pytest.fixture(scope="session")

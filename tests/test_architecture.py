@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
+import statistics
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +163,27 @@ def test_every_module_has_its_tests() -> None:
         assert test.exists(), f"{relative} has no {test.relative_to(REPOSITORY)}"
 
 
-def test_files_stay_readable() -> None:
-    for path in [*PACKAGE.rglob("*.py"), *(REPOSITORY / "tests").rglob("*.py")]:
-        assert len(path.read_text().splitlines()) <= 350, path
-        assert path.stem not in {"utils", "common", "helpers", "misc"}, path
+def test_files_and_rooms_stay_small() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    modules = {path: length for path, length in lengths.items() if path.name != "__init__.py"}
+    assert {path: length for path, length in lengths.items() if length > 300} == {}
+    assert statistics.median(modules.values()) <= 130
+    rooms = Counter(path.parent for path in modules)
+    assert {room: number for room, number in rooms.items() if number > 14} == {}
+    names = {path.stem for path in [*lengths, *(REPOSITORY / "tests").rglob("*.py")]}
+    assert names & {"utils", "common", "helpers", "misc"} == set()
+    tests = {path: len(path.read_text().splitlines()) for path in REPOSITORY.glob("tests/**/*.py")}
+    assert {path: length for path, length in tests.items() if length > 350} == {}
+
+
+def test_the_runtime_needs_neither_data_sets_nor_training(graph: grimp.ImportGraph) -> None:
+    needed = {
+        name
+        for module in graph.find_descendants("pipeline.runtime")
+        for name in graph.find_upstream_modules(module)
+    }
+    unwanted = ("pipeline.dataset", "pipeline.training", "pipeline.recordings")
+    assert [name for name in sorted(needed) if name.startswith(unwanted)] == []
 
 
 def test_help_needs_no_heavy_library() -> None:

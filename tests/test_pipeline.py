@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,7 +132,9 @@ def test_a_parameter_reruns_its_own_stage_first(
         (clone / "params.yaml").write_text(original)
 
 
-def test_an_experiment_changes_a_parameter_and_is_compared(clone: Path) -> None:
+def test_an_experiment_changes_a_parameter_and_is_compared(clone: Path, tmp_path: Path) -> None:
+    # In a copy: it leaves the experiment's parameters and results behind.
+    clone = shutil.copytree(clone, tmp_path / "clone", symlinks=True)
     _run(clone, "git", "add", "-A")
     _run(clone, "git", "commit", "-q", "--allow-empty", "-m", "Lock")
     output = _run(clone, "dvc", "exp", "run", "-S", "train.lr=3e-3", "-n", "faster")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +11,12 @@ from pipeline.processes import WorkerError, in_processes
 from pipeline.robot.model import ModelError
 
 
-def _slow_when_even(shard: int) -> tuple[int, int]:
-    time.sleep(0.1 if shard % 2 == 0 else 0.0)
+def _even_after_odd(folder: Path | None, shard: int) -> tuple[int, int]:
+    """Number and process; where a folder is given, an even shard ends after the next odd one."""
+    if folder is not None:
+        (folder / str(shard)).touch()
+        while shard % 2 == 0 and not (folder / str(shard + 1)).exists():
+            time.sleep(0.01)
     return shard, os.getpid()
 
 
@@ -27,8 +33,10 @@ def _die(shard: int) -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_results_come_in_order_each_from_its_own_process(workers: int) -> None:
-    shards = in_processes(_slow_when_even, workers, [])
+def test_results_come_in_order_each_from_its_own_process(workers: int, tmp_path: Path) -> None:
+    # One worker at a time could not wait for another.
+    work = partial(_even_after_odd, tmp_path if workers > 1 else None)
+    shards = in_processes(work, workers, [])
     results = [next(shards) for _ in range(5)]
     shards.close()
     assert [number for number, _ in results] == [0, 1, 2, 3, 4]

@@ -2,11 +2,12 @@
 
     ros2 run … or: python examples/ros2/policy_node.py --ros-args -p model:=/opt/policy/export
 
-Never run here, where no ROS is: only its message handling (pipeline.runtime.joint_state) is tested.
+This node was never run, because no ROS was at hand; only its message handling
+(pipeline.runtime.joint_state) is tested.
 Needs rclpy (Humble or later), sensor_msgs, geometry_msgs, trajectory_msgs, and the extra `runtime`.
 
-It sends nothing while an observation is missing, too old or broken, and forgets its history then:
-the trajectory controller holds the last point. It knows no obstacles and no people; speeds and
+While an observation is missing, too old or broken it sends nothing and forgets its history; the
+trajectory controller then holds the last point. It knows neither obstacles nor people. Speeds and
 positions are limited, forces are not. Keep the robot's own safety functions on.
 """
 
@@ -23,7 +24,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 import pipeline
 from pipeline.errors import PipelineError
-from pipeline.runtime.joint_state import Command, Limits, MessageError, Observer, command
+from pipeline.runtime.joint_state import AgeLimits, Command, MessageError, Observer, command
 
 DEFAULTS = {
     "model": "artifacts/export",
@@ -34,7 +35,7 @@ DEFAULTS = {
     "commands": "/joint_trajectory_controller/joint_trajectory",
     "joints_max_age_s": 0.1,
     "pose_max_age_s": 0.5,
-    "clocks_apart_s": 0.05,
+    "max_clock_lead_s": 0.05,
 }
 
 
@@ -47,7 +48,9 @@ class PolicyNode(Node):
         value = {name: self.declare_parameter(name, d).value for name, d in DEFAULTS.items()}
         self._policy = pipeline.load_policy(value["model"], value["backend"])
         self._joints = self._policy.layout.joints
-        limits = Limits(value["joints_max_age_s"], value["pose_max_age_s"], value["clocks_apart_s"])
+        limits = AgeLimits(
+            value["joints_max_age_s"], value["pose_max_age_s"], value["max_clock_lead_s"]
+        )
         self._observer = Observer(self._joints, value["base_frame"], limits)
         self._running = False
         self.create_subscription(

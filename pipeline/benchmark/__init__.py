@@ -1,1 +1,1 @@
-"""Measures latency of every backend, and a served policy under load."""
+"""Measures the latency of every backend and of a policy server under load."""

@@ -1,7 +1,8 @@
-"""How long backends take for a chunk: each in a child process, calls of all in alternating blocks.
+"""Measures how long each backend takes for a chunk.
 
-Whatever else the machine does then falls on all backends alike, so ratios hold on a busy machine
-where times do not. Imports no torch.
+Every backend runs in a child process, and their calls alternate in blocks. Other load on the
+machine then affects all alike, so ratios hold on a busy machine where times do not. Imports no
+torch.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ import numpy as np
 from pipeline.errors import PipelineError
 
 BLOCK = 50
-"""Calls of one backend before the next one's turn."""
+"""Calls of one backend before those of the next."""
 
 
 class TimingError(PipelineError):
-    """A child that was to be timed ended."""
+    """A child process ended before it was timed."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ class Subject:
 
 @dataclass
 class Timing:
-    """What was measured of one backend; what was not is None."""
+    """Measurements of one backend; None where nothing was measured."""
 
     reason: str | None = None
     """Why it does not run here."""
     load_s: float | None = None
-    """From an interpreter that has nothing imported to the first chunk."""
+    """Time from a fresh interpreter to the first chunk, s."""
     peak_rss_mb: float | None = None
     ms: list[float] = field(default_factory=list)
-    """One number a call, in the order of the calls."""
+    """Time of each call, ms, in their order."""
 
     def summary(self) -> dict[str, Any]:
         """JSON numbers: median, 99th percentile, most, load time, memory; or the reason."""
@@ -75,7 +76,7 @@ def time_backends(
 
     Args:
         subjects: by name.
-        calls: of each, after a tenth as many to warm up.
+        calls: calls of each backend, after a tenth as many to warm up.
         threads: CPU threads of a call.
         batch: observations of a call.
 
@@ -84,7 +85,7 @@ def time_backends(
     """
     timings: dict[str, Timing] = {}
     with ExitStack() as stack:
-        children: dict[str, _Child] = {}
+        children: dict[str, _Worker] = {}
         for name, subject in subjects.items():
             child = stack.enter_context(_child(subject, threads))
             answer = child.ask(None)
@@ -104,7 +105,7 @@ def blocks(calls: int) -> Iterator[int]:
     """Sizes of the blocks that make up a number of calls.
 
     Args:
-        calls: in all.
+        calls: total number of calls.
     """
     while calls > 0:
         yield min(calls, BLOCK)
@@ -112,11 +113,11 @@ def blocks(calls: int) -> Iterator[int]:
 
 
 @dataclass(frozen=True)
-class _Child:
+class _Worker:
     process: subprocess.Popen[str]
 
     def ask(self, request: dict[str, Any] | None) -> dict[str, Any]:
-        """Its next answer, after a request where there is one."""
+        """Send a request, if any, and return the next answer."""
         source, sink = self.process.stdin, self.process.stdout
         line = ""
         if source is not None and sink is not None:
@@ -129,15 +130,15 @@ class _Child:
                 line = ""
         if not line:
             raise TimingError(
-                f"a timed child ended with {self.process.wait(10)} and no answer; expected a line "
-                "of JSON: run `python -m pipeline.benchmark.latency_worker` by hand to see why"
+                f"a timed process ended with {self.process.wait(10)} and no answer; expected a "
+                "line of JSON: run `python -m pipeline.benchmark.latency_worker` by hand to see why"
             )
         answer: dict[str, Any] = json.loads(line)
         return answer
 
 
 @contextmanager
-def _child(subject: Subject, threads: int) -> Iterator[_Child]:
+def _child(subject: Subject, threads: int) -> Iterator[_Worker]:
     task = {
         "path": str(subject.path),
         "backend": subject.backend,
@@ -160,7 +161,7 @@ def _child(subject: Subject, threads: int) -> Iterator[_Child]:
         text=True,
         env=environment,
     ) as process:
-        child = _Child(process)
+        child = _Worker(process)
         if process.stdin is not None:
             process.stdin.write(json.dumps(task) + "\n")
             process.stdin.flush()

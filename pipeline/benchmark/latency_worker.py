@@ -1,7 +1,7 @@
-"""One backend in a process of its own, timed: `python -m pipeline.benchmark.latency_worker`.
+"""Times one backend in a process of its own: `python -m pipeline.benchmark.latency_worker`.
 
-So that its memory and its cold start are its own. The task is a JSON line on standard input; the
-answer says what loading took; each further line asks for some calls.
+A process of its own measures its own memory and start. The task is a JSON line on standard input;
+the first answer holds the time of loading; each further line asks for some calls.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Load a policy, then time calls as often as asked, until the input ends.
+    """Load a policy, then time as many calls as each line asks for, until the input ends.
 
     Args:
         requests: a line {"path", "backend", "threads", "deployment"} (deployment as JSON text),
@@ -28,8 +28,8 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     task = json.loads(requests.readline())
     started = time.perf_counter()
     from pipeline.errors import PipelineError
+    from pipeline.runtime.deployment import Deployment
     from pipeline.runtime.load import load_policy
-    from pipeline.runtime.session import Deployment
 
     try:
         policy = load_policy(
@@ -68,11 +68,11 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 
 def peak_rss_mb() -> float:
-    """Most memory that this process ever had resident, MB (10⁶ bytes)."""
+    """Largest resident memory of this process so far, MB (10⁶ bytes)."""
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
-            # Not ru_maxrss: Linux hands that on from the parent through exec.
+            # Not ru_maxrss, which Linux inherits from the parent through exec.
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -17,6 +17,7 @@ from pipeline.doctor.check import Line, Status
 from pipeline.repository import last_lines
 
 TIMEOUT_S = 30.0
+"""How long a remote may take to answer, DVC's own start included."""
 WORKER = Path(__file__).with_name("remote_worker.py")
 
 
@@ -122,12 +123,11 @@ _RULES = (
 )
 
 
-def examine(root: Path, timeout_s: float = TIMEOUT_S) -> Line:
+def examine(root: Path) -> Line:
     """Reach for the default remote of a repository.
 
     Args:
         root: the repository.
-        timeout_s: how long it may take to answer.
     """
     try:
         # -P: the folder of the worker would hide libraries whose names it uses.
@@ -136,14 +136,14 @@ def examine(root: Path, timeout_s: float = TIMEOUT_S) -> Line:
             cwd=root,
             capture_output=True,
             text=True,
-            timeout=timeout_s,
+            timeout=TIMEOUT_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
         return Line(
             PART,
             "problem",
-            f"no answer within {timeout_s:.0f} s",
+            f"no answer within {TIMEOUT_S:.0f} s",
             "look at network, VPN and firewall; `dvc remote list` shows the address",
         )
     if child.returncode:

@@ -1,7 +1,4 @@
-"""What differs from the training's calm: how arm, sensors and clock of a rollout are disturbed.
-
-Knows numbers and objects' poses, nothing of simulators or policies. N rollouts.
-"""
+"""How a rollout is disturbed: start of the arm, errors of the sensors, latency. N rollouts."""
 
 from __future__ import annotations
 
@@ -17,8 +14,7 @@ Array = NDArray[np.float64]
 class Disturbance:
     """One way in which a rollout is harder than the demonstrations. The defaults disturb nothing.
 
-    Servo gains and held commands are the simulator's, its rate is the control rate: they are not
-    named here.
+    Servo gains, held commands and the control rate belong to the simulator and are not set here.
     """
 
     start_rad: float = 0.0
@@ -32,32 +28,28 @@ class Disturbance:
     bias_deg: float = 0.0
     """Angle of a constant error of the observed axis, degrees."""
     latency_steps: int = 0
-    """The policy sees what was true this many control steps ago, and does not know it."""
+    """The policy sees the state of this many control steps ago and takes it for the present one."""
     moves_at_s: float = float("inf")
     """Time at which the object is moved to its second place, s."""
 
 
-CALM = Disturbance()
+UNDISTURBED = Disturbance()
 
 
 class Sensor:
-    """Where the objects seem to be, to a policy."""
+    """Simulates the observed poses of the objects."""
 
-    def __init__(self, disturbance: Disturbance, number: int, rng: np.random.Generator) -> None:
-        """Draw what is constant.
+    def __init__(self, disturbance: Disturbance, rngs: list[np.random.Generator]) -> None:
+        """Draw the constant errors.
 
         Args:
             disturbance: how the sensor errs.
-            number: N.
-            rng: of the errors.
+            rngs: N generators, one for each rollout, so that none affects another.
         """
         self._noise_m, self._noise_deg = disturbance.noise_m, disturbance.noise_deg
-        self._rng = rng
-        direction = _directions(rng.standard_normal((number, 3)))
-        self._offset = disturbance.bias_m * direction
-        self._turn = np.radians(disturbance.bias_deg) * _directions(
-            rng.standard_normal((number, 2))
-        )
+        self._rngs = rngs
+        self._offset = disturbance.bias_m * _directions(self._normal(3))
+        self._turn = np.radians(disturbance.bias_deg) * _directions(self._normal(2))
 
     def observe(self, position: Array, axis: Array) -> tuple[Array, Array]:
         """One observation.
@@ -71,10 +63,14 @@ class Sensor:
         """
         turn, offset = self._turn, self._offset
         if self._noise_m > 0:
-            offset = offset + self._noise_m * self._rng.standard_normal(position.shape)
+            offset = offset + self._noise_m * self._normal(3)
         if self._noise_deg > 0:
-            turn = turn + np.radians(self._noise_deg) * self._rng.standard_normal(turn.shape)
+            turn = turn + np.radians(self._noise_deg) * self._normal(2)
         return position + offset, tilt(axis, turn)
+
+    def _normal(self, size: int) -> Array:
+        """Standard normal numbers, each rollout's from its own generator. Shape (N, size)."""
+        return np.stack([rng.standard_normal(size) for rng in self._rngs])
 
 
 def tilt(axis: Array, turn: Array) -> Array:

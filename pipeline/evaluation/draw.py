@@ -1,4 +1,4 @@
-"""Draws what a policy is tried on: objects that the expert reaches and nobody demonstrated."""
+"""Draws trials: objects that the expert can reach and that no demonstration shows."""
 
 from __future__ import annotations
 

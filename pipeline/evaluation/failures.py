@@ -1,12 +1,11 @@
-"""Why rollouts failed: one class each, the evidence behind it, the nearest demonstrations.
+"""Classifies failed rollouts, with the evidence and the nearest demonstrations. Pure.
 
-Arrays in, records out; knows thresholds, but no files and no policy.
 N rollouts, T control steps, J joints, E training episodes, R training rows.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,11 @@ from scipy.spatial import cKDTree
 from pipeline.dataset.store import Dataset
 from pipeline.dataset.windows import episode_rows, episode_starts
 from pipeline.evaluation import metrics
+from pipeline.evaluation.guarding import guard_finding
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.trials import Trials
-from pipeline.params import FailureParams, TaskParams
+from pipeline.params import TaskParams
+from pipeline.params.deployment import FailureParams
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
@@ -117,6 +118,8 @@ class Evidence:
     """From the arm's last pose to the nearest pose of all demonstrations, largest joint, rad."""
     way_rad: float
     """The same, to the expert's path and the demonstrations with objects near this one, rad."""
+    guard: str = ""
+    """The gravest that the guard did about a chunk, and why, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -210,32 +213,6 @@ def count(failures: list[Failure]) -> dict[str, int]:
     return {name: sum(failure.kind == name for failure in failures) for name in CLASSES}
 
 
-def table(failures: list[Failure]) -> tuple[list[str], list[list[object]]]:
-    """The failures for failures.csv.
-
-    Args:
-        failures: of one evaluation.
-
-    Returns:
-        Names of the columns, and a row a failure. `nearest_episodes` names each training episode
-        as index:offset in mm:angle in degrees.
-    """
-    rows: list[list[object]] = [
-        [
-            failure.trial,
-            failure.kind,
-            *asdict(failure.evidence).values(),
-            " ".join(
-                f"{near.episode}:{near.offset_mm:.1f}:{near.angle_deg:.1f}"
-                for near in failure.nearest
-            ),
-        ]
-        for failure in failures
-    ]
-    names = [field.name for field in fields(Evidence)]
-    return ["trial", "class", *names, "nearest_episodes"], rows
-
-
 def _key(position: Array, axis: Array, length_m: float) -> Array:
     """Objects as points whose distance weighs a turn by how far it moves the object's end, m."""
     return np.concatenate([position, axis * length_m], axis=-1)
@@ -267,6 +244,7 @@ def _evidence(
         isolation=isolation,
         data_rad=ways[0],
         way_rad=ways[1],
+        guard=guard_finding(policy.rollouts, trial),
     )
 
 
@@ -301,26 +279,10 @@ def _ways(
 ) -> tuple[float, float]:
     """From the arm's last pose to all demonstrations, and to the known ways to this object."""
     last = policy.rollouts.joint_pos[trial, -1]
-    to_data = joint_distance(demonstrations.joint_pos, last, continuous)
-    to_expert = joint_distance(expert.rollouts.joint_pos[trial], last, continuous)
+    to_data = metrics.joint_distance(demonstrations.joint_pos, last, continuous)
+    to_expert = metrics.joint_distance(expert.rollouts.joint_pos[trial], last, continuous)
     known = np.isin(demonstrations.owner, near)
     return float(to_data.min()), float(min(to_data[known].min(), to_expert.min()))
-
-
-def joint_distance(joint_pos: Array, other: Array, continuous: NDArray[np.bool_]) -> Array:
-    """Largest difference of any joint; a continuous joint goes the short way round.
-
-    Args:
-        joint_pos: rad. Shape (..., J).
-        other: rad. Shape (J,).
-        continuous: joints that turn without end. Shape (J,).
-
-    Returns:
-        rad. Shape (...,).
-    """
-    apart = np.abs(joint_pos - other)
-    short = np.abs((apart + np.pi) % (2 * np.pi) - np.pi)
-    return np.asarray(np.where(continuous, short, apart).max(axis=-1))
 
 
 def _neighbours(

@@ -1,4 +1,4 @@
-"""After the reach, the grasp: fingers close where a rollout ended, and the arm lifts."""
+"""Grasp trials: the fingers close where a rollout ended, and the arm lifts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def lifted(
 
     Args:
         simulator: arm, gripper and object with contacts.
-        result: rollouts, judged. One that collided on its way is no success and is not tried.
+        result: rollouts, measured. One that touched something on its way fails without a try.
         trials: their objects.
         number: of objects to try; all of them if there are fewer.
 
@@ -41,11 +41,11 @@ def grasp_summary(policy: NDArray[np.bool_], expert: NDArray[np.bool_]) -> dict[
     """Numbers for metrics.json.
 
     Args:
-        policy: what the policy lifted. Shape (N,).
-        expert: what the expert's replay lifted, the ceiling. Shape (N,).
+        policy: whether the policy lifted each object. Shape (N,).
+        expert: whether the expert's replay did, the upper bound. Shape (N,).
 
     Returns:
-        n, success and its 95 % interval, and the same of the expert.
+        n, success and its 95 % interval, and the same for the expert.
     """
     return {**_share(policy), "expert": _share(expert)}
 

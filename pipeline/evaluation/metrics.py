@@ -6,16 +6,23 @@ N rollouts or windows, T control steps, H steps of a chunk, J joints.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from pipeline.params import TaskParams
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+MEASURES = {
+    "collision_free": "collision_free",
+    "strict": "strict",
+    "tight": "5mm",
+    "team": "team",
+}
+"""Measures of success by their names in metrics.json, the headline first."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,14 @@ class ReachError:
     """Distance of the TCP from the line through the object's axis, m. Shape (...,)."""
     angle_deg: Array
     """Angle between the gripper's z and the object's axis reversed, degrees. Shape (...,)."""
+
+    def first(self, number: int) -> ReachError:
+        """Of the first poses along the first axis.
+
+        Args:
+            number: how many; all where there are fewer.
+        """
+        return ReachError(self.cap_m[:number], self.axis_m[:number], self.angle_deg[:number])
 
 
 def object_cap(object_pos: Array, object_axis: Array, length_m: float) -> Array:
@@ -109,13 +124,12 @@ def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Ma
     }
 
 
-def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson score interval of a proportion (Wilson 1927), 95 % by default.
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a proportion.
 
     Args:
         successes: number of successes.
         trials: number of tries, at least one.
-        z: quantile of the normal distribution.
 
     Returns:
         Lower and upper bound, within [0, 1].
@@ -123,16 +137,17 @@ def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> tuple[f
     Raises:
         ValueError: successes and trials do not fit.
     """
-    if trials < 1 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} successes of {trials} trials is no proportion")
-    share = successes / trials
-    centre = share + z * z / (2 * trials)
-    spread = z * sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
-    scale = 1 + z * z / trials
-    # At 0 and n the bound is exactly 0 and 1; rounding would leave it a hair beside.
-    low = 0.0 if successes == 0 else (centre - spread) / scale
-    high = 1.0 if successes == trials else (centre + spread) / scale
-    return low, high
+    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def share_interval(passed: Mask) -> list[float]:
+    """The 95 % Wilson interval of the share that passed, as metrics.json holds it.
+
+    Args:
+        passed: at least one. Shape (N,).
+    """
+    return list(wilson_interval(int(passed.sum()), len(passed)))
 
 
 def quaternion_angle_deg(first: Array, second: Array) -> Array:
@@ -170,6 +185,22 @@ def chunk_errors(predicted: Array, expert: Array) -> dict[str, Array]:
     }
 
 
+def joint_distance(joint_pos: Array, other: Array, continuous: Mask) -> Array:
+    """Largest difference of any joint; a continuous joint goes the short way round.
+
+    Args:
+        joint_pos: rad. Shape (..., J).
+        other: rad. Shape (J,).
+        continuous: joints that turn without end. Shape (J,).
+
+    Returns:
+        rad. Shape (...,).
+    """
+    apart = np.abs(joint_pos - other)
+    short = np.abs((apart + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray(np.where(continuous, short, apart).max(axis=-1))
+
+
 def root_mean_square_jerk(joint_pos: Array, rate_hz: float) -> float:
     """Root mean square of the third difference: how rough joint curves are.
 
@@ -204,7 +235,7 @@ def limit_violations(
 
 
 def closed_loop_summary(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Any]:
-    """The headline of a set of rollouts.
+    """The numbers of a set of rollouts.
 
     Args:
         error: errors over time. Shape (N, T).
@@ -212,20 +243,17 @@ def closed_loop_summary(error: ReachError, collided: Mask, task: TaskParams) -> 
         task: thresholds.
 
     Returns:
-        JSON numbers: n, success by each measure, the interval of the strict one, errors at the
-        last step, number of rollouts with a collision.
+        JSON numbers: n, success by each measure and its 95 % interval, errors at the last step,
+        the share of rollouts that touched nothing and its interval, number of those that did.
+        The headline is `success_collision_free`: strict, and nothing touched.
     """
-    number = len(error.cap_m)
-    flags = success(error, collided, task)
-    low, high = wilson_interval(int(flags["strict"].sum()), number)
-    final_mm = error.cap_m[:, -1] * 1000
+    final_mm, passed = error.cap_m[:, -1] * 1000, success(error, collided, task)
     return {
-        "n": number,
-        "success_team": float(flags["team"].mean()),
-        "success_strict": float(flags["strict"].mean()),
-        "success_5mm": float(flags["tight"].mean()),
-        "success_collision_free": float(flags["collision_free"].mean()),
-        "ci95_strict": [low, high],
+        "n": len(error.cap_m),
+        **{f"success_{name}": float(passed[key].mean()) for key, name in MEASURES.items()},
+        **{f"ci95_{name}": share_interval(passed[key]) for key, name in MEASURES.items()},
+        "contact_free": float((~collided).mean()),
+        "ci95_contact_free": share_interval(~collided),
         "error_mm_median": float(np.median(final_mm)),
         "error_mm_p95": float(np.percentile(final_mm, 95)),
         "error_deg_median": float(np.median(error.angle_deg[:, -1])),

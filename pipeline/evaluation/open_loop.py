@@ -22,12 +22,12 @@ Array = NDArray[np.float64]
 
 
 class OpenLoopError(PipelineError):
-    """There is nothing to compare with."""
+    """The data set has no episode to compare with."""
 
 
 @dataclass(frozen=True)
 class OpenLoop:
-    """Predicted and expert chunks, and what their difference comes to."""
+    """Predicted and expert chunks, and the errors between them."""
 
     predicted: Array
     """Joint positions, rad. Shape (W, H, J)."""
@@ -50,6 +50,7 @@ def compare(
     rate_hz: float,
     most: int,
     seed: int,
+    noise_scale: float,
 ) -> OpenLoop:
     """Predict chunks on the test episodes and compare them with the expert's.
 
@@ -60,8 +61,9 @@ def compare(
         horizon: steps of a chunk, H.
         n_obs_steps: observations the policy sees.
         rate_hz: control steps a second.
-        most: windows at the most, evenly spaced; 0 takes all.
+        most: largest number of windows, evenly spaced; 0 takes all.
         seed: of the policy's noise.
+        noise_scale: factor on that noise, the closed loop's, so that both are the same policy.
 
     Raises:
         OpenLoopError: the data set has no test episode.
@@ -78,7 +80,7 @@ def compare(
         observed, acted = observed[chosen], acted[chosen]
     expert = dataset.action[acted].astype(np.float64)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x09E4]))
-    noise = rng.standard_normal(expert.shape, dtype=np.float32)
+    noise = np.float32(noise_scale) * rng.standard_normal(expert.shape, dtype=np.float32)
     predicted = predict(dataset.state[observed], noise).astype(np.float64)
     joint = metrics.chunk_errors(predicted, expert)
     pose, expert_pose = model.fk(predicted), model.fk(expert)

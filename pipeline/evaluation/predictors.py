@@ -1,7 +1,7 @@
-"""What computes the chunks of a closed loop: torch, or the exported graph on any engine.
+"""What computes the chunks of a closed loop: torch, or the exported graph on any backend.
 
-The graph is exported into a temporary folder from the very checkpoint, with the export's own
-settings, so that what is driven is what would be shipped. N observations.
+The graph is exported from the same checkpoint into a temporary folder, with the settings of section
+export, so that what is evaluated is what would be shipped. N observations.
 """
 
 from __future__ import annotations
@@ -17,24 +17,28 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.evaluation.judge import ClosedLoop
-from pipeline.evaluation.metrics import wilson_interval
 from pipeline.evaluation.rollout import Predict, Rollouts
 from pipeline.export.graph import export_onnx
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment
 
 Array = NDArray[np.float64]
+SHOWN = (
+    "n", "success_team", "success_strict", "ci95_strict", "success_collision_free",
+    "ci95_collision_free", "error_mm_median",
+)  # fmt: skip
+"""What of a closed loop's summary is compared between backends."""
 
 
-class DriverError(PipelineError):
-    """The backend that shall drive the evaluation is not here."""
+class PredictorError(PipelineError):
+    """The backend that the evaluation is to run on is not available."""
 
 
 @dataclass(frozen=True)
-class Driver:
+class Predictor:
     """A backend that runs here, or the reason why it does not."""
 
     name: str
@@ -42,7 +46,7 @@ class Driver:
     reason: str = ""
 
 
-def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list[Driver]]:
+def load_predictors(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list[Predictor]]:
     """The backends of `evaluate.backends`; the first must run, the others may be absent.
 
     Args:
@@ -53,7 +57,7 @@ def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list
         What the first computes, and all of them.
 
     Raises:
-        DriverError: the first does not run here.
+        PredictorError: the first does not run here.
     """
     names = params.evaluate.backends
     with tempfile.TemporaryDirectory() as folder:
@@ -62,65 +66,59 @@ def load_drivers(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list
         deployment = Deployment.from_params(params.execution, limits)
         if set(names) - {"torch"}:
             export_onnx(
-                policy.bundle, graph, params.export.opset, {"deployment": deployment.to_json()},
+                policy.checkpoint, graph, params.export.opset, {"deployment": deployment.to_json()},
                 params.export.unrolled, params.export.precision,
             )  # fmt: skip
-        drivers = [_load(name, policy, graph) for name in names]
-    first = drivers[0].predict
+        predictors = [_load(name, policy, graph) for name in names]
+    first = predictors[0].predict
     if first is None:
-        raise DriverError(
-            f"evaluate.backends begins with {drivers[0].name}, which does not run here: "
-            f"{drivers[0].reason}; put one first that does, for instance torch"
+        raise PredictorError(
+            f"evaluate.backends begins with {predictors[0].name}, which does not run here: "
+            f"{predictors[0].reason}; put one first that does, for instance torch"
         )
-    return first, drivers
+    return first, predictors
 
 
-def _load(name: str, policy: DiffusionPolicy, graph: Path) -> Driver:
+def _load(name: str, policy: DiffusionPolicy, graph: Path) -> Predictor:
     if name == "torch":
-        return Driver(
+        return Predictor(
             name, lambda obs, noise: np.asarray(policy.predict(obs, noise).cpu(), np.float64)
         )
     try:
         backend = load_policy(graph, name).backend
     except PipelineError as error:
-        return Driver(name, None, str(error).partition(f"{name}: ")[2] or str(error))
-    return Driver(name, lambda obs, noise: np.asarray(backend.predict(obs, noise), float))
+        return Predictor(name, None, str(error).partition(f"{name}: ")[2] or str(error))
+    return Predictor(name, lambda obs, noise: np.asarray(backend.predict(obs, noise), float))
 
 
-def compare_drivers(
-    drivers: list[Driver], first: ClosedLoop, run: Callable[[Predict], ClosedLoop]
+def compare_backends(
+    predictors: list[Predictor], first: ClosedLoop, run: Callable[[Predict], ClosedLoop]
 ) -> dict[str, Any]:
-    """Drive the same objects with the same noise by each backend.
+    """Run each backend on the same objects with the same noise.
 
     Args:
-        drivers: the first has driven already.
-        first: what became of it.
-        run: the same rollouts by another one.
+        predictors: of every backend; the first has been run already.
+        first: its rollouts.
+        run: rolls another one out on the same objects.
 
     Returns:
-        The entry `backends` of metrics.json: a status, success with interval, and how far the arms
-        were from where the first backend led them, by backend.
+        The entry `backends` of metrics.json: for each backend a status, success with interval, and
+        how far the arms were from where the first backend led them.
     """
     found: dict[str, Any] = {}
-    for index, driver in enumerate(drivers):
-        if driver.predict is None:
-            found[driver.name] = {"status": "not here", "reason": driver.reason}
+    for index, predictor in enumerate(predictors):
+        if predictor.predict is None:
+            found[predictor.name] = {"status": "not here", "reason": predictor.reason}
             continue
-        result = run(driver.predict) if index else first
-        found[driver.name] = {"status": "driven", **_row(result, first.rollouts)}
+        result = run(predictor.predict) if index else first
+        found[predictor.name] = {"status": "driven", **_row(result, first.rollouts)}
     return found
 
 
 def _row(result: ClosedLoop, reference: Rollouts) -> dict[str, Any]:
-    strict, number = result.passed["strict"], len(result.passed["strict"])
     apart = np.abs(result.rollouts.joint_pos - reference.joint_pos).max(axis=(1, 2))
     return {
-        "n": number,
-        "success_team": result.summary["success_team"],
-        "success_strict": result.summary["success_strict"],
-        "ci95_strict": list(wilson_interval(int(strict.sum()), number)),
-        "success_collision_free": result.summary["success_collision_free"],
-        "error_mm_median": result.summary["error_mm_median"],
+        **{key: result.summary[key] for key in SHOWN},
         "max_joint_difference_rad": float(apart.max()),
         "median_joint_difference_rad": float(np.median(apart)),
     }

@@ -1,19 +1,18 @@
-"""What an evaluation found: rollouts judged, and the tables behind the pictures."""
+"""Writes the results of an evaluation as CSV tables."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Iterable
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from pipeline.evaluation.failures import Evidence, Failure
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.trials import Trials
-
-Mask = NDArray[np.bool_]
 
 
 def write_tables(
@@ -25,7 +24,7 @@ def write_tables(
     object_name: str,
     rate_hz: float,
 ) -> None:
-    """The pictures' data, for `dvc plots` and for anyone's own analysis.
+    """Write the data behind the plots, for `dvc plots` and for further analysis.
 
     Args:
         folder: where the CSV files go.
@@ -68,6 +67,31 @@ def write_tables(
             for trial in range(len(trials))
         ),
     )  # fmt: skip
+
+
+def write_failures(path: Path, failures: list[Failure]) -> None:
+    """The failures as CSV, one a row.
+
+    `nearest_episodes` names each training episode as index:offset in mm:angle in degrees.
+
+    Args:
+        path: the file.
+        failures: of one evaluation.
+    """
+    names = [field.name for field in fields(Evidence)]
+    rows = (
+        (
+            failure.trial,
+            failure.kind,
+            *astuple(failure.evidence),
+            " ".join(
+                f"{near.episode}:{near.offset_mm:.1f}:{near.angle_deg:.1f}"
+                for near in failure.nearest
+            ),
+        )
+        for failure in failures
+    )
+    write_table(path, ["trial", "class", *names, "nearest_episodes"], rows)
 
 
 def write_table(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:

@@ -1,6 +1,6 @@
-"""The closed loop: observe, predict a chunk, execute some of it on the simulated servo, repeat.
+"""The closed loop: observe, predict a chunk, execute part of it on the simulated servo, repeat.
 
-The policy is a function from observations and noise to chunks, whatever runs it.
+A policy is any function from observations and noise to chunks.
 N rollouts at once, T control steps, H steps of a chunk, J joints, O observations, S state numbers.
 """
 
@@ -12,18 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluation.disturbance import CALM, Disturbance, Sensor
+from pipeline.evaluation.disturbance import UNDISTURBED, Disturbance, Sensor
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.simulator import Simulator
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
+from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
+from pipeline.runtime.execution import ExecutionReport
+from pipeline.runtime.guard.carried import other_noise
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
 from pipeline.runtime.session import NOISE
 
 Array = NDArray[np.float64]
 Observations = NDArray[np.float32]
+SENSOR = 0x5E450
+"""Sets the seed of the sensor's errors apart from that of the policy's noise."""
 Predict = Callable[[Observations, NDArray[np.float32]], Array]
 """Observations (N, O, S) and noise (N, H, J) to joint positions (N, H, J), rad."""
 
@@ -38,13 +44,46 @@ class Rollouts:
     """Sent to the servo, rad. Shape (N, T, J)."""
     ee_pose: Array
     """TCP, m and quaternion xyzw. Shape (N, T, 7)."""
+    motion: Array
+    """Measured at the start and at each of the P physics steps of a control step, rad. Contacts are
+    judged on it. Shape (N, T · P + 1, J)."""
     execution: ExecutionReport | None = None
-    """What became of the policy's chunks; None for commands that were fixed beforehand."""
+    """How the policy's chunks were executed; None for commands that were fixed beforehand."""
+
+    @property
+    def physics_steps(self) -> int:
+        """Physics steps of a control step, P."""
+        return int((self.motion.shape[1] - 1) // self.joint_pos.shape[1])
+
+    def first(self, number: int) -> Rollouts:
+        """The first rollouts, without the execution report, which counts over all of them.
+
+        Args:
+            number: how many; all where there are fewer.
+        """
+        chosen = slice(number)
+        return self._part(chosen, slice(None), self.motion[chosen])
+
+    def split(self, step: int) -> tuple[Rollouts, Rollouts]:
+        """The first control steps, and the others.
+
+        Args:
+            step: the first control step of the second part.
+        """
+        every, turn = slice(None), step * self.physics_steps
+        return (
+            self._part(every, slice(step), self.motion[:, : turn + 1]),
+            self._part(every, slice(step, None), self.motion[:, turn:]),
+        )
+
+    def _part(self, robots: slice, steps: slice, motion: Array) -> Rollouts:
+        part = robots, steps
+        return Rollouts(self.joint_pos[part], self.command[part], self.ee_pose[part], motion)
 
 
 @dataclass(frozen=True)
 class Loop:
-    """Everything of the closed loop but the policy."""
+    """The closed loop without the policy."""
 
     simulator: Simulator
     """Its rate is the control rate."""
@@ -55,6 +94,8 @@ class Loop:
     execution: ExecutionParams
     policy_hz: float
     """Steps of a chunk and observations a second."""
+    guard: Guard | None = None
+    """Checks what is sent; None for none."""
 
     def run(
         self,
@@ -62,7 +103,7 @@ class Loop:
         trials: Trials,
         steps: int,
         seed: int,
-        disturbance: Disturbance = CALM,
+        disturbance: Disturbance = UNDISTURBED,
         start: Array | None = None,
         moved: Trials | None = None,
     ) -> Rollouts:
@@ -72,7 +113,8 @@ class Loop:
             predict: the policy.
             trials: N objects.
             steps: control steps, T.
-            seed: of the policy's noise and of the disturbance.
+            seed: of the policy's noise and of the disturbance: robot k draws what it would draw
+                alone with the seed `seed + k`, so that a rollout does not depend on the others.
             disturbance: what the sensors and the clock do to the policy.
             start: where the arms start, rad, shape (N, J); None for home.
             moved: where the objects lie from `disturbance.moves_at_s` on.
@@ -80,15 +122,15 @@ class Loop:
         Returns:
             The rollouts.
         """
-        rng = np.random.default_rng(np.random.SeedSequence([seed, NOISE]))
-        sensor_rng = np.random.default_rng(np.random.SeedSequence([seed, 0x5E450]))
+        number = len(trials)
+        noise_rngs = _generators(seed, NOISE, number)
         rate = self.simulator.rate_hz
         executor = ChunkExecutor(
-            self.execution, self.model.limits, self.horizon, self.policy_hz, rate
+            self.execution, self.model.limits, self.horizon, self.policy_hz, rate, self.guard
         )
         if start is None:
-            start = np.tile(self.model.home, (len(trials), 1))
-        sensor = Sensor(disturbance, len(trials), sensor_rng)
+            start = np.tile(self.model.home, (number, 1))
+        sensor = Sensor(disturbance, _generators(seed, SENSOR, number))
         object_filter = ObjectFilter(self.execution)
         recorder = _Recorder(self.model, self.layout, start, sensor, object_filter, trials)
         self.simulator.reset(start)
@@ -97,19 +139,39 @@ class Loop:
         ages = np.asarray(disturbance.latency_steps + history, dtype=np.float64)
         moves_at = disturbance.moves_at_s * rate
         scale = np.float32(self.execution.noise_scale)
+        shape = (self.horizon, len(self.layout.joints))
         for step in range(steps):
             if moved is not None and step >= moves_at:
                 recorder.objects = moved
-            if executor.steps_left == 0:
-                # A fixed number of draws each time: neither `steps` nor the mode shifts them.
-                shape = (len(trials), self.horizon, len(self.layout.joints))
-                noise = scale * rng.standard_normal(shape, dtype=np.float32)
-                executor.add(predict(recorder.observation(ages), noise))
+            wanted = executor.steps_left == 0
+            if wanted.any():
+                # As many draws for each chunk: neither `steps` nor the mode shifts them.
+                drawn = [
+                    noise_rngs[robot].standard_normal(shape, dtype=np.float32)
+                    for robot in np.flatnonzero(wanted)
+                ]
+                seen = recorder.observation(ages)[wanted]
+                chunks = predict(seen, scale * np.stack(drawn))
+                sampler = self._sampler(predict, seen, seed, step)
+                objects = recorder.seen_objects.of(np.flatnonzero(wanted))
+                executor.add(chunks, robots=wanted, objects=objects, sampler=sampler)
             command = executor.commands(1)
-            recorder.add(command, *self.simulator.run(command))
-            if recorder.object_jumped:
-                executor.interrupt()
+            recorder.add(command, *self.simulator.run(command), self.simulator.motion)
+            executor.interrupt(recorder.object_jumped)
         return recorder.rollouts(executor.report())
+
+    def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
+        """Other chunks for the guard, all of a call computed at once."""
+
+        def sample(robots: Indices, count: int) -> Array:
+            shape = (count, self.horizon, len(self.layout.joints))
+            noise = other_noise(self.execution, shape, seed, step)
+            chunks = predict(
+                np.repeat(seen[robots], count, axis=0), np.tile(noise, (len(robots), 1, 1))
+            )
+            return chunks.reshape(len(robots), *shape)
+
+        return sample
 
     def replay(self, commands: Array, trials: Trials) -> Rollouts:
         """Send fixed commands from home instead of a policy's.
@@ -119,17 +181,24 @@ class Loop:
             trials: N objects.
         """
         start = np.tile(self.model.home, (len(trials), 1))
-        sensor = Sensor(CALM, len(trials), np.random.default_rng(0))
+        sensor = Sensor(UNDISTURBED, _generators(0, SENSOR, len(trials)))
         recorder = _Recorder(
             self.model, self.layout, start, sensor, ObjectFilter(self.execution), trials
         )
         self.simulator.reset(start)
-        recorder.add(commands, *self.simulator.run(commands))
+        recorder.add(commands, *self.simulator.run(commands), self.simulator.motion)
         return recorder.rollouts(None)
 
 
+def _generators(seed: int, purpose: int, number: int) -> list[np.random.Generator]:
+    return [
+        np.random.default_rng(np.random.SeedSequence([seed + robot, purpose]))
+        for robot in range(number)
+    ]
+
+
 class _Recorder:
-    """Grows the rollouts and keeps the history that a policy observes."""
+    """Records the rollouts and the history that a policy observes."""
 
     def __init__(
         self,
@@ -151,14 +220,21 @@ class _Recorder:
         self._joint_pos: list[Array] = []
         self._command: list[Array] = []
         self._ee_pose: list[Array] = []
+        self._motion = [start[:, None]]
 
     @property
-    def object_jumped(self) -> bool:
-        """Whether the last observation shows an object in another place."""
-        return bool(self._filter.jumped.any())
+    def seen_objects(self) -> Objects:
+        """Where the objects are, as the last observation shows them."""
+        last = self._states[-1]
+        return Objects(last["object_pos"], last["object_axis"])
+
+    @property
+    def object_jumped(self) -> NDArray[np.bool_]:
+        """Which robots' last observation shows the object in another place. Shape (N,)."""
+        return self._filter.jumped
 
     def observation(self, ages: Array) -> Observations:
-        """Observations of the past; before the first one the arm stood there as long as one likes.
+        """Observations of the past. Before the first one the arm is taken to have stood still.
 
         Args:
             ages: how long ago each was made, control steps, fractions allowed. Shape (O,).
@@ -184,8 +260,8 @@ class _Recorder:
         pose[:, 3:] = continue_quaternions(first["ee_pose"][:, 3:], pose[:, 3:])
         return self._pack({**first, **mixed, "ee_pose": pose})
 
-    def add(self, command: Array, joint_pos: Array, joint_vel: Array) -> None:
-        """Append executed control steps, each of shape (N, K, J)."""
+    def add(self, command: Array, joint_pos: Array, joint_vel: Array, motion: Array) -> None:
+        """Append executed control steps, each (N, K, J), and their motion, (N, K · P, J)."""
         pose = self._model.fk(joint_pos)
         for step in range(pose.shape[1]):
             pose[:, step, 3:] = continue_quaternions(self._quaternion, pose[:, step, 3:])
@@ -196,12 +272,13 @@ class _Recorder:
         self._joint_pos.append(joint_pos)
         self._command.append(command)
         self._ee_pose.append(pose)
+        self._motion.append(motion)
 
     def rollouts(self, execution: ExecutionReport | None) -> Rollouts:
         """What was recorded so far."""
-        parts = (self._joint_pos, self._command, self._ee_pose)
-        joint_pos, command, ee_pose = (np.concatenate(part, axis=1) for part in parts)
-        return Rollouts(joint_pos, command, ee_pose, execution)
+        parts = (self._joint_pos, self._command, self._ee_pose, self._motion)
+        joint_pos, command, ee_pose, motion = (np.concatenate(part, axis=1) for part in parts)
+        return Rollouts(joint_pos, command, ee_pose, motion, execution)
 
     def _observe(self, joint_pos: Array, joint_vel: Array, ee_pose: Array) -> dict[str, Array]:
         seen = self._sensor.observe(self.objects.object_pos, self.objects.object_axis)

@@ -31,12 +31,12 @@ LIMIT_TOLERANCE_RAD = 0.01
 """How far a recorded start may lie outside the arm's limits: recordings are rounded."""
 
 
-class WatchError(PipelineError):
+class RolloutValidationError(PipelineError):
     """The data set cannot be rolled out with the arm and the task of params.yaml."""
 
 
 @dataclass(frozen=True)
-class Watch:
+class RolloutValidation:
     """Rollouts that start where validation episodes do, towards their objects."""
 
     loop: Loop
@@ -47,7 +47,7 @@ class Watch:
     params: Params
 
     @classmethod
-    def from_dataset(cls, dataset: Dataset, params: Params) -> Watch:
+    def from_dataset(cls, dataset: Dataset, params: Params) -> RolloutValidation:
         """Choose the episodes and build the simulator.
 
         Chunks are executed as params.yaml proposes, in shares of the horizon: what is judged here
@@ -58,12 +58,14 @@ class Watch:
             params: sections robot, task, policy and train.
 
         Raises:
-            WatchError: the data set has no rate or not the fields, its arm starts outside the
-                limits, or its episodes don't end at the grasp.
+            RolloutValidationError: the data set has no rate or lacks fields, its arm starts
+                outside the limits, or its episodes don't end at the grasp.
         """
         _require_fields(dataset)
         if dataset.rate_hz is None:
-            raise WatchError("its attributes have no rate_hz, so a step has no duration")
+            raise RolloutValidationError(
+                "its attributes have no rate_hz, so a step has no duration"
+            )
         model = RobotModel.from_params(params.robot)
         trials, start, end = _episodes(dataset, params)
         _require_limits(model, start)
@@ -73,7 +75,10 @@ class Watch:
         execution = ExecutionParams(
             mode="blend", execute_steps=max(1, 3 * horizon // 8), blend_steps=horizon // 2,
             ensemble_decay=0.0, noise_scale=0.0, object_window=1, object_jump_m=1.0,
-            object_jump_deg=180.0,
+            object_jump_deg=180.0, object_jump_observations=1, guard="off",
+            guard_margin_m=0.015, guard_least_m=0.005,
+            guard_turns=1, guard_turn_rad=0.05, guard_smooth_s=0.067, guard_samples=0,
+            guard_noise_scale=1.0,
         )  # fmt: skip
         loop = Loop(
             simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,
@@ -97,7 +102,7 @@ class Watch:
 def _require_fields(dataset: Dataset) -> None:
     missing = [kind for kind in NEEDED if not dataset.layout.has(kind)]
     if missing:
-        raise WatchError(f"its state has no {', '.join(missing)}")
+        raise RolloutValidationError(f"its state has no {', '.join(missing)}")
 
 
 def _episodes(dataset: Dataset, params: Params) -> tuple[Trials, Array, Array]:
@@ -131,7 +136,7 @@ def _require_limits(model: RobotModel, start: Array) -> None:
     beyond = np.maximum(model.lower - start, start - model.upper)
     if beyond.max() > LIMIT_TOLERANCE_RAD:
         row, joint = np.unravel_index(int(beyond.argmax()), beyond.shape)
-        raise WatchError(
+        raise RolloutValidationError(
             f"an episode starts with {model.joints[joint]} at {start[row, joint]:.3f}, expected "
             f"{model.lower[joint]:.3f} to {model.upper[joint]:.3f} as robot.urdf says"
         )
@@ -143,7 +148,7 @@ def _require_grasp(model: RobotModel, trials: Trials, end: Array, params: Params
     )
     there = int((error.cap_m <= params.task.team_cap_m).sum())
     if there < len(end) / 2:
-        raise WatchError(
+        raise RolloutValidationError(
             f"{there} of {len(end)} of its episodes end within {params.task.team_cap_m * 1000:g} "
             "mm of the grasp that task and robot describe, expected half of them at least"
         )

@@ -1,4 +1,4 @@
-"""How smooth commands are, above all where one chunk gives way to the next. Pure.
+"""How smooth the commands are, especially where one chunk follows another. Pure.
 
 N rollouts, T control steps, J joints.
 """
@@ -30,7 +30,7 @@ def velocity_jumps(command: Array, rate_hz: float) -> Array:
 
 
 def execution_summary(rollouts: Rollouts, rate_hz: float) -> dict[str, Any]:
-    """What became of the policy's chunks.
+    """Statistics of how the chunks were executed.
 
     Args:
         rollouts: with their execution.
@@ -45,8 +45,8 @@ def execution_summary(rollouts: Rollouts, rate_hz: float) -> dict[str, Any]:
     if report is None:
         return {}
     jumps = velocity_jumps(rollouts.command, rate_hz)
-    border = report.border[2:]
-    at_border, inside = _root_mean_square(jumps[:, border]), _root_mean_square(jumps[:, ~border])
+    border = report.border[:, 2:]
+    at_border, inside = _root_mean_square(jumps[border]), _root_mean_square(jumps[~border])
     return {
         "commands": report.commands,
         "clipped": report.clipped,

@@ -1,7 +1,7 @@
-"""What a policy is tried on: objects never demonstrated, each with the expert's own plan.
+"""Trials: the objects that a policy is evaluated on, each with the expert's own plan.
 
-Knows plans and rates; drawing trials is the planner's affair (`draw`), so that training, which
-rolls out on demonstrated objects, does not depend on it.
+Drawing them needs the planner and is done in `draw`, so that training, which rolls out on objects
+of the validation episodes, does not depend on the planner.
 """
 
 from __future__ import annotations

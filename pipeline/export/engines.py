@@ -1,8 +1,8 @@
-"""TensorRT engines from policy.onnx: which ones, built where, and what became of each.
+"""Build TensorRT engines from policy.onnx, run those that this machine can run, and report.
 
 One code path serves `tensorrt` (for the GPU of this machine) and `tensorrt_rtx` (ahead of time, for
-GPUs that are not there). Libraries run in a child process (`engine_worker`): one that crashes for
-want of a driver becomes a line of the report. An engine that did not run is called built, not run.
+GPUs that are not there). Libraries run in a child process (`engine_worker`): one that crashes
+without a driver becomes a line of the report. An engine that did not run is called built, not run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EngineReport:
-    """What became of one engine."""
+    """The result of one build."""
 
     backend: str
     """tensorrt or tensorrt-rtx."""
@@ -53,24 +53,24 @@ class EngineReport:
     """Largest difference from ONNX Runtime, rad, where it ran."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON form, without what is not known."""
+        """A JSON form without the unknown fields."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True)
 class Check:
-    """What an engine that can run is compared on."""
+    """Inputs and expected outputs for engines that can run here."""
 
     obs: Float32
     """Shape (B, T, S)."""
     noise: Float32
     """Shape (B, H, A)."""
     action: Float32
-    """What ONNX Runtime makes of them, rad, shape (B, H, A)."""
+    """ONNX Runtime's answer, rad, shape (B, H, A)."""
 
 
 def build_engines(
-    onnx: Path,
+    graph: Path,
     folder: Path,
     targets: tuple[str, ...],
     batch: tuple[int, int, int],
@@ -80,11 +80,11 @@ def build_engines(
     """Build every engine that can be built here, one after the other.
 
     Args:
-        onnx: policy.onnx.
+        graph: policy.onnx.
         folder: where engines and their sidecars go.
         targets: compute capabilities for TensorRT-RTX, ahead of time.
         batch: least, usual and most observations of a call.
-        check: what an engine is compared on where its GPU is there.
+        check: inputs and expected outputs, used where the GPU is there.
         options: how they are built, beside what the graph says.
 
     Yields:
@@ -101,7 +101,7 @@ def build_engines(
             continue
         file = folder / engine_name(backend, target)
         gpu = gpus[0] if backend == "tensorrt" else None
-        answer = build(onnx, file, backend, target, batch, options, gpu)
+        answer = build(graph, file, backend, target, batch, options, gpu)
         status = answer.pop("status")
         if status != "built":
             yield EngineReport(backend, target, status, **answer)
@@ -115,7 +115,7 @@ def build_engines(
 
 
 def build_here(graph: Path, cache: Path) -> list[EngineReport]:
-    """Have an engine of each library for the GPU at hand: the one that fits, or a new one.
+    """Find or build an engine of each library for the GPU of this machine.
 
     Args:
         graph: policy.onnx; engines are looked for beside it.

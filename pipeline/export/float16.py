@@ -1,8 +1,8 @@
-"""Half precision as part of the graph: chosen nodes compute in float16, all others in float32.
+"""Rewrite chosen nodes of a graph to compute in float16; all others stay in float32.
 
 TensorRT 11 and TensorRT-RTX take precision from the graph alone, so it must stand there.
 Kinematics, features, normaliser, sampler and action codec stay in float32: a millimetre of a metre
-has no digits left in float16. Knows nothing of policies.
+has no digits left in float16.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-SUFFIX = ".half"
+SUFFIX = ".float16"
 
 
-def in_half(
+def in_float16(
     nodes: list[onnx.NodeProto],
     initializers: list[onnx.TensorProto],
     inputs: Collection[str],
@@ -44,7 +44,7 @@ def in_half(
     for name in sorted(used & weights.keys()):
         if weights[name].data_type == TensorProto.FLOAT:
             names[name] = name + SUFFIX
-            made.append(half_tensor(weights[name], names[name]))
+            made.append(float16_tensor(weights[name], names[name]))
     for name in sorted(used & set(inputs)):
         names[name] = name + SUFFIX
         before.append(_cast(name, names[name], TensorProto.FLOAT16))
@@ -58,7 +58,7 @@ def in_half(
     return [*before, *nodes, *after], made
 
 
-def half_tensor(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
+def float16_tensor(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
     """A float32 tensor in float16.
 
     Args:
@@ -78,7 +78,7 @@ def _convert_attributes(node: onnx.NodeProto) -> None:
         if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16
         elif attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
-            attribute.t.CopyFrom(half_tensor(attribute.t, attribute.t.name))
+            attribute.t.CopyFrom(float16_tensor(attribute.t, attribute.t.name))
         elif attribute.name == "value_float":
             attribute.CopyFrom(
                 helper.make_attribute(

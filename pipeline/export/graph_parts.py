@@ -1,6 +1,6 @@
-"""Parts of the exported graph: a torch module each, as nodes and weights to put together.
+"""Export single torch modules as nodes and weights, and pick nodes out of a graph.
 
-Knows nothing of policies: `pipeline.export.graph` says which modules, and how they are composed.
+`pipeline.export.graph` composes the exported parts.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import onnx
 import torch
-from torch import Tensor, nn
 
 from pipeline.errors import PipelineError
+from pipeline.policy.onnx_parts import EXAMPLE_BATCH, OnnxModule
 
 
 class OnnxExportError(PipelineError):
-    """The graph cannot be composed."""
+    """The graph cannot be composed from torch's exports."""
 
 
 @dataclass(frozen=True)
@@ -29,51 +29,45 @@ class Part:
     initializers: list[onnx.TensorProto]
 
 
-def export_part(
-    module: nn.Module, inputs: dict[str, Tensor], outputs: tuple[str, ...], opset: int, batch: int
-) -> Part:
-    """Export one module; every name but its inputs and outputs gets the module's as prefix.
+def export_part(part: OnnxModule, prefix: str, opset: int) -> Part:
+    """Export one module; every name but its inputs and outputs gets the prefix.
 
     Args:
-        module: its forward takes the inputs in their order.
-        inputs: examples by the names that they shall have.
-        outputs: names of what it returns.
+        part: the module, with examples of its inputs and the names of its outputs.
+        prefix: of the names inside, without the dot.
         opset: ONNX operator set.
-        batch: an axis 0 of this size is of any size in the graph.
 
     Raises:
         OnnxExportError: torch made a graph that cannot be composed.
     """
     size = torch.export.Dim("batch")
-    shapes = {
-        name: {0: size} if value.shape[:1] == (batch,) else {} for name, value in inputs.items()
-    }
+    shapes = tuple(
+        {0: size} if value.shape[:1] == (EXAMPLE_BATCH,) else {} for value in part.inputs.values()
+    )
     with warnings.catch_warnings(), _quiet("torch.onnx", "onnxscript", "onnx_ir"):
-        # The exporter warns of its own internals (deprecations, tracing); the checker judges.
+        # The exporter warns of its own internals (deprecations, tracing); the ONNX checker decides.
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(),
-            tuple(inputs.values()),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            dynamic_shapes=tuple(shapes.values()),
+            part.module.eval(),
+            tuple(part.inputs.values()),
+            input_names=list(part.inputs),
+            output_names=list(part.outputs),
+            dynamic_shapes=shapes,
             opset_version=opset,
             dynamo=True,
             verbose=False,
         )
     if program is None:
-        raise OnnxExportError(f"torch exported nothing for {type(module).__name__}")
+        raise OnnxExportError(f"torch exported nothing for the {prefix}")
     proto = program.model_proto
     found = {entry.domain: entry.version for entry in proto.opset_import}
     if proto.functions or found.get("") != opset:
         raise OnnxExportError(
-            f"torch exported {type(module).__name__} with operator sets {found} and "
+            f"torch exported the {prefix} with operator sets {found} and "
             f"{len(proto.functions)} functions, expected plain operators of set {opset}; "
             "change export.opset"
         )
-    return _prefixed(
-        proto.graph, f"{type(module).__name__.strip('_').lower()}.", {*inputs, *outputs}
-    )
+    return _prefixed(proto.graph, f"{prefix}.", {*part.inputs, *part.outputs})
 
 
 def depending(nodes: Iterable[onnx.NodeProto], *sources: str) -> list[onnx.NodeProto]:
@@ -92,7 +86,7 @@ def depending(nodes: Iterable[onnx.NodeProto], *sources: str) -> list[onnx.NodeP
 
 
 def leading_to(nodes: list[onnx.NodeProto], *targets: str) -> list[onnx.NodeProto]:
-    """Nodes that a value is made of, in their order.
+    """Nodes that a value is computed from, in their order.
 
     Args:
         nodes: in topological order.
@@ -118,7 +112,7 @@ def without(nodes: list[onnx.NodeProto], some: list[onnx.NodeProto]) -> list[onn
 
 
 def renamed(node: onnx.NodeProto, names: Mapping[str, str], name: str) -> onnx.NodeProto:
-    """A copy of a node whose inputs and outputs are called otherwise.
+    """A copy of a node with other names of inputs and outputs.
 
     Args:
         node: it holds no graph of its own.

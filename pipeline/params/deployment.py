@@ -22,6 +22,23 @@ class ExecutionParams(Section):
     object_window: PositiveInt
     object_jump_m: Positive
     object_jump_deg: Annotated[float, Field(gt=0, le=180)]
+    object_jump_observations: PositiveInt
+    guard: Literal["off", "check", "repair"]
+    guard_margin_m: Positive
+    guard_least_m: Positive
+    guard_turns: PositiveInt
+    guard_turn_rad: Positive
+    guard_smooth_s: Positive
+    guard_samples: Count
+    guard_noise_scale: Annotated[float, Field(gt=0, le=1)]
+
+    @model_validator(mode="after")
+    def _the_margin_is_at_least_the_least(self) -> ExecutionParams:
+        if self.guard_least_m > self.guard_margin_m:
+            raise ValueError(
+                f"guard_least_m {self.guard_least_m} exceeds guard_margin_m {self.guard_margin_m}"
+            )
+        return self
 
 
 class FailureParams(Section):
@@ -79,4 +96,5 @@ class ReleaseParams(Section):
     """What a policy must have shown before it gets a version."""
 
     min_success: Share
+    min_collision_free: Share
     min_pens: PositiveInt

@@ -41,7 +41,7 @@ class PolicyParams(Section):
     transformer_layers: PositiveInt
     transformer_heads: PositiveInt
     step_embedding: Annotated[int, Field(ge=4, multiple_of=2)]
-    sampler: Literal["ddim", "ddpm"]
+    sampler: Literal["ddim", "mip"]
     num_train_steps: Annotated[int, Field(ge=2)]
     prediction: Literal["sample", "epsilon", "velocity"]
     clip: Positive
@@ -53,6 +53,12 @@ class PolicyParams(Section):
             raise ValueError(
                 f"num_inference_steps {self.num_inference_steps} exceeds "
                 f"num_train_steps {self.num_train_steps}"
+            )
+        if self.sampler == "mip" and (self.prediction, self.num_inference_steps) != ("sample", 2):
+            raise ValueError(
+                "sampler mip takes two passes that predict the clean chunk: expected prediction "
+                f"sample and num_inference_steps 2, not {self.prediction} and "
+                f"{self.num_inference_steps}"
             )
         return self
 

@@ -1,6 +1,6 @@
-"""The diffusion policy: networks, sampling, files, exports. Knows nothing of robots.
+"""The diffusion policy: features, networks, sampling and checkpoints, without robot libraries.
 
-`DiffusionPolicy` is imported when it is asked for, so that a robot that runs an exported graph
+`DiffusionPolicy` is imported on first use, so that a robot that runs an exported graph
 (`pipeline.runtime.backends.onnx_runtime`) needs no torch.
 """
 

@@ -1,7 +1,7 @@
-"""Checkpoints: what a trained policy is on disk, and how it is refused when it is something else.
+"""Write and read checkpoints; refuse files that are none.
 
-A checkpoint says by itself what it was trained for: weights, averaged weights, configuration,
-statistics of the data, layout of states and actions, and a few observations it was trained near.
+A checkpoint holds everything that running a policy needs: weights, averaged weights, configuration,
+statistics of the data, layout of states and actions, and a few held-out observations.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from pipeline.collision_geometry import CollisionGeometry
 from pipeline.errors import PipelineError
 from pipeline.kinematics import Geometry, KinematicsError
 from pipeline.layout import Layout
@@ -26,18 +27,18 @@ from pipeline.policy.model import PolicyModel
 KEYS = ("model", "ema", "config", "stats", "layout", "examples")
 
 
-class BundleError(PipelineError):
-    """A file is no checkpoint of this pipeline, or does not fit what was asked for."""
+class CheckpointError(PipelineError):
+    """A file is not a checkpoint of this pipeline, or does not fit the request."""
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Checkpoint:
     """A trained policy."""
 
     model: dict[str, Tensor]
-    """Weights and ranges as the optimiser left them."""
+    """Weights and ranges after the last optimiser step."""
     ema: dict[str, Tensor]
-    """The same, weights averaged over training: these act."""
+    """The same, with weights averaged over training. Policies run with these."""
     config: dict[str, Any]
     """Dimensions, control rate, section policy of params.yaml."""
     stats: dict[str, Any]
@@ -64,19 +65,25 @@ class Bundle:
         """The policy with its averaged weights, on the CPU, in evaluation mode.
 
         Raises:
-            BundleError: weights and configuration do not fit.
+            CheckpointError: weights and configuration do not fit.
         """
         with torch.random.fork_rng(devices=[]):
             model = PolicyModel(self.params, self.layout, self.geometry)
         try:
             model.load_state_dict(self.ema)
         except RuntimeError as error:
-            raise BundleError(f"the checkpoint's weights and config disagree: {error}") from error
+            raise CheckpointError(
+                f"the checkpoint's weights and config disagree: {error}"
+            ) from error
         return model.eval().requires_grad_(False)
 
 
 def make_config(
-    params: PolicyParams, layout: Layout, geometry: Geometry, rate_hz: float | None
+    params: PolicyParams,
+    layout: Layout,
+    geometry: Geometry,
+    rate_hz: float | None,
+    collision: CollisionGeometry | None = None,
 ) -> dict[str, Any]:
     """The checkpoint's `config`.
 
@@ -85,6 +92,7 @@ def make_config(
         layout: of the training data.
         geometry: of arm and object.
         rate_hz: control rate of the training data, Hz; None where the data set does not say.
+        collision: shapes of arm, scene and object; None where they cannot be had.
     """
     return {
         "state_dim": layout.state_dim,
@@ -95,26 +103,27 @@ def make_config(
         "rate_hz": rate_hz,
         "policy": params.model_dump(mode="json"),
         "geometry": geometry.to_dict(),
+        "collision": None if collision is None else collision.to_dict(),
     }
 
 
-def save_bundle(path: Path, bundle: Bundle) -> None:
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint beside its place, then rename.
 
     Args:
         path: the file.
-        bundle: what to write.
+        checkpoint: what to write.
 
     Raises:
-        BundleError: it cannot be written, for instance because the disk is full.
+        CheckpointError: it cannot be written, for instance because the disk is full.
     """
     content = {
-        "model": bundle.model,
-        "ema": bundle.ema,
-        "config": bundle.config,
-        "stats": bundle.stats,
-        "layout": bundle.layout.to_dict(),
-        "examples": bundle.examples,
+        "model": checkpoint.model,
+        "ema": checkpoint.ema,
+        "config": checkpoint.config,
+        "stats": checkpoint.stats,
+        "layout": checkpoint.layout.to_dict(),
+        "examples": checkpoint.examples,
     }
     write_whole(path, content)
 
@@ -122,14 +131,14 @@ def save_bundle(path: Path, bundle: Bundle) -> None:
 def write_whole(path: Path, content: Any) -> None:
     """Write a file of tensors beside its place, flush it to the disk, then rename.
 
-    Whatever ends the process, and whenever, the file is the old one or the new one.
+    If the process is killed meanwhile, the file is either the old one or the new one.
 
     Args:
         path: the file.
         content: what `torch.save` takes.
 
     Raises:
-        BundleError: it cannot be written; what stood there before is untouched.
+        CheckpointError: it cannot be written; the earlier file is untouched.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -141,14 +150,14 @@ def write_whole(path: Path, content: Any) -> None:
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch turns the disk's errors into its own
         partial.unlink(missing_ok=True)
-        raise BundleError(
-            f"{path}: cannot be written ({_disk_error(error)}); what stood there before is whole. "
+        raise CheckpointError(
+            f"{path}: cannot be written ({_disk_error(error)}); the earlier file is unchanged. "
             "Free some space, or name another folder"
         ) from error
 
 
 def _disk_error(error: BaseException) -> BaseException:
-    """What the disk said, where torch raised something else on top of it."""
+    """The file system's error, where torch raised another one on top of it."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -156,7 +165,7 @@ def _disk_error(error: BaseException) -> BaseException:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Flush a rename: without it a power cut may undo what the file's own flush has kept."""
+    """Flush a rename, which a power cut may otherwise undo."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -164,30 +173,30 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def load_bundle(path: Path) -> Bundle:
-    """Read a checkpoint; nothing in it is executed.
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint without executing anything in it.
 
     Args:
         path: the file.
 
     Raises:
-        BundleError: the file is missing, no checkpoint, or one without layout.
+        CheckpointError: the file is missing, is not a checkpoint, or has no layout.
         LayoutError: its layout is broken.
     """
     if not path.is_file():
-        raise BundleError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
+        raise CheckpointError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols: the reason below says more
+            warnings.simplefilter("ignore")  # the error below says more than torch about pickle
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # bytes of any other kind raise whatever they run into
+    except Exception as error:  # other bytes raise errors of many kinds
         reason = str(error).splitlines()[0] if str(error) else repr(error)
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: not a checkpoint that can be read safely ({reason}); "
             "expected one that `python -m pipeline train` wrote"
         ) from error
     _require_keys(path, content)
-    bundle = Bundle(
+    checkpoint = Checkpoint(
         content["model"],
         content["ema"],
         content["config"],
@@ -196,30 +205,30 @@ def load_bundle(path: Path) -> Bundle:
         content["examples"],
     )
     try:
-        _ = bundle.params, bundle.geometry
+        _ = checkpoint.params, checkpoint.geometry
     except (ValidationError, KeyError, TypeError, KinematicsError) as error:
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: its config does not fit this version of the pipeline ({error}); train again"
         ) from error
-    return bundle
+    return checkpoint
 
 
 def _require_keys(path: Path, content: object) -> None:
     if not isinstance(content, Mapping):
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: holds {type(content).__name__}, expected a checkpoint with {', '.join(KEYS)}"
         )
     missing = [key for key in KEYS if key not in content]
     if not missing:
         return
     if {"model", "ema", "config"} <= set(content) and "layout" in missing:
-        raise BundleError(
+        raise CheckpointError(
             f"{path}: a checkpoint of the earlier scripts (model, ema, config, no layout and no "
             "normalisation). It does not say what its numbers mean and its network was trained on "
             "raw units, so it cannot be run here; train again with `python -m pipeline train "
             "--data-path <its zarr>`"
         )
-    raise BundleError(
+    raise CheckpointError(
         f"{path}: no checkpoint of this pipeline: {', '.join(missing)} missing, found "
         f"{', '.join(map(str, content)) or 'nothing'}"
     )

@@ -1,4 +1,4 @@
-"""The former place of the client, kept for programs that import it from here."""
+"""Import the client under its former name; programs that use it keep working."""
 
 from pipeline.serving.client import ClientError, PolicyClient
 

@@ -1,7 +1,7 @@
-"""The diffusion process: noise schedule and samplers, as tables of numbers. Pure.
+"""The diffusion process: noise schedule and sampler, as tables of numbers. Pure.
 
-Shapes: N noise levels of training, K inference steps. Own code, because the coefficients must live
-inside the exported graph; the tests check every one of them against diffusers.
+Shapes: N noise levels of training, K inference steps. The code is our own because the coefficients
+live inside the exported graph; tests compare every one of them with diffusers.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Sampler = Literal["ddim", "ddpm"]
+Sampler = Literal["ddim", "mip"]
 Prediction = Literal["sample", "epsilon", "velocity"]
 
 MAX_BETA = 0.999
 """Cap of one step's noise (Nichol & Dhariwal 2021), as squaredcos_cap_v2 in diffusers."""
+MIP_SIGNAL = 0.9
+"""Share of the actions that the second pass of MIP sees: t* in Pan et al. 2025."""
 
 
 def cosine_alphas_cumprod(num_steps: int) -> Array:
@@ -45,44 +47,56 @@ def cosine_alphas_cumprod(num_steps: int) -> Array:
     return remaining
 
 
-def noise_levels(num_steps: int) -> tuple[Array, Array]:
-    """How a chunk is mixed with noise at each level: noisy = signal · clean + spread · noise.
+def noise_levels(sampler: Sampler, num_steps: int) -> tuple[Array, Array]:
+    """Mix of clean chunk and noise at each level: noisy = signal · clean + spread · noise.
+
+    MIP has two levels whatever N is: its second pass sees almost clean actions, its first pass sees
+    zeros, without any noise.
 
     Args:
+        sampler: ddim or mip.
         num_steps: N.
 
     Returns:
-        Signal and spread, shape (N,) each.
+        Signal and spread, shape (N,) each; (2,) for MIP.
     """
+    if sampler == "mip":
+        return np.array([MIP_SIGNAL, 0.0]), np.array([1 - MIP_SIGNAL, 0.0])
     alphas = cosine_alphas_cumprod(num_steps)
     return np.sqrt(alphas), np.sqrt(1 - alphas)
 
 
 def inference_steps(num_train_steps: int, num_inference_steps: int) -> NDArray[np.int64]:
-    """Training steps that are visited in inference, from noisy to clean ("leading" spacing).
+    """Training levels that inference visits, from noisy to clean.
+
+    Spacing "trailing" (Lin et al. 2024, "Common Diffusion Noise Schedules and Sample Steps are
+    Flawed", section 3.3): the first level is the noisiest one, which is what the chunk starts from,
+    even where there is one step only.
 
     Args:
         num_train_steps: N.
         num_inference_steps: K, at most N.
 
     Returns:
-        Shape (K,), falling, the last one 0.
+        Shape (K,), falling, the first one N − 1.
     """
-    stride = num_train_steps // num_inference_steps
-    return np.arange(num_inference_steps, dtype=np.int64)[::-1] * stride
+    shares = np.arange(num_inference_steps, 0, -1) / num_inference_steps
+    steps: NDArray[np.int64] = np.round(shares * num_train_steps).astype(np.int64) - 1
+    return steps
 
 
 @dataclass(frozen=True)
 class SamplerTable:
-    """Coefficients of a sampler, one row a step.
+    """Coefficients of a sampler, one row per step.
 
-    With the network's output o, the noisy chunk x and fresh noise z, a step is
+    With the noisy chunk x and the network's output o for it, a step is
 
         clean = clip(from_output · o + from_noisy · x)
-        x     ← keep · x + blend · clean + fresh · z
+        x     ← keep · x + blend · clean
 
     DDIM (Song et al. 2021, eq. 12, η = 0) derives the noise from the clipped sample again, so that
-    x stays on the schedule. DDPM (Ho et al. 2020, eq. 7) draws from the posterior.
+    x stays on the schedule. MIP (Pan et al. 2025, "Much Ado About Noising", arXiv 2512.01809) is a
+    regression in two passes, π(o, 0, 0) and then π(o, t* · a0, t*); it keeps nothing of x.
     """
 
     steps: NDArray[np.int64]
@@ -91,7 +105,8 @@ class SamplerTable:
     from_noisy: Array
     keep: Array
     blend: Array
-    fresh: Array
+    start: float = 1.0
+    """Factor of the noise that the chunk starts from; 0 for MIP, which starts from zeros."""
 
     @classmethod
     def build(
@@ -101,34 +116,28 @@ class SamplerTable:
         num_inference_steps: int,
         prediction: Prediction,
     ) -> SamplerTable:
-        """The table.
+        """Compute the table.
 
         Args:
-            sampler: ddim or ddpm.
+            sampler: ddim or mip.
             num_train_steps: N.
-            num_inference_steps: K.
-            prediction: what the network predicts (see `PolicyModel.target`).
+            num_inference_steps: K; MIP always takes two.
+            prediction: what the network predicts (see `PolicyModel`).
         """
-        levels = noise_levels(num_train_steps)
+        if sampler == "mip":
+            one, zero, blend = np.ones(2), np.zeros(2), np.array([MIP_SIGNAL, 1.0])
+            return cls(np.array([1, 0]), one, zero, zero, blend, start=0.0)
+        levels = noise_levels(sampler, num_train_steps)
         steps = inference_steps(num_train_steps, num_inference_steps)
-        before = steps - num_train_steps // num_inference_steps
         signal, spread = (level[steps] for level in levels)
-        signal_before = np.where(before >= 0, levels[0][before], 1.0)
-        spread_before = np.where(before >= 0, levels[1][before], 0.0)
-        if sampler == "ddpm":
-            kept = (signal / signal_before) ** 2
-            keep = np.sqrt(kept) * spread_before**2 / spread**2
-            blend = signal_before * (1 - kept) / spread**2
-            fresh = spread_before / spread * np.sqrt(1 - kept)
-        else:
-            keep = spread_before / spread
-            blend = signal_before - keep * signal
-            fresh = np.zeros_like(keep)
-        return cls(steps, *_to_clean(prediction, signal, spread), keep, blend, fresh)
+        signal_next, spread_next = np.append(signal[1:], 1.0), np.append(spread[1:], 0.0)
+        keep = spread_next / spread
+        blend = signal_next - keep * signal
+        return cls(steps, *_to_clean(prediction, signal, spread), keep, blend)
 
     def rows(self) -> NDArray[np.float32]:
-        """The five coefficients as one table, shape (K, 5)."""
-        columns = (self.from_output, self.from_noisy, self.keep, self.blend, self.fresh)
+        """The four coefficients as one table, shape (K, 4)."""
+        columns = (self.from_output, self.from_noisy, self.keep, self.blend)
         return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -139,27 +148,3 @@ def _to_clean(prediction: Prediction, signal: Array, spread: Array) -> tuple[Arr
     if prediction == "epsilon":
         return -spread / signal, 1 / signal
     return -spread, signal
-
-
-def shuffles(num_inference_steps: int, size: int) -> NDArray[np.int64]:
-    """Where each step of DDPM takes its fresh noise from: the starting noise, rearranged.
-
-    One noise decides the whole chunk, in torch as in an exported graph without a generator of its
-    own. Rearranged standard normal numbers are standard normal; no step finds a number in the place
-    where the start or another step had it, so what meets in one place is independent.
-
-    Args:
-        num_inference_steps: K.
-        size: numbers of a chunk, H · A.
-
-    Returns:
-        Permutations of 0 … size − 1, shape (K, size).
-    """
-    rng = np.random.default_rng(0)
-    # Cyclic shifts of one hidden order: two of them agree nowhere until all have been used.
-    order = rng.permutation(size)
-    place = np.argsort(order)
-    distances = rng.permutation(np.arange(1, max(size, 2)))
-    shift = distances[np.arange(num_inference_steps) % len(distances)]
-    found: NDArray[np.int64] = order[(place[None] + shift[:, None]) % size]
-    return found

@@ -1,4 +1,4 @@
-"""The policy as a user runs it in Python: load a checkpoint, predict from observations.
+"""Run a policy in Python: load a checkpoint, predict actions from observations.
 
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.policy.checkpoint import Bundle, load_bundle
+from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.observation import check_noise, check_observation
 
@@ -27,7 +27,7 @@ class PolicyError(PipelineError):
 
 
 class DiffusionPolicy:
-    """A trained policy: two observations in, a chunk of joint positions out.
+    """A trained policy that turns two observations into a chunk of joint positions.
 
     Example:
         policy = DiffusionPolicy(state_dim=25, action_dim=6, horizon=16, n_obs_steps=2)
@@ -43,7 +43,7 @@ class DiffusionPolicy:
         n_obs_steps: int = 2,
         device: str | torch.device = "cuda",
     ) -> None:
-        """Say which dimensions the caller works with; `load` refuses a checkpoint with others.
+        """Fix the caller's dimensions; `load` refuses a checkpoint with others.
 
         Args:
             state_dim: numbers of an observation, S.
@@ -56,21 +56,21 @@ class DiffusionPolicy:
         self.state_dim, self.action_dim = state_dim, action_dim
         self.horizon, self.n_obs_steps = horizon, n_obs_steps
         self.device = choose_device(str(device))
-        self._bundle: Bundle | None = None
+        self._checkpoint: Checkpoint | None = None
         self._model: PolicyModel | None = None
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, device: str = "auto") -> DiffusionPolicy:
-        """A loaded policy with the dimensions that its checkpoint has.
+        """Load a policy with the dimensions of its checkpoint.
 
         Args:
             path: checkpoint of stage train.
             device: see the constructor.
 
         Raises:
-            BundleError: the file is no checkpoint of this pipeline.
+            CheckpointError: the file is no checkpoint of this pipeline.
         """
-        config = load_bundle(Path(path)).config
+        config = load_checkpoint(Path(path)).config
         policy = cls(
             config["state_dim"],
             config["action_dim"],
@@ -82,39 +82,39 @@ class DiffusionPolicy:
         return policy
 
     def load(self, path: str | Path, layout: Layout | None = None) -> None:
-        """Take the averaged weights of a checkpoint.
+        """Load the averaged weights of a checkpoint.
 
         Args:
             path: for instance best_model.pt.
             layout: the layout that observations will have, where the caller knows it.
 
         Raises:
-            BundleError: the file is missing or no checkpoint of this pipeline.
+            CheckpointError: the file is missing or no checkpoint of this pipeline.
             LayoutError: the checkpoint was trained for another layout.
             PolicyError: the checkpoint was trained for other dimensions; they are named.
         """
-        bundle = load_bundle(Path(path))
+        checkpoint = load_checkpoint(Path(path))
         for name in ("state_dim", "action_dim", "horizon", "n_obs_steps"):
-            ours, theirs = getattr(self, name), bundle.config[name]
+            ours, theirs = getattr(self, name), checkpoint.config[name]
             if ours != theirs:
                 raise PolicyError(
                     f"{path}: was trained with {name}={theirs}, but the policy was made with "
                     f"{name}={ours}; make it with DiffusionPolicy({name}={theirs}, …)"
                 )
         if layout is not None:
-            bundle.layout.require(layout, str(path), "the observations")
-        self._bundle, self._model = bundle, bundle.build().to(self.device)
+            checkpoint.layout.require(layout, str(path), "the observations")
+        self._checkpoint, self._model = checkpoint, checkpoint.build().to(self.device)
 
     @property
-    def bundle(self) -> Bundle:
+    def checkpoint(self) -> Checkpoint:
         """The loaded checkpoint: config, layout, stats.
 
         Raises:
             PolicyError: nothing is loaded.
         """
-        if self._bundle is None:
+        if self._checkpoint is None:
             raise PolicyError("no weights: call policy.load('best_model.pt') first")
-        return self._bundle
+        return self._checkpoint
 
     @property
     def layout(self) -> Layout:
@@ -123,7 +123,7 @@ class DiffusionPolicy:
         Raises:
             PolicyError: nothing is loaded.
         """
-        return self.bundle.layout
+        return self.checkpoint.layout
 
     @torch.inference_mode()
     def predict(
@@ -132,7 +132,7 @@ class DiffusionPolicy:
         noise: Tensor | NDArray[np.floating] | None = None,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """A chunk of actions.
+        """Predict a chunk of actions.
 
         Args:
             obs: raw observations, shape (T, S) or (B, T, S), oldest step first.

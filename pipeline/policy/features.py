@@ -1,7 +1,7 @@
-"""What the network is shown: raw observations in, features out.
+"""Compute the network's features from raw observations.
 
 Shapes: B observations, T history steps (n_obs_steps), S state numbers, F features.
-Runs inside the exported graph, so it is plain tensor arithmetic. Knows nothing of ranges.
+It runs inside the exported graph, so it is plain tensor arithmetic. Ranges are scaled elsewhere.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from pipeline.policy.forward_kinematics import ForwardKinematics
 
 
 class FeatureError(PipelineError):
-    """The policy is asked to see something that the state does not hold."""
+    """policy.inputs names a field that the state does not have."""
 
 
 class ObservationFeatures(nn.Module):
     """Selects and derives the policy's features, the same ones for every history step.
 
-    Fields pass as they are, in the order of `policy.inputs`, but for two. A joint that turns
-    without end shows its cosine and sine: a whole turn changes nothing. For `ee_pose` the TCP's
+    Fields pass unchanged, in the order of `policy.inputs`, except two. A joint that turns without
+    end becomes its cosine and sine, so that a whole turn changes nothing. For `ee_pose` the TCP's
     position and z axis are computed from `joint_pos`, so that they stay true when training moves
-    the joints off the demonstrations. The rotation about that axis stands in the last joint
-    already, and a quaternion has two signs for one pose.
+    the joints off the demonstrations. The rotation about that axis is in the last joint already,
+    and a quaternion has two signs for one pose.
 
     With `object_in_tcp` the grasp follows as seen from the gripper, idle joints at zero: the offset
     of the grasped point and the object's axis, once as they are and once through asinh, which keeps

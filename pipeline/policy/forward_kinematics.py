@@ -1,7 +1,7 @@
-"""Forward kinematics as tensor arithmetic, for training and inside the exported graph.
+"""Compute forward kinematics with tensors, for training and inside the exported graph.
 
-Shapes: J joints, N poses; leading axes are free. The chain comes with the checkpoint; no robot
-library here.
+Shapes: J joints, N poses; leading axes are free. The chain comes with the checkpoint, so no
+robot library is needed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Matrix = NDArray[np.float64]
 
 
 class ForwardKinematics(nn.Module):
-    """TCP of joint positions, joints that are idle held at zero.
+    """Computes the TCP from joint positions, with idle joints held at zero.
 
     An idle joint (a wrist's last one) moves neither the TCP nor its z axis; with it at zero the
     frame's x and y are those of the link before it, so that the same miss looks the same whatever
@@ -72,7 +72,7 @@ class ForwardKinematics(nn.Module):
         return position.t().reshape(*batch, 3), turned
 
     def batch_last(self, joint_pos: Tensor) -> tuple[Tensor, Tensor]:
-        """The same with the batch as the last axis, as it is computed.
+        """Compute the TCP with the batch as the last axis.
 
         Args:
             joint_pos: rad (m for a sliding joint), shape (J, N).
@@ -105,7 +105,7 @@ def _products(first: Tensor, second: Tensor) -> Tensor:
 def _terms(chain: KinematicChain) -> list[Matrix]:
     """Constants of each moving joint's transform for 1, sin q, cos q and q: (4, 4, 4).
 
-    What stands still lies in its neighbour's constants: idle joints at zero, and the tip.
+    Fixed transforms (idle joints at zero, the tip) are multiplied into their neighbour's constants.
     """
     found: list[Matrix] = []
     before = np.eye(4)

@@ -1,7 +1,7 @@
-"""The whole policy as one module: features, normalisation, network, diffusion.
+"""The policy as one module: features, normalisation, network and diffusion.
 
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers, D noise draws
-of an observation. What trains, samples and is exported is this one module, so that all three agree.
+of an observation. Training, sampling and export use this one module, so that all three agree.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from torch import Tensor, nn
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
-from pipeline.policy.diffusion import SamplerTable, noise_levels, shuffles
+from pipeline.policy.diffusion import SamplerTable, noise_levels
 from pipeline.policy.features import ObservationFeatures
 from pipeline.policy.networks.mlp import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
+from pipeline.policy.onnx_parts import OnnxParts, onnx_parts
 
 FIT_CHUNK = 16384
-"""Windows that are looked at together when ranges are measured: bounds memory."""
+"""Windows in a batch when ranges are measured; bounds the memory."""
 
 
 class PolicyModel(nn.Module):
@@ -37,7 +38,6 @@ class PolicyModel(nn.Module):
     noise: Tensor
     steps: Tensor
     table: Tensor
-    shuffles: Tensor
 
     def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry) -> None:
         """Build an untrained policy whose normalisers are the identity.
@@ -61,53 +61,31 @@ class PolicyModel(nn.Module):
         self.network = build_network(
             params, layout.action_dim, params.n_obs_steps * self.features.num_features
         )
-        signal, noise = noise_levels(params.num_train_steps)
+        signal, noise = noise_levels(params.sampler, params.num_train_steps)
         table = SamplerTable.build(
             params.sampler, params.num_train_steps, params.num_inference_steps, params.prediction
         )
-        shuffle = shuffles(params.num_inference_steps, params.horizon * layout.action_dim)
+        self.start = table.start
         constants = {
             "signal": torch.from_numpy(signal).float(),
             "noise": torch.from_numpy(noise).float(),
             "steps": torch.from_numpy(table.steps.copy()),
             "table": torch.from_numpy(table.rows()),
-            "shuffles": torch.from_numpy(shuffle),
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
-    def fit(
-        self,
-        state: Tensor,
-        action: Tensor,
-        windows: tuple[Tensor, Tensor],
-        perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
-    ) -> None:
-        """Measure the normalisers' ranges on training windows.
-
-        Args:
-            state: shape (N, S).
-            action: shape (N, A), rad.
-            windows: rows of observations (W, T) and of actions (W, H).
-            perturb: what training does to raw observations and actions.
-
-        Raises:
-            NormalizerError: a value is not finite.
-        """
-        pairs = zip(*(torch.split(rows, FIT_CHUNK) for rows in windows), strict=True)
-        self.fit_batches(((state[o], action[a]) for o, a in pairs), perturb)
-
     @torch.no_grad()
-    def fit_batches(
+    def fit(
         self,
         batches: Iterable[tuple[Tensor, Tensor]],
         perturb: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
     ) -> None:
-        """Measure the normalisers' ranges on windows that come piece by piece.
+        """Measure the normalisers' ranges on batches of training windows.
 
         Args:
             batches: raw observations (B, T, S) and actions (B, H, A), rad; perturbed in place.
-            perturb: what training does to raw observations and actions.
+            perturb: the perturbation of raw observations and actions in training.
 
         Raises:
             NormalizerError: a value is not finite.
@@ -166,7 +144,7 @@ class PolicyModel(nn.Module):
         steps: Tensor,
         precision: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> Tensor:
-        """`loss` on what was prepared already: the part of it that has a gradient.
+        """Compute `loss` from prepared conditions and actions: the part that has a gradient.
 
         Args:
             condition: normalised features, shape (B, C).
@@ -188,7 +166,7 @@ class PolicyModel(nn.Module):
         return F.mse_loss(predicted.float(), self._target(clean, noise, signal, spread))
 
     def _target(self, clean: Tensor, noise: Tensor, signal: Tensor, spread: Tensor) -> Tensor:
-        """What the network is to predict.
+        """The network's target.
 
         The velocity is signal · noise − spread · clean (Salimans & Ho 2022, "Progressive
         Distillation", appendix D).
@@ -200,48 +178,26 @@ class PolicyModel(nn.Module):
         return signal * noise - spread * clean
 
     def denoise_step(
-        self,
-        noisy: Tensor,
-        step_embedding: Tensor,
-        coefficients: Tensor,
-        context: Tensor,
-        fresh: Tensor | None = None,
-    ) -> Tensor:
-        """One step of the sampler.
+        self, chunk: Tensor, step_embedding: Tensor, coefficients: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Run one step of the sampler.
 
         Args:
-            noisy: shape (B, H, A).
+            chunk: noisy actions in network units, shape (B, H, A).
             step_embedding: the network's, shape (1, E).
-            coefficients: a row of `SamplerTable`, shape (5,).
+            coefficients: a row of `SamplerTable`, shape (4,).
             context: the network's, shape (B, E).
-            fresh: noise of this step, shape (B, H, A); DDPM alone takes some.
 
         Returns:
-            The chunk at the step before, shape (B, H, A).
+            The network's prediction and the chunk at the next step, shape (B, H, A) each.
         """
-        output = self.network.denoise(noisy, step_embedding, context)
-        return self.advance(output, noisy, coefficients, fresh)
-
-    def advance(
-        self, output: Tensor, noisy: Tensor, coefficients: Tensor, fresh: Tensor | None = None
-    ) -> Tensor:
-        """What the sampler makes of the network's output.
-
-        Args:
-            output: shape (B, H, A).
-            noisy: what the network saw, shape (B, H, A).
-            coefficients: a row of `SamplerTable`, shape (5,).
-            fresh: noise of this step, shape (B, H, A); DDPM alone takes some.
-
-        Returns:
-            The chunk at the step before, shape (B, H, A).
-        """
-        from_output, from_noisy, keep, blend, spread = coefficients.unbind()
+        from_output, from_noisy, keep, blend = coefficients.unbind()
+        output = self.network.denoise(chunk, step_embedding, context)
+        clean = output
         if self.params.prediction != "sample":
-            output = from_output * output + from_noisy * noisy
-        clean = output.clamp(-self.params.clip, self.params.clip)
-        following = keep * noisy + blend * clean
-        return following if fresh is None else following + spread * fresh
+            clean = from_output * output + from_noisy * chunk
+        clean = clean.clamp(-self.params.clip, self.params.clip)
+        return output, keep * chunk + blend * clean
 
     def forward(self, obs: Tensor, noise: Tensor) -> Tensor:
         """Sample a chunk of actions; the same noise gives the same chunk.
@@ -255,15 +211,11 @@ class PolicyModel(nn.Module):
         """
         context = self.network.embed_condition(self.condition(obs))
         embeddings = self.network.embed_step(self.steps)
-        chunk = noise
-        for index in range(self.params.num_inference_steps):
-            row, fresh = embeddings[index : index + 1], None
-            if self.params.sampler == "ddpm":
-                fresh = rearranged(noise, self.shuffles[index])
-            chunk = self.denoise_step(chunk, row, self.table[index], context, fresh)
+        chunk = noise if self.start == 1.0 else self.start * noise
+        for embedding, coefficients in zip(torch.split(embeddings, 1), self.table, strict=True):
+            _, chunk = self.denoise_step(chunk, embedding, coefficients, context)
         return self.codec.decode(chunk, self.current_joints(obs))
 
-
-def rearranged(noise: Tensor, order: Tensor) -> Tensor:
-    """The numbers of a chunk's noise (B, H, A) in another order (H · A,); see `shuffles`."""
-    return noise.flatten(1).index_select(1, order).reshape(noise.shape)
+    def as_onnx(self) -> OnnxParts:
+        """The parts of the exported graph, with the names and examples of their inputs."""
+        return onnx_parts(self)

@@ -1,7 +1,6 @@
-"""Scaling to ±1 with ranges measured on training windows, kept as buffers of the module.
+"""Scale features and actions to ±1 with ranges measured on training windows.
 
-Shapes: B batch, H horizon, A action numbers. Knows nothing of what the numbers mean, but for the
-current joints that relative actions are counted from.
+The ranges are buffers of the modules. Shapes: B batch, H horizon, A action numbers.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ class NormalizerError(PipelineError):
 
 
 class MinMax(nn.Module):
-    """Maps the range seen in training to ±1, each entry by itself.
+    """Maps the range seen in training to ±1, each entry separately.
 
-    An entry that never changed in training carries nothing to learn: it normalises to 0 whatever
-    comes, and denormalises to its constant, instead of being blown up by a division by almost 0.
+    An entry that never changed in training has nothing to teach. It normalises to 0 whatever its
+    value, and denormalises to its constant, which avoids a division by almost 0.
     """
 
     center: Tensor
@@ -31,7 +30,7 @@ class MinMax(nn.Module):
     inverse: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        """Start with the identity.
+        """Start as the identity.
 
         Args:
             shape: of the trailing axes that are scaled entry by entry.
@@ -74,10 +73,10 @@ class MinMax(nn.Module):
 
 
 class ActionCodec(nn.Module):
-    """Actions as the network knows them: relative or absolute, ±1 per horizon step.
+    """Converts actions to network units: relative or absolute, ±1 per horizon step.
 
-    A range per step gives the first commands, which differ from the current joints by a hundredth
-    of what the last ones do, the same weight and resolution as the last.
+    Each horizon step has its own range. The first commands differ from the current joints a hundred
+    times less than the last ones, and so get the same weight and resolution.
     """
 
     def __init__(self, horizon: int, action_dim: int, relative_scale_rad: float | None) -> None:
@@ -111,7 +110,7 @@ class ActionCodec(nn.Module):
         self.scale.fit(low, high)
 
     def offset(self, action: Tensor, current: Tensor) -> Tensor:
-        """The actions that are scaled: asinh of the way from the current joints, or as they are.
+        """The actions before scaling: asinh of the offset from the current joints, or unchanged.
 
         asinh is linear near zero and logarithmic far away: the last hundredth of a radian gets the
         same share of the network's range as a whole radian elsewhere.

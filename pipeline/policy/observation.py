@@ -1,4 +1,4 @@
-"""Checks what comes in from outside: observations and noise. NumPy alone; imports without torch."""
+"""Check observations and noise that a caller passes in. Needs NumPy only, not torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Float32 = NDArray[np.float32]
 
 
 class ObservationError(PipelineError):
-    """What the policy is given cannot be an observation."""
+    """An input is not an observation or noise of this policy."""
 
 
 def check_observation(obs: ArrayLike, layout: Layout, n_obs_steps: int) -> Float32:
-    """Observations as the policy takes them, or a clear refusal.
+    """Convert observations to the form that the policy takes, and refuse others.
 
     Args:
         obs: shape (T, S) or (B, T, S), oldest step first, units of the layout.
@@ -57,7 +57,7 @@ def check_observation(obs: ArrayLike, layout: Layout, n_obs_steps: int) -> Float
 
 
 def check_noise(noise: ArrayLike, shape: tuple[int, ...]) -> Float32:
-    """The noise that a chunk starts from.
+    """Check the noise that a chunk starts from.
 
     Args:
         noise: standard normal numbers.

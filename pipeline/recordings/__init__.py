@@ -1,1 +1,1 @@
-"""Recordings of MoveIt2 plans: found, read, and cut into candidate trajectories. Judges nothing."""
+"""Finds and reads recordings and segments them into trajectories; rejects nothing."""

@@ -1,143 +1,106 @@
-"""Where the object lies, out of a tree of frames. Pure.
+"""Brings the object's poses into the base frame. Pure.
 
 Turns the transforms of /tf into poses of the object in the base frame, and poses in other frames
-into the base frame where the tree says how.
+into the base frame where the tree connects them.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TypeGuard
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.recordings.recording import Event, ObjectPose, Transform, Transforms
-
-Array = NDArray[np.float64]
+from pipeline.recordings.frame_tree import FrameTree, rotate
+from pipeline.recordings.recording import Message, ObjectPose, Transforms, Unreadable
 
 _Z = np.array([0.0, 0.0, 1.0])
-# A tree deeper than this is a loop.
-_DEEPEST = 100
-
-
-def rotate(quaternion: Array, vector: Array) -> Array:
-    """A vector turned by a quaternion, q v q*; scaled by |q|², so that a bad norm can be seen.
-
-    Args:
-        quaternion: xyzw, shape (4,).
-        vector: shape (3,).
-    """
-    axis, w = quaternion[:3], quaternion[3]
-    cross = np.cross(axis, vector)
-    turned: Array = (w * w - axis @ axis) * vector + 2 * (axis @ vector) * axis + 2 * w * cross
-    return turned
-
-
-class FrameTree:
-    """The latest transform of each frame to its parent."""
-
-    def __init__(self) -> None:
-        self._parents: dict[str, tuple[Transform, int | None]] = {}
-
-    def add(self, message: Transforms) -> None:
-        """Take in a message of /tf or /tf_static.
-
-        Args:
-            message: its transforms; each replaces what was known of its child.
-        """
-        time = None if message.static else message.log_time_ns
-        for transform in message.transforms:
-            entry = (transform, time)
-            self._parents[transform.child.lstrip("/")] = entry
-
-    def _ancestors(self, frame: str) -> dict[str, list[tuple[Transform, int | None]]]:
-        """Each frame above, itself first, with the transforms that lead to it."""
-        found: dict[str, list[tuple[Transform, int | None]]] = {frame: []}
-        path: list[tuple[Transform, int | None]] = []
-        while frame in self._parents and len(path) < _DEEPEST:
-            entry = self._parents[frame]
-            path = [*path, entry]
-            frame = entry[0].parent.lstrip("/")
-            if frame in found:
-                break
-            found[frame] = path
-        return found
-
-    def locate(
-        self, frame: str, base: str, position: Array, axis: Array
-    ) -> tuple[Array, Array, int | None] | None:
-        """A point and a direction of one frame as another sees them.
-
-        Args:
-            frame: where they are known.
-            base: where they are wanted.
-            position: m. Shape (3,).
-            axis: shape (3,).
-
-        Returns:
-            Both in `base`, and the log time of the oldest transform between that is not static,
-            ns, or None where all are; None where the tree does not connect the frames.
-        """
-        above_base = self._ancestors(base.lstrip("/"))
-        above = self._ancestors(frame.lstrip("/"))
-        common = next((name for name in above if name in above_base), None)
-        if common is None:
-            return None
-        for transform, _ in above[common]:
-            position = transform.translation + rotate(transform.rotation, position)
-            axis = rotate(transform.rotation, axis)
-        for transform, _ in reversed(above_base[common]):
-            back = transform.rotation * np.array([-1.0, -1.0, -1.0, 1.0])
-            position = rotate(back, position - transform.translation)
-            axis = rotate(back, axis)
-        times = [time for _, time in above[common] + above_base[common] if time is not None]
-        return position, axis, min(times, default=None)
+# A pose waits this long for the transforms that its stamp needs, by the times of the log.
+_WAIT_NS = 10**9
 
 
 def resolve_frames(
-    events: Iterable[Event], bases: tuple[str, ...], object_frame: str | None
-) -> Iterator[Event]:
-    """Events without transforms, the object's poses in the base frame as far as they can be.
+    messages: Iterable[Message],
+    bases: tuple[str, ...],
+    object_frame: str | None,
+    static: Iterable[Transforms] = (),
+) -> Iterator[Message]:
+    """Messages without transforms, the object's poses in the base frame as far as they can be.
+
+    A pose is brought there by the transforms at its stamp. It waits for them, and the messages
+    behind it with it, for up to a second of the log.
 
     Args:
-        events: what a recording says, in order of log time.
+        messages: those of a recording, in order of log time.
         bases: names of the robot's base frame.
-        object_frame: the object's frame in the tree, None where its pose is no frame.
+        object_frame: the object's frame in the tree, None if its pose is not a frame.
+        static: the recording's static transforms, which hold before they were recorded too.
     """
-    tree = FrameTree()
-    for event in events:
-        if isinstance(event, Transforms):
-            tree.add(event)
-            if object_frame is not None:
-                pose = _pose(tree, object_frame, bases, np.zeros(3), _Z)
-                if pose is not None:
-                    time = pose[2]
-                    yield ObjectPose(
-                        event.log_time_ns if time is None else time,
-                        bases[0], pose[0], pose[1], ageless=time is None,
-                    )  # fmt: skip
-        elif isinstance(event, ObjectPose) and event.frame_id.lstrip("/") not in bases:
-            axis = event.orientation
-            axis = rotate(axis, _Z) if len(axis) == 4 else axis
-            pose = _pose(tree, event.frame_id, bases, event.position, axis)
-            if pose is None:
-                yield event
-            else:
-                older = min(event.log_time_ns, event.log_time_ns if pose[2] is None else pose[2])
-                yield replace(
-                    event, log_time_ns=older, frame_id=bases[0], position=pose[0],
-                    orientation=pose[1],
-                )  # fmt: skip
+    resolver = _Resolver(bases, object_frame)
+    # Where a static transform changes, the earlier one holds at first.
+    for transforms in reversed(list(static)):
+        resolver.tree.add(transforms)
+    yield from resolver.object_pose(0)
+    waiting: deque[Message] = deque()
+    for message in messages:
+        if isinstance(message, Transforms):
+            resolver.tree.add(message)
+            waiting.extend(resolver.object_pose(message.log_time_ns))
         else:
-            yield event
+            waiting.append(message)
+        now_ns = None if isinstance(message, Unreadable) else message.log_time_ns
+        while waiting and resolver.is_ready(waiting[0], now_ns):
+            yield resolver.resolve(waiting.popleft())
+    yield from map(resolver.resolve, waiting)
 
 
-def _pose(
-    tree: FrameTree, frame: str, bases: tuple[str, ...], position: Array, axis: Array
-) -> tuple[Array, Array, int | None] | None:
-    for base in bases:
-        pose = tree.locate(frame, base, position, axis)
-        if pose is not None:
-            return pose
-    return None
+class _Resolver:
+    """A tree of frames, and the frames between which it is asked for."""
+
+    def __init__(self, bases: tuple[str, ...], object_frame: str | None) -> None:
+        self.tree = FrameTree()
+        self._bases, self._object_frame = bases, object_frame
+
+    def _is_foreign(self, message: Message) -> TypeGuard[ObjectPose]:
+        return isinstance(message, ObjectPose) and message.frame_id.lstrip("/") not in self._bases
+
+    def is_ready(self, message: Message, now_ns: int | None) -> bool:
+        """Whether a message need not wait for transforms that may still come."""
+        if not self._is_foreign(message):
+            return True
+        stamp_ns = message.stamp_ns or message.log_time_ns
+        late = now_ns is not None and now_ns - message.log_time_ns > _WAIT_NS
+        return late or any(
+            self.tree.covers(message.frame_id, base, stamp_ns) for base in self._bases
+        )
+
+    def resolve(self, message: Message) -> Message:
+        """A pose of another frame in the base frame if the tree connects them, else the message."""
+        if not self._is_foreign(message):
+            return message
+        axis = message.orientation
+        axis = rotate(axis, _Z) if len(axis) == 4 else axis
+        log_time_ns = message.log_time_ns
+        times_ns = (message.stamp_ns or log_time_ns, log_time_ns)
+        for base in self._bases:
+            found = self.tree.locate(message.frame_id, base, message.position, axis, times_ns)
+            if found is not None:
+                position, axis, used_ns = found
+                older_ns = log_time_ns if used_ns is None else min(log_time_ns, used_ns)
+                return replace(
+                    message, log_time_ns=older_ns, frame_id=self._bases[0], position=position,
+                    orientation=axis,
+                )  # fmt: skip
+        return message
+
+    def object_pose(self, log_time_ns: int) -> Iterator[ObjectPose]:
+        """The pose of the object's frame, if there is one and the tree connects it."""
+        for base in self._bases if self._object_frame is not None else ():
+            found = self.tree.locate(str(self._object_frame), base, np.zeros(3), _Z)
+            if found is not None:
+                position, axis, used_ns = found
+                time_ns = log_time_ns if used_ns is None else used_ns
+                yield ObjectPose(time_ns, self._bases[0], position, axis, ageless=used_ns is None)
+                return

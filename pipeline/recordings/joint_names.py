@@ -1,4 +1,4 @@
-"""Finds the arm's joints among the names of a recording, in any order and with a prefix. Pure."""
+"""Finds the arm's joints among the joint names of a recording. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from collections.abc import Sequence
 def find_joints(
     names: Sequence[str], joints: Sequence[str], prefix: str | None = None
 ) -> tuple[list[int] | None, str]:
-    """Where each of the arm's joints stands among recorded names.
+    """Find the index of each of the arm's joints among recorded names.
 
-    A recording may name them in any order, among others, and with one prefix before all of them,
-    such as a namespace or the name of an arm. Names without a prefix come first; two prefixes that
-    fit alike, as of two arms, are not chosen between.
+    A recording may name them in any order, among others, and with a common prefix such as a
+    namespace or the name of an arm. Names without a prefix are preferred. If two prefixes fit, as
+    with two arms, none is chosen.
 
     Args:
         names: K names as recorded.
         joints: J names of the arm.
-        prefix: what stands before each name; None finds it.
+        prefix: the text before each name; None finds it.
 
     Returns:
-        Indices into `names`, one a joint, or None and why not.
+        Indices into `names`, one for each joint, and an empty text; or None and the reason.
     """
     places: dict[str, int] = {}
     for index, name in enumerate(names):

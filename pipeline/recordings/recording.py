@@ -1,7 +1,7 @@
-"""What a recording says, before anybody judges it: plans, joint states, object poses. Pure.
+"""The content of a recording before it is validated: plans, joint states, object poses. Pure.
 
-Readers make these; `collate` and `cut` bring together what belongs to one motion, and `assemble`
-turns that into an episode or says why not.
+Readers yield messages. `synchronize` and `segment` combine those of one motion into a candidate,
+which the validation turns into an episode or rejects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class RecordingError(PipelineError):
     """A recording cannot be read."""
 
     def __init__(self, message: str, code: str = "FILE_UNREADABLE") -> None:
-        """Say what happened.
+        """Create the error.
 
         Args:
             message: file, value, what was expected, what to do.
@@ -37,7 +37,7 @@ class Source:
     """A recording on disk."""
 
     path: str
-    """As the user named it."""
+    """As given by the user."""
     sha256: str
     """Hash of its bytes."""
     storage: str
@@ -47,7 +47,7 @@ class Source:
 
     @property
     def file(self) -> Path:
-        """Where it lies."""
+        """The recording's file or folder."""
         return Path(self.path)
 
 
@@ -61,14 +61,14 @@ class Segment:
     joint_pos: Array = field(repr=False)
     """rad. Shape (P, K)."""
     joint_vel: Array | None = field(repr=False)
-    """rad/s, shape (P, K); None where the points carry none."""
+    """rad/s, shape (P, K); None if a point has no velocities."""
     multi_dof: bool = False
     """Whether the segment moves joints with several degrees of freedom, such as a mobile base."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A planned motion, or one that was measured and never planned."""
+    """A planned motion, or a measured one for which no plan was recorded."""
 
     topic: str
     message: int
@@ -76,9 +76,9 @@ class Plan:
     log_time_ns: int
     segments: tuple[Segment, ...]
     measured: bool = False
-    """Whether the segments are joints as they were measured: nobody recorded a command."""
+    """Whether the segments are measured joints: no command was recorded."""
     sampled: bool = False
-    """Whether the points are samples of a motion that ran, which may begin and end idle, instead
+    """Whether the points are samples of a motion that ran, which may begin and end at rest, instead
     of a planner's way-points."""
 
 
@@ -91,9 +91,9 @@ class JointSample:
     joint_pos: Array = field(repr=False)
     """rad. Shape (K,)."""
     joint_vel: Array | None = field(repr=False)
-    """rad/s, shape (K,); None where the message carries none."""
+    """rad/s, shape (K,); None if the message has none."""
     stamp_ns: int = 0
-    """Time at which the publisher measured them; 0 where it does not say."""
+    """Time of the measurement; 0 if the publisher gives none."""
     topic: str = ""
     message: int = 0
     """Index among the messages of its topic, from 0."""
@@ -101,30 +101,30 @@ class JointSample:
 
 @dataclass(frozen=True)
 class TrackingSample:
-    """Where a controller wants the joints and where they are, K of them."""
+    """Desired and actual positions of a controller's K joints."""
 
     topic: str
     message: int
     """Index among the messages of its topic, from 0."""
     log_time_ns: int
     stamp_ns: int
-    """Time of the controller's update; 0 where it does not say."""
+    """Time of the controller's update; 0 if the controller gives none."""
     goal: str
     """Identity of the action's goal; empty for a controller's state."""
     joint_names: tuple[str, ...]
     desired_pos: Array = field(repr=False)
     """rad. Shape (K,)."""
     desired_vel: Array | None = field(repr=False)
-    """rad/s, shape (K,); None where the message carries none."""
+    """rad/s, shape (K,); None if the message has none."""
     actual_pos: Array = field(repr=False)
     """rad. Shape (K,)."""
     actual_vel: Array | None = field(repr=False)
-    """rad/s, shape (K,); None where the message carries none."""
+    """rad/s, shape (K,); None if the message has none."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Somebody said that an episode begins, ends, or that the next one begins."""
+    """A mark that an episode begins, that it ends, or that the next one begins."""
 
     log_time_ns: int
     kind: Literal["start", "end", "next"]
@@ -132,7 +132,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Transform:
-    """Where one frame lies in another: geometry_msgs/msg/TransformStamped."""
+    """The pose of one frame in another: geometry_msgs/msg/TransformStamped."""
 
     parent: str
     child: str
@@ -140,6 +140,8 @@ class Transform:
     """m. Shape (3,)."""
     rotation: Array
     """Quaternion xyzw. Shape (4,)."""
+    stamp_ns: int = 0
+    """Time of the transform; 0 if the publisher gives none."""
 
 
 @dataclass(frozen=True)
@@ -148,38 +150,40 @@ class Transforms:
 
     log_time_ns: int
     static: bool
-    """Whether they hold for all times."""
+    """Whether the transforms hold for all times."""
     transforms: tuple[Transform, ...]
 
 
 @dataclass(frozen=True)
 class ObjectPose:
-    """Where the object lies."""
+    """The pose of the object."""
 
     log_time_ns: int
     frame_id: str
     position: Array
     """m. Shape (3,)."""
     orientation: Array
-    """Quaternion xyzw, shape (4,), whose z is the object's axis; or that axis, shape (3,)."""
+    """Quaternion xyzw, shape (4,), whose z axis is the object's axis; or that axis, shape (3,)."""
     ageless: bool = False
-    """Whether it holds for all times: a static transform, or a pose of params.yaml."""
+    """Whether the pose holds for all times: by a static transform, or from params.yaml."""
+    stamp_ns: int = 0
+    """Time at which the object was seen; 0 if the publisher gives none."""
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A message or a topic that could not be understood."""
+    """A message or a topic that cannot be read."""
 
     topic: str
     message: int | None
-    """Index among the messages of its topic; None where the whole topic is meant."""
+    """Index among the messages of its topic; None for the whole topic."""
     code: str
     """DECODE_ERROR, JOINT_MISSING or TYPE_UNKNOWN."""
     value: str
     """What was found."""
 
 
-Event = Plan | JointSample | TrackingSample | Mark | Transforms | ObjectPose | Unreadable
+Message = Plan | JointSample | TrackingSample | Mark | Transforms | ObjectPose | Unreadable
 
 
 @dataclass(frozen=True)
@@ -191,18 +195,21 @@ class Execution:
     joint_pos: Array = field(repr=False)
     """rad. Shape (N, J)."""
     joint_vel: Array = field(repr=False)
-    """rad/s, NaN where none was recorded. Shape (N, J)."""
+    """rad/s, NaN for samples without velocities. Shape (N, J)."""
     final_pos: Array = field(repr=False)
-    """Last joints seen before the next plan, rad. Shape (J,)."""
+    """Last joints measured before the next plan, rad. Shape (J,)."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A plan with all that belongs to it."""
+    """A plan with the object's pose and its execution."""
 
     plan: Plan
     object_pose: ObjectPose | None
-    """The latest at or before the plan's log time."""
+    """The latest one before the motion; None if there is none."""
     execution: Execution | None
     derived: tuple[str, ...] = ()
-    """What a reader had to compute instead of reading it, for instance times from a frame rate."""
+    """What a reader computed instead of reading it, for instance times from a frame rate."""
+    keeps_states: bool = False
+    """Whether the execution becomes the episode even if `ingest.state` is planned: training data
+    hold measured states, and the plan is only their command."""

@@ -1,13 +1,13 @@
-"""Cuts a stream of measured or tracked joints into motions. Pure.
+"""Segments a stream of measured or tracked joints into motions. Pure.
 
-Where nobody recorded plans an episode begins and ends at marks, at a new goal of the controller,
-or where the stream pauses.
+Where no plans were recorded, a motion begins and ends at marks, at a new goal of the controller, or
+where the stream pauses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pipeline.recordings.joint_names import find_joints
 from pipeline.recordings.recording import (
     Candidate,
-    Event,
     Execution,
     JointSample,
     Mark,
+    Message,
     ObjectPose,
     Plan,
     Segment,
@@ -29,35 +29,58 @@ from pipeline.recordings.recording import (
 Array = NDArray[np.float64]
 
 
-def cut(
-    events: Iterable[Event], joints: tuple[str, ...], prefix: str | None, gap_s: float
-) -> Iterator[Candidate | Unreadable]:
-    """Motions of the arm with the object's pose, each passed on when it ends.
+@dataclass(frozen=True)
+class SegmentRules:
+    """Where a motion begins and ends."""
 
-    Samples that do not name all the arm's joints, such as a gripper's, are passed over. Between the
-    mark of an end and that of the next start there is no motion.
+    gap_s: float
+    """A longer pause between two samples ends a motion, s."""
+    onset_rad: float
+    """The arm moves as soon as a joint is this far from where the motion's samples began, rad."""
+    marked: bool = False
+    """Whether the recording holds marks. If the first is a start, nothing before it is a motion."""
+
+
+def segment_motions(
+    messages: Iterable[Message], joints: tuple[str, ...], prefix: str | None, rules: SegmentRules
+) -> Iterator[Candidate | Unreadable]:
+    """Motions of the arm with the object's pose, each yielded when it ends.
+
+    The object's pose is the latest before the arm begins to move. Samples that do not name all the
+    arm's joints, such as a gripper's, are skipped. There is no motion between the mark of an end
+    and that of the next start, nor before a first mark that is a start.
 
     Args:
-        events: joint states, or a controller's feedback or state, with marks and object poses, in
+        messages: joint states, or a controller's feedback or state, with marks and object poses, in
             order of log time.
         joints: the arm's joints.
-        prefix: what stands before their names; None finds it.
-        gap_s: a longer pause ends a motion, s.
+        prefix: the text before their names; None finds it.
+        rules: where a motion begins and ends.
     """
-    cutter = _Cutter(joints, prefix, gap_s)
-    for event in events:
-        match event:
+    segmenter = _Segmenter(joints, prefix, rules)
+    before_marks: list[Candidate] | None = [] if rules.marked else None
+    for message in messages:
+        ended: Iterable[Candidate] = ()
+        match message:
             case ObjectPose():
-                cutter.pose = event
+                segmenter.update_pose(message)
             case Mark():
-                yield from cutter.finish()
-                cutter.outside = event.kind == "end"
+                ended = segmenter.finish()
+                if before_marks is not None:
+                    ended = () if message.kind == "start" else [*before_marks, *ended]
+                    before_marks = None
+                segmenter.outside = message.kind == "end"
             case JointSample() | TrackingSample():
-                yield from cutter.add(event)
+                ended = segmenter.add(message)
             case Unreadable():
-                yield event
-    yield from cutter.finish()
-    yield from cutter.strangers()
+                yield message
+        if before_marks is None:
+            yield from ended
+        else:
+            before_marks += ended
+    yield from before_marks or ()
+    yield from segmenter.finish()
+    yield from segmenter.unmatched_topics()
 
 
 @dataclass(frozen=True)
@@ -72,82 +95,112 @@ class _Sample:
     position: Array
     velocity: Array | None
     desired: tuple[Array, Array | None] | None
-    """Position and velocity that a controller wants; None where nobody said."""
+    """Position and velocity that a controller wants; None for joint states."""
 
 
-class _Cutter:
-    """Motions that are still going on, one a topic."""
+@dataclass
+class _Run:
+    """The samples of a motion that has not ended."""
 
-    def __init__(self, joints: tuple[str, ...], prefix: str | None, gap_s: float) -> None:
-        self.pose: ObjectPose | None = None
+    pose: ObjectPose | None
+    samples: list[_Sample] = field(default_factory=list)
+    moving: bool = False
+    """Whether the arm has begun to move."""
+
+
+class _Segmenter:
+    """The motions that have not ended, one for each topic."""
+
+    def __init__(self, joints: tuple[str, ...], prefix: str | None, rules: SegmentRules) -> None:
         self.outside = False
-        self._joints, self._prefix, self._gap_s = joints, prefix, gap_s
+        self._joints, self._prefix, self._rules = joints, prefix, rules
+        self._pose: ObjectPose | None = None
         self._places: dict[tuple[str, ...], list[int] | None] = {}
-        self._strange: dict[str, str] = {}
-        self._runs: dict[str, list[_Sample]] = {}
-        self._poses: dict[str, ObjectPose | None] = {}
+        self._unmatched: dict[str, str] = {}
+        self._runs: dict[str, _Run] = {}
+        self._unstamped: set[str] = set()
 
-    def add(self, event: JointSample | TrackingSample) -> Iterator[Candidate]:
-        """Take a sample in; gives the motion that it ends, if any."""
-        names = event.joint_names
+    def update_pose(self, pose: ObjectPose) -> None:
+        """Remember where the object lies; arms that have not moved yet move towards it."""
+        self._pose = pose
+        for run in self._runs.values():
+            if not run.moving:
+                run.pose = pose
+
+    def add(self, message: JointSample | TrackingSample) -> Iterator[Candidate]:
+        """Add a sample; yield the motion that it ends, if any."""
+        names = message.joint_names
         if names not in self._places:
             self._places[names], why = find_joints(names, self._joints, self._prefix)
             if why:
-                value = f"{event.topic} names {', '.join(names) or 'nobody'}: {why}"
-                self._strange.setdefault(event.topic, value)
+                value = f"{message.topic} names {', '.join(names) or 'no joints'}: {why}"
+                self._unmatched.setdefault(message.topic, value)
         places = self._places[names]
         if places is None or self.outside:
             return
-        sample = _reduce(event, places)
-        run = self._runs.setdefault(event.topic, [])
-        if run and (
-            (sample.log_time_ns - run[-1].log_time_ns) * 1e-9 > self._gap_s
-            or sample.goal != run[-1].goal
+        topic, sample = message.topic, _reduce(message, places)
+        run = self._runs.get(topic)
+        if run is None:
+            run = self._runs[topic] = _Run(self._pose)
+        elif (
+            self._pause_s(topic, run.samples[-1], sample) > self._rules.gap_s
+            or sample.goal != run.samples[-1].goal
         ):
-            yield _candidate(event.topic, run, self._poses[event.topic])
-            run = self._runs[event.topic] = []
-        if not run:
-            self._poses[event.topic] = self.pose
-        run.append(sample)
+            yield _candidate(topic, run)
+            run = self._runs[topic] = _Run(self._pose)
+        run.samples.append(sample)
+        reach = np.abs(sample.position - run.samples[0].position).max(initial=0.0)
+        run.moving = run.moving or bool(reach > self._rules.onset_rad)
 
-    def finish(self) -> Iterator[Candidate]:
+    def _pause_s(self, topic: str, last: _Sample, sample: _Sample) -> float:
+        """Time between two samples, s: by their stamps while the topic's stamps rise."""
+        stamps_s = (sample.stamp_ns - last.stamp_ns) * 1e-9
+        if min(last.stamp_ns, sample.stamp_ns) <= 0 or stamps_s < 0:
+            self._unstamped.add(topic)
+        if topic in self._unstamped or stamps_s == 0:
+            return (sample.log_time_ns - last.log_time_ns) * 1e-9
+        return stamps_s
+
+    def finish(self) -> list[Candidate]:
         """End every motion."""
-        for topic, run in self._runs.items():
-            if run:
-                yield _candidate(topic, run, self._poses[topic])
+        ended = [_candidate(topic, run) for topic, run in self._runs.items()]
         self._runs = {}
+        return ended
 
-    def strangers(self) -> Iterator[Unreadable]:
-        """Topics to blame where no message named all of the arm's joints."""
+    def unmatched_topics(self) -> Iterator[Unreadable]:
+        """Each topic and its joints, if no message named all of the arm's joints."""
         if any(places is not None for places in self._places.values()):
             return
-        for topic, value in self._strange.items():
+        for topic, value in self._unmatched.items():
             yield Unreadable(topic, None, "JOINT_MISSING", value)
 
 
-def _reduce(event: JointSample | TrackingSample, places: list[int]) -> _Sample:
+def _reduce(message: JointSample | TrackingSample, places: list[int]) -> _Sample:
+    """A message without the joints of other devices."""
+
     def arm(values: Array | None) -> Array | None:
         return None if values is None else np.asarray(values, np.float64)[places]
 
-    names = tuple(event.joint_names[place] for place in places)
-    if isinstance(event, JointSample):
+    names = tuple(message.joint_names[place] for place in places)
+    if isinstance(message, JointSample):
         return _Sample(
-            event.message, event.log_time_ns, event.stamp_ns, "", names,
-            np.asarray(event.joint_pos, np.float64)[places], arm(event.joint_vel), None,
+            message.message, message.log_time_ns, message.stamp_ns, "", names,
+            np.asarray(message.joint_pos, np.float64)[places], arm(message.joint_vel), None,
         )  # fmt: skip
     return _Sample(
-        event.message, event.log_time_ns, event.stamp_ns, event.goal, names,
-        np.asarray(event.actual_pos, np.float64)[places], arm(event.actual_vel),
-        (np.asarray(event.desired_pos, np.float64)[places], arm(event.desired_vel)),
+        message.message, message.log_time_ns, message.stamp_ns, message.goal, names,
+        np.asarray(message.actual_pos, np.float64)[places], arm(message.actual_vel),
+        (np.asarray(message.desired_pos, np.float64)[places], arm(message.desired_vel)),
     )  # fmt: skip
 
 
-def _candidate(topic: str, run: Sequence[_Sample], pose: ObjectPose | None) -> Candidate:
-    """A run of samples as the motion that it is; its times start at 0."""
-    times_ns, derived = _times(run)
-    # A sample that came twice says nothing new.
+def _candidate(topic: str, run: _Run) -> Candidate:
+    """The motion of a run of samples; its times start at 0."""
+    pose = run.pose
+    times_ns, derived = _times(run.samples)
+    # A sample that was recorded twice adds nothing.
     keep = np.concatenate([[True], np.diff(times_ns) > 0])
-    samples = [sample for sample, fresh in zip(run, keep, strict=True) if fresh]
+    samples = [sample for sample, new in zip(run.samples, keep, strict=True) if new]
     t = (times_ns[keep] - times_ns[0]) * 1e-9
     position = np.stack([sample.position for sample in samples])
     velocity = _rows([sample.velocity for sample in samples])
@@ -165,12 +218,13 @@ def _candidate(topic: str, run: Sequence[_Sample], pose: ObjectPose | None) -> C
 
 
 def _rows(rows: Sequence[Array | None]) -> Array | None:
+    """The rows as one array; None if one of them is missing."""
     given = [row for row in rows if row is not None]
     return np.stack(given) if len(given) == len(rows) else None
 
 
 def _times(run: Sequence[_Sample]) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Times of samples, ns: those of the publisher where it gave rising ones, else of the log."""
+    """Times of samples, ns: their stamps if these rise, else the times of the log."""
     stamps = np.array([sample.stamp_ns for sample in run], np.int64)
     if stamps.min() > 0 and np.all(np.diff(stamps) >= 0) and stamps[-1] > stamps[0]:
         return stamps, ()

@@ -1,12 +1,14 @@
-"""Finds recordings on disk and reads each as candidates, whatever its form.
+"""Finds recordings on disk and reads each as candidates, whatever its format.
 
-Knows which files make a recording; judges none of its trajectories.
+Knows which files make a recording, and validates none of its trajectories.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,41 +18,50 @@ from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.recordings.formats.diffusion_policy_zarr import is_zarr, read_replay
-from pipeline.recordings.formats.json_yaml import SUFFIXES, looks_like_dump, read_dump
+from pipeline.recordings.formats.diffusion_policy_zarr import is_zarr, read_zarr
+from pipeline.recordings.formats.json_yaml import SUFFIXES, may_hold_trajectory, read_json_yaml
 from pipeline.recordings.formats.lerobot import is_lerobot, read_lerobot
 from pipeline.recordings.formats.npz import read_npz
 from pipeline.recordings.frames import resolve_frames
-from pipeline.recordings.recording import Candidate, ObjectPose, RecordingError, Source, Unreadable
-from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import (
+from pipeline.recordings.joint_topics import read_topics
+from pipeline.recordings.recording import (
+    Candidate,
+    ObjectPose,
+    RecordingError,
+    Source,
+    Transforms,
+    Unreadable,
+)
+from pipeline.recordings.rosbag.files import (
     METADATA,
     BagError,
     is_split,
     is_storage,
-    is_whole,
-    open_bag,
     storage_of,
-    summarize,
 )
-from pipeline.recordings.rosbag.stream import read_events
-from pipeline.recordings.segment import cut
+from pipeline.recordings.rosbag.parsers import is_static
+from pipeline.recordings.rosbag.protocol import Bag
+from pipeline.recordings.rosbag.reader import is_whole, open_bag, summarize
+from pipeline.recordings.rosbag.stream import read_messages
+from pipeline.recordings.segment import SegmentRules, segment_motions
 from pipeline.recordings.synchronize import collate
-from pipeline.recordings.topics import TYPES, choose_topics
+from pipeline.recordings.topics import TYPES, Reading
+
+logger = logging.getLogger(__name__)
 
 EXPECTED = (
-    "a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, traj_*.npz, a .json or .yaml dump of a "
-    "trajectory, a zarr, a LeRobot data set, or a folder of such"
+    "a rosbag2 folder, a .mcap, .db3 or ROS 1 .bag file, traj_*.npz, a .json or .yaml file of a "
+    "trajectory, a zarr, a LeRobot data set, or a folder of these"
 )
 
 
 class SourceError(PipelineError):
-    """There is no recording where one was expected."""
+    """A path does not exist or holds no recording."""
 
 
 @dataclass(frozen=True)
 class Broken:
-    """A recording that cannot be read, or not to its end."""
+    """The reason why a recording cannot be read, or not to its end."""
 
     code: str
     """BAG_EMPTY, BAG_TRUNCATED, BAG_UNREADABLE, NPZ_UNREADABLE or FILE_UNREADABLE."""
@@ -58,13 +69,13 @@ class Broken:
 
 
 def find_recordings(paths: Path | Iterable[Path]) -> list[Path]:
-    """Recordings under paths, each once: path by path, in the order of their names.
+    """Find the recordings under paths, each once: path by path, in the order of their names.
 
     Args:
         paths: files, folders that are a recording, or folders to search.
 
     Raises:
-        SourceError: a path is missing, or holds no recording.
+        SourceError: a path does not exist or holds no recording.
     """
     found: dict[Path, Path] = {}
     for path in [paths] if isinstance(paths, Path) else paths:
@@ -93,7 +104,7 @@ def _find(path: Path) -> list[Path]:
 
 def _search(folder: Path, seen: set[Path]) -> list[Path]:
     real = folder.resolve()
-    if real in seen:  # a link that leads back up
+    if real in seen:  # a link to a folder above
         return []
     seen.add(real)
     if (folder / METADATA).is_file() or is_zarr(folder) or is_lerobot(folder) or is_split(folder):
@@ -103,7 +114,7 @@ def _search(folder: Path, seen: set[Path]) -> list[Path]:
         if entry.is_dir():
             found += _search(entry, seen)
         elif entry.is_file() and (
-            is_storage(entry) or entry.match("traj_*.npz") or looks_like_dump(entry)
+            is_storage(entry) or entry.match("traj_*.npz") or may_hold_trajectory(entry)
         ):
             found.append(entry)
     return found
@@ -114,7 +125,7 @@ def describe_source(path: Path, *, salvage: bool = False) -> Source:
 
     Args:
         path: one of `find_recordings`.
-        salvage: whether a bag is read through to learn if it is whole.
+        salvage: whether to read a bag to its end to learn if it is damaged.
     """
     if path.is_file():
         digest = sha256_file(path)
@@ -130,7 +141,7 @@ def describe_source(path: Path, *, salvage: bool = False) -> Source:
 
 
 def kind_of(path: Path) -> str:
-    """What a recording is: npz, dump, zarr, lerobot or bag.
+    """The kind of a recording: npz, dump (JSON or YAML), zarr, lerobot or bag.
 
     Args:
         path: one of `find_recordings`.
@@ -145,7 +156,7 @@ def kind_of(path: Path) -> str:
 
 
 def count_plans(path: Path) -> int:
-    """About how many plans a recording holds, for a progress bar; 0 where it cannot be read.
+    """Roughly the number of plans in a recording, for a progress bar; 0 if it cannot be read.
 
     Args:
         path: one of `find_recordings`.
@@ -162,12 +173,12 @@ def count_plans(path: Path) -> int:
 def read_candidates(
     path: Path, params: Params, *, salvage: bool = False
 ) -> Iterator[Candidate | Unreadable | Broken]:
-    """What a recording says, motion by motion; a broken one gives what stands before the break.
+    """Read the motions of a recording; of a damaged one, those before the damage.
 
     Args:
         path: one of `find_recordings`.
         params: topics, joints, name of the object.
-        salvage: whether the recording is damaged and what is left of it is wanted.
+        salvage: whether to read what is left of a damaged recording.
 
     Raises:
         DefinitionError: `ingest.msg_path` holds a definition that cannot be read.
@@ -198,10 +209,10 @@ def _read(path: Path, params: Params, *, salvage: bool) -> Iterator[Candidate | 
         case "npz":
             yield read_npz(path, params.robot.joints, name, frame)
         case "dump":
-            yield from read_dump(path, name, frame)
+            yield from read_json_yaml(path, name, frame)
         case "zarr":
             layout = Layout.from_params(params)
-            yield from read_replay(path, layout, params.ingest.frame_rate_hz, frame)
+            yield from read_zarr(path, layout, params.ingest.frame_rate_hz, frame)
         case "lerobot":
             yield from read_lerobot(path, Layout.from_params(params), frame)
         case _:
@@ -211,12 +222,16 @@ def _read(path: Path, params: Params, *, salvage: bool) -> Iterator[Candidate | 
 
 def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unreadable]:
     rules, joints = params.ingest, params.robot.joints
-    reading = choose_topics(summarize(bag), rules, params.task.object)
-    events = resolve_frames(
-        read_events(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame
-    )
+    reading = read_topics(bag, params)
+    for use in reading.uses:
+        if use.repeats is not None:
+            logger.warning("%s: %s is %s", path, use.topic, use.note)
+    messages = resolve_frames(
+        read_messages(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame,
+        _static_transforms(bag, reading),
+    )  # fmt: skip
     if reading.mode is None:
-        yield from (event for event in events if isinstance(event, Unreadable))
+        yield from (message for message in messages if isinstance(message, Unreadable))
         held = ", ".join(f"{topic.topic} ({topic.msgtype})" for topic in bag.topics)
         raise BagError(
             f"{path}: holds no plans, controller states or joint states that ingest could read "
@@ -225,6 +240,22 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
             "BAG_EMPTY",
         )
     if reading.mode == "plans":
-        yield from collate(events, joints, rules.settle_s, rules.joint_prefix)
+        yield from collate(messages, joints, rules.settle_s, rules.joint_prefix)
     else:
-        yield from cut(events, joints, rules.joint_prefix, rules.gap_s)
+        messages_of = {topic.key: topic.messages for topic in bag.topics}
+        marked = any(
+            use.role == "marks" and messages_of[use.topic, use.msgtype] for use in reading.uses
+        )
+        segment_rules = SegmentRules(rules.gap_s, rules.min_motion_rad, marked)
+        yield from segment_motions(messages, joints, rules.joint_prefix, segment_rules)
+
+
+def _static_transforms(bag: Bag, reading: Reading) -> list[Transforms]:
+    """The static transforms of the whole recording, which hold before they were recorded too."""
+    found: list[Transforms] = []
+    with suppress(BagError):  # reading the motions reports the error
+        for use in reading.uses:
+            if use.role == "transforms" and is_static(use.topic):
+                messages = read_messages(bag, reading.alone(use))
+                found += [each for each in messages if isinstance(each, Transforms)]
+    return found

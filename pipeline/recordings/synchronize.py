@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pipeline.recordings.joint_names import find_joints
 from pipeline.recordings.recording import (
     Candidate,
-    Event,
     Execution,
     JointSample,
+    Message,
     ObjectPose,
     Plan,
     Unreadable,
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 
 
 def collate(
-    events: Iterable[Event], joints: tuple[str, ...], settle_s: float, prefix: str | None = None
+    events: Iterable[Message], joints: tuple[str, ...], settle_s: float, prefix: str | None = None
 ) -> Iterator[Candidate | Unreadable]:
     """Plans with their context, each passed on when the next plan comes or the recording ends.
 

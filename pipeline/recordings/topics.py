@@ -1,13 +1,13 @@
-"""Which topic of a recording means what. Pure.
+"""Gives each topic of a recording its role. Pure.
 
-Roles come from the names in params.yaml; a topic of another name is taken where its type leaves
-only one meaning. The same answer serves reading and the table of `info`.
+Roles come from the names in params.yaml. A topic with another name gets a role if it is the only
+one of its type. Reading and the table of `info` use the same roles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.params import IngestParams
@@ -26,7 +26,7 @@ from pipeline.recordings.rosbag.messages import (
 Role = Literal["plan", "tracking", "joints", "object", "transforms", "marks"]
 Mode = Literal["plans", "tracking", "joints"]
 
-# The likeliest type of a role first.
+# The most common type of each role first.
 TYPES: dict[Role, tuple[str, ...]] = {
     "plan": (DISPLAY_TRAJECTORY, ROBOT_TRAJECTORY, JOINT_TRAJECTORY),
     "tracking": (TRACKING_FEEDBACK, CONTROLLER_STATE),
@@ -35,7 +35,7 @@ TYPES: dict[Role, tuple[str, ...]] = {
     "transforms": TF_MESSAGES,
     "marks": MARKS,
 }
-# What each way of cutting episodes reads.
+# The roles that are read in each mode.
 _READ: dict[Mode, tuple[Role, ...]] = {
     "plans": ("plan", "joints", "object", "transforms"),
     "tracking": ("tracking", "object", "transforms", "marks"),
@@ -66,11 +66,13 @@ class TopicUse:
     topic: str
     msgtype: str
     role: Role | None
-    """None where the topic is not read."""
+    """None if the topic is not read."""
     note: str
-    """Why, in words."""
-    misfit: bool = False
-    """Whether the topic has the name of a role and a type that the role cannot have."""
+    """Why, for the user."""
+    has_wrong_type: bool = False
+    """Whether the topic has the name of a role, but a type that the role cannot have."""
+    repeats: str | None = None
+    """The topic that is read instead because it names the same joints."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +80,32 @@ class Reading:
     """What ingest does with a recording."""
 
     mode: Mode | None
-    """What becomes an episode; None where nothing can."""
+    """What becomes an episode; None if the recording holds nothing that can."""
     uses: tuple[TopicUse, ...]
+
+    def alone(self, use: TopicUse) -> Reading:
+        """The reading of one topic and no other.
+
+        Args:
+            use: one of `uses`.
+        """
+        others = (
+            replace(each, role=None, has_wrong_type=False) for each in self.uses if each != use
+        )
+        return Reading(self.mode, (use, *others))
 
 
 def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name: str) -> Reading:
     """Give each topic its role, or none.
 
     Args:
-        topics: what the recording holds.
+        topics: all topics of the recording.
         rules: section `ingest` of params.yaml.
-        object_name: what is grasped.
+        object_name: name of the object to grasp.
     """
     roles: dict[tuple[str, str], Role] = {}
     notes: dict[tuple[str, str], str] = {}
-    misfits: set[tuple[str, str]] = set()
+    wrong_types: set[tuple[str, str]] = set()
     names: dict[Role, str | None] = {
         "plan": rules.plan_topic,
         "joints": rules.joint_topic,
@@ -109,7 +122,7 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
                 roles[key] = role
                 notes[key] = f"{role}, by {_NAMED[role]}"
             else:
-                misfits.add(key)
+                wrong_types.add(key)
                 expected = " or ".join(TYPES[role])
                 notes[key] = f"carries {topic.msgtype}, expected {expected} ({_NAMED[role]})"
     for topic in topics:
@@ -138,10 +151,10 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
         role_found = roles.get(key)
         note = notes.get(key, "not read: no trajectory, joints or pose")
         if role_found is not None and role_found not in read:
-            note, role_found = f"not read: episodes are cut from {mode or 'nothing here'}", None
+            note, role_found = f"not read: episodes come from {mode or 'nothing here'}", None
         elif role_found == "tracking" and topic.msgtype != preferred:
-            note, role_found = f"not read: {preferred} says more", None
-        uses.append(TopicUse(topic.topic, topic.msgtype, role_found, note, key in misfits))
+            note, role_found = f"not read: {preferred} holds more", None
+        uses.append(TopicUse(topic.topic, topic.msgtype, role_found, note, key in wrong_types))
     return Reading(mode, tuple(uses))
 
 
@@ -167,7 +180,7 @@ def _discover(
     roles: dict[tuple[str, str], Role],
     notes: dict[tuple[str, str], str],
 ) -> None:
-    """Roles for topics of other names, where only one topic can be meant."""
+    """Give a role to topics with other names if each is the only one of its type."""
     counts = {(topic.topic, topic.msgtype): topic.messages for topic in topics}
     found: tuple[Role, ...] = ("plan", "joints", "object")
     for role in found:
@@ -181,7 +194,7 @@ def _discover(
                 and (topic.topic, topic.msgtype) not in roles
             ]  # fmt: skip
             if role == "object":
-                # Goals and grippers have poses too: only the name can say that it is the object's.
+                # Goals and grippers have poses too, so only the name tells the object's.
                 for key in keys:
                     notes.setdefault(key, f"not read: name it in {_NAMED[role]} if it is the pose "
                                           f"of the {object_name}")  # fmt: skip

@@ -1,4 +1,4 @@
-"""The model card: what a policy is, from what, how good, how fast, how to load it.
+"""Writes the model card: what a policy is, its data, success and latency, and how to load it.
 
 Every figure comes from a stage's own file or params.yaml, so the same results give the same bytes.
 """

@@ -1,7 +1,7 @@
-"""The steps of a release, each of which may be taken again: a push that failed goes on from there.
+"""The steps of a release. Each can be repeated, so the same command continues a failed push.
 
-Order: look at everything, write the card and commit it, tag, push the data, push the tags. So a tag
-that anyone sees has its data.
+Order: check everything, write and commit the card, tag, push the data, push the tags. So the data
+of every tag that is pushed are there.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def require_free(repository: Repository, artifacts: list[Artifact], version: str
         taken = repository.commit_of(tag)
         if taken and taken != head:
             raise RepositoryError(
-                f"{tag} stands already, at commit {taken[:10]} (here is {head[:10]}); "
+                f"{tag} exists already, at commit {taken[:10]} (here is {head[:10]}); "
                 "take the next version"
             )
 
@@ -66,7 +66,7 @@ def require_pushable(repository: Repository, artifacts: list[Artifact], version:
         at = there.get(f"refs/tags/{tag}^{{}}", there.get(f"refs/tags/{tag}", ""))
         if at and at != repository.commit_of(tag):
             raise RepositoryError(
-                f"{tag} stands already in {origin}, at commit {at[:10]}; git fetch --tags, "
+                f"{tag} exists already in {origin}, at commit {at[:10]}; git fetch --tags, "
                 "then take the next version"
             )
     theirs = there.get(f"refs/heads/{branch}", "")
@@ -121,7 +121,7 @@ def tag(repository: Repository, artifacts: list[Artifact], version: str) -> list
         version: for instance v1.0.0.
 
     Returns:
-        The tags, those included that stood there already.
+        The tags, including those that existed already.
     """
     tags = []
     for artifact in artifacts:

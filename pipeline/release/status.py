@@ -1,6 +1,6 @@
-"""What git and DVC say of a repository: clean or not, which artifacts, which versions.
+"""The state of a git and DVC repository: uncommitted changes, artifacts, versions.
 
-Runs both as commands, as a person would; knows nothing of policies.
+Runs both as commands.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Does the arm touch itself, the table or the object? Judged on the URDF's collision shapes.
+"""Checks whether the arm touches itself, the table, a box or the object.
 
-Knows the scene (table, boxes, one long thin object) and the SRDF; knows nothing of planning.
+Uses the collision shapes of the URDF and the pairs that the SRDF leaves to check.
 """
 
 from __future__ import annotations
@@ -18,6 +18,12 @@ Array = NDArray[np.float64]
 
 TABLE_HALF_WIDTH_M = 5.0
 TABLE_THICKNESS_M = 0.5
+SPACING_M = 0.002
+"""Between two checks of a swept motion no point of the arm moves further than this, a sixth of the
+pen's thickness."""
+CLEAR_M = 0.02
+"""Where nothing is nearer than this, the samples of a swept motion that lie within half of it are
+free too: two parts of the arm may both move."""
 OBSTACLE = "obstacle"
 """The boxes of a scene are named "obstacle 1", "obstacle 2", … in their order."""
 
@@ -87,6 +93,14 @@ class CollisionChecker:
             self.model.pinocchio, self._scene, self._results
         )
         self._at_first = pin.CollisionCallBackDefault(self._scene, self._results, True)
+        clear = self._scene.createData()
+        for request in clear.collisionRequests:
+            request.security_margin = CLEAR_M
+        self._broad_clear = pin.BroadPhaseManager_DynamicAABBTreeCollisionManager(
+            self.model.pinocchio, self._scene, clear
+        )
+        self._at_first_clear = pin.CollisionCallBackDefault(self._scene, clear, True)
+        self._lever = _levers(self.model, self._scene)
 
     def _add(self, name: str, shape: coal.CollisionGeometry, placement: pin.SE3) -> int:
         # Parent joint 0 is the world: pairs of things that both stand there are never checked.
@@ -111,6 +125,16 @@ class CollisionChecker:
                 self._at_first,
                 self.model.configuration(joint_pos),
             )
+        )
+
+    def _is_clear(self, joint_pos: Array) -> bool:
+        """Whether every two things that could touch are further than CLEAR_M apart."""
+        return not pin.computeCollisions(
+            self.model.pinocchio,
+            self._data,
+            self._broad_clear,
+            self._at_first_clear,
+            self.model.configuration(joint_pos),
         )
 
     def _check_every_pair(self, joint_pos: Array) -> bool:
@@ -152,15 +176,38 @@ class CollisionChecker:
         self._place(object_pos, object_axis)
         return np.fromiter((self._check(q) for q in joint_pos), np.bool_, len(joint_pos))
 
-    def any_collision(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> int:
-        """Number of samples of a motion that touch something.
+    def first_contact(
+        self, joint_pos: Array, object_pos: Array, object_axis: Array
+    ) -> tuple[int, str, str] | None:
+        """What a motion touches first, its way from sample to sample included.
+
+        Samples are joined by straight lines in joint space and checked so closely that no point of
+        the arm moves further than SPACING_M from check to check.
 
         Args:
             joint_pos: rad, shape (T, J).
             object_pos: centre of the object, m, base frame, shape (3,).
             object_axis: its unit axis, base frame, shape (3,).
+
+        Returns:
+            The sample at which, or on the way to which, it touches, and the pair by link (or table,
+            obstacle, object); None where nothing touches.
         """
-        return int(self.colliding(joint_pos, object_pos, object_axis).sum())
+        self._place(object_pos, object_axis)
+        travel = np.zeros(len(joint_pos))
+        travel[1:] = np.cumsum(np.abs(np.diff(joint_pos, axis=0)) @ self._lever)
+        wanted = np.linspace(0.0, travel[-1], int(np.ceil(travel[-1] / SPACING_M)) + 1)
+        dense = np.stack([np.interp(wanted, travel, values) for values in joint_pos.T], axis=1)
+        half = int(CLEAR_M / 2 / SPACING_M + 1e-9)
+        for first in range(0, len(dense), 2 * half + 1):
+            block = dense[first : first + 2 * half + 1]
+            if self._is_clear(block[len(block) // 2]):
+                continue
+            for index, sample in enumerate(block, start=first):
+                pair = self._check(sample) and self.touching(sample, object_pos, object_axis)
+                if pair:
+                    return int(np.searchsorted(travel, wanted[index])), *pair
+        return None
 
     def touching(
         self, joint_pos: Array, object_pos: Array, object_axis: Array
@@ -187,3 +234,26 @@ class CollisionChecker:
         if shape.parentFrame == 0:
             return str(shape.name)
         return str(self.model.pinocchio.frames[shape.parentFrame].name)
+
+
+def _levers(arm: RobotModel, scene: pin.GeometryModel) -> Array:
+    """How far any point of the arm can move when a joint moves by 1 rad (or 1 m), m. Shape (J,)."""
+    model = arm.pinocchio
+    reach = np.zeros(model.njoints)
+    for geometry in scene.geometryObjects:
+        shape = geometry.geometry
+        shape.computeLocalAABB()
+        centre = np.linalg.norm(geometry.placement.act(shape.aabb_center))
+        joint = geometry.parentJoint
+        reach[joint] = max(reach[joint], centre + shape.aabb_radius)
+    sliding = np.zeros(model.njoints)
+    ends = np.maximum(np.abs(arm.lower), np.abs(arm.upper))
+    joints = [model.getJointId(name) for name in arm.joints]
+    for joint, end in zip(joints, ends, strict=True):
+        sliding[joint] = end if "P" in model.joints[joint].shortname() else 0.0
+    for joint in range(model.njoints - 1, 0, -1):
+        # From a joint's own origin: it turns or slides what it carries about there.
+        offset = np.linalg.norm(model.jointPlacements[joint].translation) + sliding[joint]
+        parent = model.parents[joint]
+        reach[parent] = max(reach[parent], offset + reach[joint])
+    return np.array([1.0 if sliding[joint] else reach[joint] for joint in joints])

@@ -219,7 +219,7 @@ class Planner:
         longest = self._collect.collision_resolution * self._space.getMaximumExtent() / 8
         points = int(np.ceil(_length(plan.joint_pos) / longest)) + 1
         times = np.linspace(0.0, plan.duration_s, points)
-        return self.checker.any_collision(plan.sample(times), object_pos, object_axis) == 0
+        return not self.checker.colliding(plan.sample(times), object_pos, object_axis).any()
 
 
 def _length(path: Array) -> float:

@@ -71,6 +71,8 @@ class Simulator:
         self._data = [mujoco.MjData(self._model) for _ in range(max(cores, 1))]
         self._state: Array = np.zeros((0, mujoco.mj_stateSize(self._model, STATE.value)))
         self._command: Array = np.zeros((0, len(joints)))
+        self.motion: Array = np.zeros((0, 0, len(joints)))
+        """Joint positions at each physics step of the last `run`, rad. Shape (N, K · P, J)."""
 
     @property
     def joint_pos(self) -> Array:
@@ -128,6 +130,7 @@ class Simulator:
         if not np.isfinite(commands).all():
             raise SimulationError("a command is not finite; expected joint positions in rad")
         if commands.size == 0:
+            self.motion = np.zeros((number, 0, joints))
             return np.zeros_like(commands), np.zeros_like(commands)
         previous = np.concatenate([self._command[:, None], commands[:, :-1]], axis=1)
         share = np.arange(1, self._physics_steps + 1)[:, None] / self._physics_steps
@@ -137,7 +140,9 @@ class Simulator:
         control = control.reshape(number, -1, joints)
         states, _ = self._rollout.rollout(self._model, self._data, self._state, control)
         self._state, self._command = states[:, -1].copy(), commands[:, -1].copy()
-        return self._unpack(states[:, self._physics_steps - 1 :: self._physics_steps])
+        self.motion, joint_vel = self._unpack(states)
+        ends = slice(self._physics_steps - 1, None, self._physics_steps)
+        return self.motion[:, ends].copy(), joint_vel[:, ends].copy()
 
     def _unpack(self, states: Array) -> tuple[Array, Array]:
         """Joint positions and velocities out of full states (…, S), which begin with the time."""

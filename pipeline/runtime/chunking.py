@@ -1,14 +1,14 @@
 """From chunks to commands: what is sent to the servo at each control step, on N robots at once.
 
-Numpy alone, so that evaluation and a robot run the same code. Knows chunks, rates and limits,
+NumPy alone, so that evaluation and a robot run the same code. Knows chunks, rates and limits,
 neither networks nor simulators.
 N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,53 +16,28 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
+from pipeline.runtime.deployment import Execution
+from pipeline.runtime.execution import ExecutionReport
+from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.sweep import Objects
 from pipeline.runtime.limiter import Limiter
 
+if TYPE_CHECKING:
+    from pipeline.params import ExecutionParams
+
 Array = NDArray[np.float64]
-
-
-class ExecutionSettings(Protocol):
-    """What of params.yaml, section `execution`, is used here: numbers, wherever they come from."""
-
-    @property
-    def mode(self) -> Literal["chunk", "blend", "ensemble"]:
-        """How chunks become commands."""
-
-    @property
-    def execute_steps(self) -> int:
-        """Steps of a chunk that are executed before the next one."""
-
-    @property
-    def blend_steps(self) -> int:
-        """Steps over which an old chunk fades into a new one."""
-
-    @property
-    def ensemble_decay(self) -> float:
-        """How fast the weight of an ensemble's chunks changes with their age."""
+Mask = NDArray[np.bool_]
+Indices = NDArray[np.int64]
+Sampler = Callable[[Indices, int], NDArray[np.floating]]
+"""Which of M chunks, (B,), and a number C to as many others of each, rad, shape (B, C, H, J)."""
 
 
 class ExecutionError(PipelineError):
     """Chunks, parameters and the order of calls do not fit together."""
 
 
-@dataclass(frozen=True)
-class ExecutionReport:
-    """What the executor did since its reset. Counts are of single joints' commands."""
-
-    commands: int
-    """Joint commands sent: robots × steps × joints."""
-    clipped: dict[str, int]
-    """Of these, changed on behalf of the limits: by kind, position, velocity, acceleration."""
-    largest_change_rad: float
-    """Largest distance of a command from what the chunks asked for, rad."""
-    starved_steps: int
-    """Control steps for which no chunk had a row left, so that its last row was held."""
-    border: NDArray[np.bool_]
-    """Whether a control step was the first of a new chunk. Shape (T,)."""
-
-
 class ChunkExecutor:
-    """Decides what is sent at each control step.
+    """Decides what is sent to each robot at each control step. No robot affects another.
 
     Modes (params.yaml, `execution.mode`): `chunk` executes `execute_steps` rows of a chunk, then
     takes the next; `blend` does so too, but fades the old chunk's remaining rows into the new one;
@@ -71,18 +46,21 @@ class ChunkExecutor:
     Example:
         executor.reset(joint_pos)
         while running:
-            if executor.steps_left == 0:
-                executor.add(policy.predict(observation, noise))
+            wanted = executor.steps_left == 0
+            if wanted.any():
+                chunk = policy.predict(observation[wanted], noise[wanted])
+                executor.add(chunk, robots=wanted)
             send(executor.commands(1))
     """
 
     def __init__(
         self,
-        params: ExecutionSettings,
+        params: Execution | ExecutionParams,
         limits: JointLimits,
         horizon: int,
         policy_hz: float,
         control_hz: float | None = None,
+        guard: Guard | None = None,
     ) -> None:
         """Fix rates and limits.
 
@@ -93,6 +71,7 @@ class ChunkExecutor:
             policy_hz: rows of a chunk a second.
             control_hz: commands a second; None for the policy's own rate. Counts of steps in
                 `params` are the policy's and keep their duration.
+            guard: checks what is to be sent; None for none.
 
         Raises:
             ExecutionError: a chunk is too short for what the parameters ask of it.
@@ -109,7 +88,10 @@ class ChunkExecutor:
         self._execute = 1 if params.mode == "ensemble" else self._steps(params.execute_steps)
         self._blend = self._steps(params.blend_steps) if params.mode == "blend" else 0
         self._joints = len(limits.lower)
+        sample = resample_chunk(np.zeros((1, horizon, 1)), policy_hz, self._control_hz)
+        self._rows = max(sample.shape[1], 1)
         self._limiter = Limiter(limits, self._control_hz)
+        self._guard = guard
         self.reset(np.zeros((0, self._joints)))
 
     def _steps(self, policy_steps: int) -> int:
@@ -130,84 +112,118 @@ class ChunkExecutor:
                 f"reset with joint positions of shape {joint_pos.shape}, expected "
                 f"(N, {self._joints})"
             )
+        number = len(joint_pos)
         self._limiter.reset(joint_pos)
-        self._plan: Array = joint_pos[:, None][:, :0]
+        if self._guard is not None:
+            self._guard.reset(number)
+        self._plan: Array = np.zeros((number, self._rows, self._joints))
+        self._next = np.full(number, self._rows)  # row of the plan to send next
         self._hold = joint_pos.copy()
-        self._chunks: list[Array] = []
-        self._executed, self._starved = self._execute, 0
-        self._fresh = False
-        self._border: list[bool] = []
+        self._chunks: list[tuple[Array, Mask]] = []
+        self._executed, self._starved = np.full(number, self._execute), 0
+        self._fresh = np.zeros(number, dtype=np.bool_)
+        self._border: list[Mask] = []
 
     @property
-    def steps_left(self) -> int:
-        """Control steps until the next chunk is wanted; 0 when it is wanted now."""
-        return max(self._execute - self._executed, 0)
+    def steps_left(self) -> NDArray[np.int64]:
+        """Control steps until each robot wants its next chunk; 0 when it wants it now. (N,)."""
+        return np.asarray(np.maximum(self._execute - self._executed, 0))
 
-    def add(self, chunk: NDArray[np.floating], age_steps: int = 0) -> None:
-        """Take a new chunk.
+    def add(
+        self,
+        chunk: NDArray[np.floating],
+        robots: Mask | None = None,
+        objects: Objects | None = None,
+        sampler: Sampler | None = None,
+    ) -> None:
+        """Take new chunks.
 
         Args:
             chunk: joint positions, rad; row j is meant for (j + 1) policy steps after its
-                observation. Shape (N, H, J), N as in `reset`.
-            age_steps: control steps sent since that observation, where inference took so long;
-                rows whose time has passed are left out.
+                observation. Shape (M, H, J), one for each robot that gets one.
+            robots: which of the N robots get one, M of them; None for all. Shape (N,).
+            objects: where their objects are, for the guard; None where nobody knows.
+            sampler: makes other chunks for the guard to choose from; None for none.
 
         Raises:
-            ExecutionError: the shape does not fit, a number is not finite, or the chunk is past.
+            ExecutionError: the shape does not fit, or a number is not finite.
         """
+        mask = np.ones(len(self._hold), np.bool_) if robots is None else robots
+        which = np.flatnonzero(mask)
         wanted: Array = np.asarray(chunk, dtype=np.float64)
-        expected = (len(self._hold), self._horizon, self._joints)
+        expected = (len(which), self._horizon, self._joints)
         if wanted.shape != expected:
             raise ExecutionError(f"a chunk has shape {wanted.shape}, expected {expected}")
         if not np.isfinite(wanted).all():
             raise ExecutionError("a chunk holds a number that is not finite; expected rad")
         rows = resample_chunk(wanted, self._policy_hz, self._control_hz)
-        if not 0 <= age_steps < rows.shape[1]:
-            raise ExecutionError(
-                f"a chunk is {age_steps} control steps old, expected 0 to {rows.shape[1] - 1}: "
-                "older ones have no row left to send"
-            )
-        rows = rows[:, age_steps:]
-        if self._params.mode == "ensemble":
-            self._plan = self._ensemble(rows)
-        else:
-            self._plan = self._fade(rows)
-        self._executed, self._fresh = 0, True
+        ensemble = self._params.mode == "ensemble"
+        rows = self._ensemble(rows, mask) if ensemble else self._fade(rows, which)
+        if self._guard is not None:
 
-    def interrupt(self) -> None:
+            def others(chunks: Indices, count: int) -> Array:
+                assert sampler is not None
+                flat = np.asarray(sampler(chunks, count), float).reshape(-1, *wanted.shape[1:])
+                made = resample_chunk(flat, self._policy_hz, self._control_hz)
+                faded = self._fade(made, np.repeat(which[chunks], count))
+                return faded.reshape(len(chunks), count, *faded.shape[1:])
+
+            made = None if sampler is None else others
+            trial = self._limiter.part(which)
+            rows = self._guard.review(rows, trial, objects, made, self._rest(which), which)
+        self._plan[which] = rows
+        self._next[which], self._executed[which], self._fresh[which] = 0, 0, True
+
+    def interrupt(self, robots: Mask | None = None) -> None:
         """Drop what is left of every chunk: the world is not what they were made for.
 
         The next chunk is wanted at once and nothing is blended into it; the limits alone smooth
         the change.
+
+        Args:
+            robots: which robots' chunks; None for all. Shape (N,).
         """
-        self._plan = self._plan[:, :0]
-        self._chunks = []
-        self._executed = self._execute
+        mask = np.ones(len(self._hold), np.bool_) if robots is None else robots
+        self._next[mask], self._executed[mask] = self._rows, self._execute
+        self._chunks = [(old, valid & ~mask) for old, valid in self._chunks]
 
-    def _fade(self, rows: Array) -> Array:
-        """Cross-fade the old plan's remaining rows into new ones, linearly over `blend_steps`."""
-        count = min(self._blend, self._plan.shape[1], rows.shape[1])
-        share = (np.arange(1, count + 1) / (self._blend + 1))[:, None]
-        faded = rows.copy()
-        faded[:, :count] = (1 - share) * self._plan[:, :count] + share * rows[:, :count]
-        return faded
+    def _rest(self, which: Indices) -> Array:
+        """What is left of plans, their last row held. Shape (M, rows, J)."""
+        index = self._next[which, None] + np.arange(self._rows)
+        rest = self._plan[which[:, None], np.minimum(index, self._rows - 1)]
+        # A plan that is over, or was dropped, leaves the last command.
+        over = (self._next[which] >= self._rows)[:, None, None]
+        return np.where(over, self._hold[which, None], rest)
 
-    def _ensemble(self, rows: Array) -> Array:
+    def _fade(self, rows: Array, which: NDArray[np.int64]) -> Array:
+        """Cross-fade the old plans' remaining rows into new ones, linearly over `blend_steps`."""
+        step = np.arange(rows.shape[1])
+        index = self._next[which, None] + step
+        old = self._plan[which[:, None], np.minimum(index, self._rows - 1)]
+        fading = (index < self._rows) & (step < self._blend)
+        share = np.where(fading, (step + 1) / (self._blend + 1), 1.0)[..., None]
+        return np.asarray((1 - share) * old + share * rows)
+
+    def _ensemble(self, rows: Array, mask: Mask) -> Array:
         """Average all chunks that cover a step, weights exp(−decay · i), i = 0 for the oldest.
 
         Source: temporal ensembling of ACT (Zhao et al. 2023, section IV-B). Chunks begin at the
         next step to send.
         """
-        self._chunks = [old for old in self._chunks if old.shape[1] > 0]
-        self._chunks.append(rows)
-        total, weights = np.zeros_like(rows), np.zeros(rows.shape[1])
+        newest = np.zeros((len(mask), *rows.shape[1:]))
+        newest[mask] = rows
+        self._chunks = [(old, valid) for old, valid in self._chunks if old.shape[1] and valid.any()]
+        self._chunks.append((newest, mask.copy()))
+        average = np.empty_like(rows)
         for column in range(rows.shape[1]):
             # Oldest first among those that reach this far.
-            reaching = [old[:, column] for old in self._chunks if old.shape[1] > column]
-            weight = np.exp(-self._params.ensemble_decay * np.arange(len(reaching)))
-            total[:, column] = np.tensordot(weight, np.stack(reaching), axes=1)
-            weights[column] = weight.sum()
-        return total / weights[:, None]
+            reaching = [(old, valid) for old, valid in self._chunks if old.shape[1] > column]
+            values = np.stack([old[mask, column] for old, _ in reaching])
+            valid = np.stack([valid[mask] for _, valid in reaching])
+            rank = np.cumsum(valid, axis=0) - 1
+            weight = np.exp(-self._params.ensemble_decay * rank) * valid
+            average[:, column] = np.einsum("cn,cnj->nj", weight / weight.sum(axis=0), values)
+        return average
 
     def commands(self, count: int) -> Array:
         """The next commands, within all limits.
@@ -222,32 +238,34 @@ class ChunkExecutor:
             Joint positions, rad. Shape (N, K, J).
         """
         sent = np.empty((len(self._hold), count, self._joints))
+        robots, last = np.arange(len(self._hold)), self._rows - 1
         for step in range(count):
-            if self._plan.shape[1] == 0:
-                self._starved += 1
-                target = following = self._hold
-            else:
-                target = self._plan[:, 0]
-                following = (
-                    2 * target - self._hold if self._plan.shape[1] == 1 else (self._plan[:, 1])
-                )
+            left = (self._rows - self._next)[:, None]
+            self._starved += int((left == 0).sum())
+            row = self._plan[robots, np.minimum(self._next, last)]
+            after = self._plan[robots, np.minimum(self._next + 1, last)]
+            target = np.where(left > 0, row, self._hold)
+            # Past its last row a plan goes on straight; without a row the robot stands.
+            following = np.where(left > 1, after, 2 * target - self._hold)
             sent[:, step] = self._limiter.step(target, following)
             self._hold = target
-            self._plan = self._plan[:, 1:]
-            self._chunks = [old[:, 1:] for old in self._chunks]
+            self._next = np.minimum(self._next + 1, self._rows)
+            self._chunks = [(old[:, 1:], valid) for old, valid in self._chunks]
             self._border.append(self._fresh)
-            self._fresh = False
+            self._fresh = np.zeros_like(self._fresh)
         self._executed += count
         return sent
 
     def report(self) -> ExecutionReport:
         """What was sent and changed since the reset."""
+        number = len(self._hold)
         return ExecutionReport(
-            commands=len(self._hold) * len(self._border) * self._joints,
+            commands=number * len(self._border) * self._joints,
             clipped=dict(self._limiter.clipped),
             largest_change_rad=self._limiter.largest_change,
             starved_steps=self._starved,
-            border=np.array(self._border, dtype=np.bool_),
+            border=np.array(self._border, dtype=np.bool_).reshape(-1, number).T,
+            guard=None if self._guard is None else self._guard.report(),
         )
 
 

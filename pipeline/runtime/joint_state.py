@@ -1,8 +1,8 @@
-"""From robot messages to observations and back, whatever middleware carries them.
+"""Turns robot messages into observations, and commands into messages, for any middleware.
 
-A joint state comes by name in any order with other joints among it; the object's pose may be old,
-in another frame, or not there yet. Plain numbers in and out, so that a ROS 2 node is a thin shell
-around it (examples/ros2). Knows nothing of ROS and of networks.
+A joint state names its joints in any order, other joints among them; the object's pose may be old,
+in another frame, or not there yet. All values are plain numbers, so that a ROS 2 node only has to
+pass them on (examples/ros2).
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ class MessageError(PipelineError):
 
 
 @dataclass(frozen=True)
-class Limits:
-    """When messages are too old to act on, s."""
+class AgeLimits:
+    """How old messages may be to act on them, s."""
 
     joints_s: float
     pose_s: float
-    apart_s: float
-    """A stamp may lie this much in the future: clocks of two machines differ."""
+    future_s: float
+    """How far a stamp may lie in the future: the clocks of two machines differ."""
 
 
 class Observer:
-    """Keeps the last joint state and object pose, and says what the policy sees now.
+    """Keeps the last joint state and object pose, and gives the observation of now.
 
     Example:
-        observer = Observer(joints, "base_link", Limits(0.1, 0.5, 0.05))
+        observer = Observer(joints, "base_link", AgeLimits(0.1, 0.5, 0.05))
         observer.joints(stamp_s, names, positions)
         observer.pose(stamp_s, "base_link", position, quaternion)
         policy.act(observer.observation(now_s))
     """
 
-    def __init__(self, joints: Sequence[str], frame: str, limits: Limits) -> None:
-        """Begin with nothing seen.
+    def __init__(self, joints: Sequence[str], frame: str, limits: AgeLimits) -> None:
+        """Start without any message.
 
         Args:
             joints: in the policy's order.
             frame: of the robot's base; the pose must be given in it.
-            limits: when messages are too old.
+            limits: how old messages may be.
         """
         self._names, self._frame, self._limits = tuple(joints), frame, limits
         self._joints: tuple[float, Array] | None = None
         self._pose: tuple[float, Array, Array] | None = None
 
     def joints(self, stamp_s: float, names: Sequence[str], positions: Sequence[float]) -> None:
-        """Take a joint state.
+        """Keep a joint state.
 
         Args:
             stamp_s: of its header, s.
-            names: of its joints, in any order, others among them.
+            names: of its joints, in any order; others may be among them.
             positions: rad.
 
         Raises:
-            MessageError: a joint is missing or stands there twice, lengths differ, or a number is
-                not finite. What was seen before stands.
+            MessageError: a joint is missing or named twice, lengths differ, or a number is not
+                finite. The message before it stays in use.
         """
         if len(names) != len(positions):
             raise MessageError(f"{len(names)} joint names came with {len(positions)} positions")
@@ -82,16 +82,16 @@ class Observer:
     def pose(
         self, stamp_s: float, frame: str, position: Sequence[float], quaternion: Sequence[float]
     ) -> None:
-        """Take the object's pose; its axis is the pose's z.
+        """Keep the object's pose; the object's axis is the pose's z.
 
         Args:
             stamp_s: of its header, s.
             frame: of its header.
             position: m.
-            quaternion: x, y, z, w; of any length but zero.
+            quaternion: x, y, z, w, of any length but 0.
 
         Raises:
-            MessageError: another frame, no rotation, or a number is not finite.
+            MessageError: the frame is another one, the quaternion is 0, or a number is not finite.
         """
         if frame.lstrip("/") != self._frame:
             raise MessageError(
@@ -106,10 +106,10 @@ class Observer:
         self._pose = stamp_s, _finite(position, "the object's position"), axis / length
 
     def observation(self, now_s: float) -> dict[str, Array]:
-        """What the policy sees, by the kinds of the layout's fields.
+        """The observation of now, by the kinds of the layout's fields.
 
         Args:
-            now_s: by the clock of the stamps, s.
+            now_s: the time by the clock of the stamps, s.
 
         Raises:
             MessageError: nothing has come yet, or the last message is too old or from the future.
@@ -127,7 +127,7 @@ class Observer:
                 raise MessageError(
                     f"the last {name} is {age_s:.3f} s old, {limit_s:g} s are allowed"
                 )
-            if age_s < -self._limits.apart_s:
+            if age_s < -self._limits.future_s:
                 raise MessageError(f"the last {name} is stamped {-age_s:.3f} s in the future")
         return {"joint_pos": joint_pos, "object_pos": position, "object_axis": axis}
 
@@ -140,14 +140,14 @@ class Command:
     positions: tuple[float, ...]
     """rad."""
     reach_in_s: float
-    """From when it is received."""
+    """Time from when the message is received, s."""
 
 
 def command(joints: Sequence[str], positions: Array, control_hz: float) -> Command:
-    """The message that sends the arm to the next joint positions within one control period.
+    """The message that moves the arm to the next joint positions within one control period.
 
-    The stamp is left zero, which a trajectory controller reads as "now": a stamp of this machine's
-    clock would be refused where the controller's clock is ahead.
+    Its stamp stays 0, which a trajectory controller reads as "now": it would refuse a stamp of this
+    machine's clock if its own clock is ahead.
 
     Args:
         joints: in the policy's order.
@@ -155,7 +155,7 @@ def command(joints: Sequence[str], positions: Array, control_hz: float) -> Comma
         control_hz: how often commands are sent.
 
     Raises:
-        MessageError: a number is not finite, or there are not as many as joints.
+        MessageError: a number is not finite, or their count is not that of the joints.
     """
     checked = _finite(positions, "the command")
     if checked.shape != (len(joints),):

@@ -1,7 +1,6 @@
 """Keeps joint commands within position, velocity and acceleration limits, on N robots at once.
 
-Numpy alone. Knows one target at a time and the one after it; where they come from is the
-executor's affair. N robots, J joints.
+NumPy alone. It sees one target at a time and the one after it. N robots, J joints.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from pipeline.kinematics import JointLimits
 Array = NDArray[np.float64]
 KINDS = ("position", "velocity", "acceleration")
 ROUNDING_RAD = 1e-9
-"""A command that differs from what was asked by less than this was not clipped."""
+"""A command that differs from its target by less than this was not clipped, rad."""
 
 
 class Limiter:
@@ -22,7 +21,7 @@ class Limiter:
 
     Commands x have velocity v = Δx · rate and acceleration Δv · rate; all stay within the limits
     at every step. A motion that is within the limits passes unchanged. Where one is not, the
-    command catches up in the least number of steps that leaves no overshoot: `approach_speed`.
+    command catches up in the fewest steps without overshoot: `approach_speed`.
     """
 
     def __init__(self, limits: JointLimits, rate_hz: float) -> None:
@@ -34,16 +33,16 @@ class Limiter:
         """
         self._limits, self._period = limits, 1.0 / rate_hz
         self._change = limits.acceleration * self._period
-        # Far enough that the speed limit alone counts: keeps infinity out of the arithmetic.
+        # Beyond this distance only the speed limit counts; it keeps infinity out of the arithmetic.
         self._far = limits.velocity**2 / limits.acceleration + 2 * limits.velocity * self._period
         self.reset(np.zeros((0, len(limits.lower))))
 
     def reset(self, position: Array) -> None:
-        """Stand still and count from zero.
+        """Start at rest, with all counts at 0.
 
         Args:
-            position: where the joints are commanded to be, rad. Shape (N, J). One that lies
-                outside its limits is led back, never pushed further out.
+            position: where the joints are commanded to be, rad. Shape (N, J). A joint outside its
+                limits is led back and never pushed further out.
         """
         self._position = position.copy()
         self._velocity = np.zeros_like(position)
@@ -55,7 +54,7 @@ class Limiter:
 
         Args:
             target: position asked for, rad. Shape (N, J).
-            following: position asked for one step later: it tells with which velocity to arrive.
+            following: position asked for one step later; it sets the velocity of arrival.
 
         Returns:
             Position to command, rad. Shape (N, J).
@@ -64,12 +63,12 @@ class Limiter:
         inside = np.clip(target, limits.lower, limits.upper)
         ahead = np.clip(following, limits.lower, limits.upper)
         asked = (inside - self._position) / period
-        # Seen from the target, which moves on at `drift`, the lag must shrink to nothing.
+        # The target moves on at `drift`; relative to it the lag must shrink to 0.
         drift = np.clip((ahead - inside) / period, -limits.velocity, limits.velocity)
         lag = inside - drift * period - self._position
         speed = approach_speed(np.minimum(np.abs(lag), self._far), self._change, period)
         wanted = drift + np.sign(lag) * speed
-        # With a short lag the approach is what was asked; rounding must not make it differ.
+        # With a short lag the approach equals what was asked; rounding must not change it.
         wanted = np.where(speed <= self._change, asked, wanted)
         slow = np.clip(wanted, -limits.velocity, limits.velocity)
         room_up = np.clip(limits.upper - self._position, 0.0, self._far)
@@ -82,7 +81,7 @@ class Limiter:
         self._count(target, inside, asked, velocity)
         exact = np.abs(velocity - asked) * period <= ROUNDING_RAD
         moved = np.where(exact, inside, self._position + velocity * period)
-        # Rounding alone may lie past a limit.
+        # Rounding may put it past a limit.
         moved = np.clip(
             moved,
             np.minimum(limits.lower, self._position),
@@ -91,6 +90,68 @@ class Limiter:
         self._velocity = (moved - self._position) / period
         self._position = moved
         return moved.copy()
+
+    @property
+    def rate_hz(self) -> float:
+        """Commands a second."""
+        return 1.0 / self._period
+
+    @property
+    def position(self) -> Array:
+        """What was commanded last, rad. Shape (N, J)."""
+        return self._position
+
+    def part(self, robots: NDArray[np.int64]) -> Limiter:
+        """Another limiter that stands where some of the robots do.
+
+        Args:
+            robots: which. Shape (M,).
+        """
+        other = Limiter(self._limits, self.rate_hz)
+        other._position = self._position[robots].copy()
+        other._velocity = self._velocity[robots].copy()
+        return other
+
+    def preview(self, rows: Array, robots: NDArray[np.int64]) -> Array:
+        """What would be sent if nothing but these rows were asked for; nothing is changed by it.
+
+        Args:
+            rows: positions asked for, rad. Shape (M, K, J).
+            robots: whose rows they are. Shape (M,).
+
+        Returns:
+            rad. Shape (M, K, J).
+        """
+        sent = rows.copy()
+        clipped = np.flatnonzero(~self._passes(rows, robots))
+        if not len(clipped):
+            return sent
+        trial = self.part(robots[clipped])
+        chosen = rows[clipped]
+        before = trial._position
+        for step in range(rows.shape[1]):
+            target = chosen[:, step]
+            last = step == rows.shape[1] - 1
+            following = 2 * target - before if last else chosen[:, step + 1]
+            sent[clipped, step] = trial.step(target, following)
+            before = target
+        return sent
+
+    def _passes(self, rows: Array, robots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which motions are within the limits at every step, so that `step` leaves them alone."""
+        limits = self._limits
+        before = np.concatenate([self._position[robots, None], rows[:, :-1]], axis=1)
+        velocity = (rows - before) / self._period
+        first = self._velocity[robots, None]
+        change = np.diff(np.concatenate([first, velocity], axis=1), axis=1)
+        up = np.clip(limits.upper - before, 0.0, self._far)
+        down = np.clip(before - limits.lower, 0.0, self._far)
+        slow = (velocity <= approach_speed(up, self._change, self._period)) & (
+            -velocity <= approach_speed(down, self._change, self._period)
+        )
+        within = (np.abs(velocity) <= limits.velocity) & (np.abs(change) <= self._change)
+        inside = (rows >= limits.lower) & (rows <= limits.upper)
+        return np.asarray((within & slow & inside).all(axis=(1, 2)))
 
     def _count(self, target: Array, inside: Array, asked: Array, velocity: Array) -> None:
         if target.size == 0:
@@ -106,14 +167,14 @@ class Limiter:
 
 
 def approach_speed(distance: Array, change: Array, period_s: float) -> Array:
-    """Largest speed of the next step from which a stop after `distance` is still possible.
+    """Largest speed of the next step that still allows a stop after `distance`.
 
     Steps at speeds u, u − c, u − 2c, … (c the change of speed in a step) end exactly at the
-    distance: with n of them, n·u − c·n(n − 1)/2 = distance / period, and n is the least number
+    distance: with n of them, n·u − c·n(n − 1)/2 = distance / period, and n is the smallest number
     with c·n(n + 1)/2 ≥ distance / period. This is the time-optimal approach in discrete time.
 
     Args:
-        distance: way that is left, rad, at least 0. Shape (..., J).
+        distance: remaining distance, rad, at least 0. Shape (..., J).
         change: largest change of speed in one step, rad/s. Shape (J,).
         period_s: duration of a step, s.
 

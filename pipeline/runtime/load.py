@@ -1,6 +1,6 @@
-"""`pipeline.load_policy`: the best backend that runs here, and a log line that says why.
+"""`pipeline.load_policy`: loads a policy on the best backend that runs here, and logs why.
 
-Imports only the backend that is taken.
+Only the backend that is used is imported.
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.errors import PipelineError
-from pipeline.runtime.session import Backend, Deployment, DeploymentError, RobotPolicy
+from pipeline.runtime.backends.backend import Backend
+from pipeline.runtime.deployment import Deployment, DeploymentError
+from pipeline.runtime.session import RobotPolicy
 
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "torch")
-"""In the order in which `auto` tries them."""
+"""All backends, in the order in which `auto` tries them."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """What a path offers."""
+    """The files that a path leads to."""
 
     path: Path
     onnx: Path | None
     checkpoint: Path | None
-    cache: Path
+    cache: Path | None
+    """Where engines that are built here are kept; None for the user's own cache folder."""
+    fetched: bool
+    """Whether it comes from another repository: its engines are then not loaded."""
     threads: int
 
 
@@ -50,20 +55,19 @@ def load_policy(
         control_hz: how often `act` will be called; None for the policy's own rate.
         deployment: execution and limits; None takes those in policy.onnx. A checkpoint has none.
         threads: CPU threads of ONNX Runtime.
-        cache: where engines that must be built anew and fetched policies are kept; None for
-            `~/.cache`.
+        cache: folder for fetched policies and for engines that are built here; None for one
+            below `~/.cache`. Engines of a fetched policy are not loaded but built here.
 
     Raises:
-        DeploymentError: nothing at that path can be run by that backend; the reason of each.
+        DeploymentError: no backend can run what lies there; the message gives each one's reason.
     """
-    from pipeline.runtime.backends.engine_store import default_cache
-    from pipeline.runtime.released import fetch
+    from pipeline.runtime.released import fetch, is_fetched
 
     if backend not in ("auto", *BACKENDS):
         raise DeploymentError(f"backend {backend!r} is unknown; known: auto, {', '.join(BACKENDS)}")
-    engines = Path(cache) if cache else default_cache()
-    releases = engines / "releases" if cache else engines.with_name("releases")
-    source = _source(fetch(str(path), releases), engines, threads)
+    kept = Path(cache) if cache else None
+    found = fetch(str(path), kept)
+    source = _source(found, kept, is_fetched(found, kept), threads)
     wanted = BACKENDS if backend == "auto" else (backend,)
     loaders: dict[str, Callable[[_Source], Backend]] = {
         "tensorrt": lambda source: _engine(source, "tensorrt"),
@@ -75,27 +79,35 @@ def load_policy(
     for name in wanted:
         try:
             loaded = loaders[name](source)
-        except (PipelineError, ImportError) as error:
+        except (PipelineError, ImportError, OSError) as error:
             reasons.append(f"{name}: {error}")
             continue
-        found = deployment or loaded.deployment
-        if found is None:
+        chosen = deployment or loaded.deployment
+        if chosen is None:
             raise DeploymentError(
                 f"{path}: holds no execution settings and no joint limits; export the policy with "
                 "`python -m pipeline export` and load its folder, or pass deployment=Deployment(…)"
             )
         why = f" ({'; '.join(reasons)})" if reasons else ""
         logger.info("%s runs on %s%s", path, name, why)
-        return RobotPolicy(loaded, name, found, seed, control_hz)
+        if chosen.execution.guard == "off":
+            logger.info("%s: its chunks are not checked: execution.guard is off", path)
+        elif loaded.config.get("collision") is None:
+            logger.warning(
+                "%s: its chunks are not checked, although execution.guard is %s: it carries no "
+                "collision shapes; train anew to add them",
+                path, chosen.execution.guard,
+            )  # fmt: skip
+        return RobotPolicy(loaded, name, chosen, seed, control_hz)
     raise DeploymentError(f"{path}: no backend runs it here. " + "; ".join(reasons))
 
 
-def _source(path: Path, cache: Path, threads: int) -> _Source:
+def _source(path: Path, cache: Path | None, fetched: bool, threads: int) -> _Source:
     if path.is_dir():
         onnx = path / "policy.onnx"
         if not onnx.is_file():
             raise DeploymentError(f"{path}: no policy.onnx in it; expected a folder of export")
-        return _Source(path, onnx, None, cache, threads)
+        return _Source(path, onnx, None, cache, fetched, threads)
     if not path.is_file():
         raise DeploymentError(
             f"{path}: no such file or folder; expected a folder of export, policy.onnx, a .pt, or "
@@ -106,7 +118,7 @@ def _source(path: Path, cache: Path, threads: int) -> _Source:
             f"{path}: an engine alone does not say whether it fits here; load its folder of export"
         )
     graph = path if path.suffix == ".onnx" else None
-    return _Source(path, graph, None if graph else path, cache, threads)
+    return _Source(path, graph, None if graph else path, cache, fetched, threads)
 
 
 def _graph(source: _Source) -> Path:
@@ -131,7 +143,11 @@ def _torch(source: _Source) -> Backend:
 
 def _engine(source: _Source, backend: str) -> Backend:
     from pipeline.runtime.backends.driver_process import find_gpus
-    from pipeline.runtime.backends.engine_store import fitting_engine, library_version
+    from pipeline.runtime.backends.engine_store import (
+        default_cache,
+        fitting_engine,
+        library_version,
+    )
 
     graph = _graph(source)
     gpus, reason = find_gpus()
@@ -140,7 +156,8 @@ def _engine(source: _Source, backend: str) -> Backend:
     version, reason = library_version(backend)
     if version is None:
         raise DeploymentError(reason)
-    engine = fitting_engine(graph, backend, version, gpus[0], source.cache)
+    cache = source.cache or default_cache()
+    engine = fitting_engine(graph, backend, version, gpus[0], cache, shipped=not source.fetched)
     from pipeline.runtime.backends.tensorrt_engine import EnginePolicy
 
     return EnginePolicy(engine, graph, backend)

@@ -1,10 +1,11 @@
-"""A released policy by the name of its repository and version: fetched once, then at hand.
+"""Fetches a released policy, named by its repository and version, once into a cache.
 
 git and DVC are run as commands, so that the robot's own process imports neither.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import logging
@@ -18,48 +19,85 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.repository import last_lines
-from pipeline.runtime.session import DeploymentError
+from pipeline.runtime.backends.engine_store import EngineStoreError, default_cache
+from pipeline.runtime.deployment import DeploymentError
 
 logger = logging.getLogger(__name__)
 
 EXPORT = "artifacts/export"
-"""What a repository's stage export writes."""
+"""The folder that stage export of a repository writes."""
 _ADDRESS = re.compile(r"\w+://[^/]*/.+|([\w.-]+@)?[\w.-]+:[^/\\].*")
 """A git address: with a scheme, or as scp has it (user@host:path)."""
 _REVISION = re.compile(r"([\w-]+@)?[^@:\s]+")
-"""What git allows in a name and gto makes of one: v1.0.0, main, pen-grasp-policy@v1.0.0."""
+"""A revision as git and GTO name them: v1.0.0, main, pen-grasp-policy@v1.0.0."""
 
 
 class ReleasedError(DeploymentError):
-    """A released policy cannot be had."""
+    """A released policy cannot be fetched."""
 
 
-def fetch(name: str, cache: Path) -> Path:
+def fetch(name: str, cache: Path | None = None) -> Path:
     """The folder of a released policy, or the path itself where it is none.
 
     Args:
         name: a path, which is left alone where it exists, or REPOSITORY@REVISION: a git address or
             folder, and a version (v1.0.0), tag, branch or full commit.
-        cache: where fetched policies are kept, by repository and commit.
+        cache: below it fetched policies are kept, by repository and commit; None for the user's
+            own cache folder.
 
     Raises:
-        ReleasedError: there is no such revision, git or DVC is missing, or the data cannot be had.
+        ReleasedError: there is no such revision, git or DVC is missing, the data cannot be fetched,
+            or the cache cannot be written.
     """
     found = split(name)
     if found is None:
         return Path(name)
     repository, revision = found
-    shelf = cache / hashlib.sha256(repository.encode()).hexdigest()[:16]
-    commit = _commit(repository, revision, shelf)
-    folder = shelf / commit
+    kept = releases(cache) / hashlib.sha256(repository.encode()).hexdigest()[:16]
+    commit = _commit(repository, revision, kept)
+    folder = kept / commit
     if not (folder / "policy.onnx").is_file():
-        _download(repository, revision, commit, folder)
-    (shelf / f"{quote(revision, safe='')}.ref").write_text(commit)
+        try:
+            _download(repository, revision, commit, folder)
+        except OSError as error:
+            raise ReleasedError(
+                f"{kept}: cannot be written: {error}; name another folder with "
+                "load_policy(cache=…) or XDG_CACHE_HOME"
+            ) from error
+    with contextlib.suppress(OSError):  # a cache that is only read serves as well
+        _reference(kept, revision).write_text(commit)
     return folder
 
 
+def releases(cache: Path | None) -> Path:
+    """Where fetched policies are kept.
+
+    Args:
+        cache: the folder given to `load_policy`; None for the user's own cache folder.
+    """
+    return cache / "releases" if cache else default_cache().with_name("releases")
+
+
+def is_fetched(path: Path, cache: Path | None) -> bool:
+    """Whether a policy lies where `fetch` puts those of other repositories.
+
+    Args:
+        path: of the policy.
+        cache: the folder given to `load_policy`; None for the user's own cache folder.
+    """
+    try:
+        return path.resolve().is_relative_to(releases(cache).resolve())
+    except EngineStoreError:  # without a cache folder nothing was fetched
+        return False
+
+
+def _reference(kept: Path, revision: str) -> Path:
+    """The file with the commit that a revision named when it was last asked for."""
+    return kept / f"{quote(revision, safe='')}.ref"
+
+
 def split(name: str) -> tuple[str, str] | None:
-    """Take REPOSITORY@REVISION apart.
+    """Split REPOSITORY@REVISION.
 
     Args:
         name: of a policy, or a path, which may hold an @ too.
@@ -80,17 +118,20 @@ def split(name: str) -> tuple[str, str] | None:
     return next((way for way in ways if _ADDRESS.fullmatch(way[0])), None)
 
 
-def _commit(repository: str, revision: str, shelf: Path) -> str:
-    """The commit that a revision names; the one at hand where the repository is not reached."""
+def _commit(repository: str, revision: str, kept: Path) -> str:
+    """The commit that a revision names; the last known one where the repository is offline."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     done = _run(["git", "ls-remote", "--", repository], repository)
     if done.returncode:
-        known = shelf / f"{quote(revision, safe='')}.ref"
+        known = _reference(kept, revision)
         said = done.stderr.strip().replace("\n", " ")[-300:]
         if known.is_file():
             logger.warning(
-                "%s is not reached (%s); taking the %s at hand", repository, said, revision
+                "%s cannot be reached (%s); using %s as it was fetched before",
+                repository,
+                said,
+                revision,
             )
             return known.read_text()
         raise ReleasedError(
@@ -126,19 +167,19 @@ def _download(repository: str, revision: str, commit: str, folder: Path) -> None
         if done.returncode or not (partial / "policy.onnx").is_file():
             said = last_lines(done.stderr, 3) or f"no policy.onnx in {EXPORT}"
             raise ReleasedError(
-                f"{repository}@{revision}: its data cannot be had: {said}; in a clone of it "
+                f"{repository}@{revision}: its data cannot be fetched: {said}; in a clone of it "
                 "`python -m pipeline doctor` says what is wrong with the remote"
             )
         try:
             partial.rename(folder)
         except OSError:
-            # Another process was quicker; what it put there is whole and the same.
+            # Another process was faster and wrote the same files.
             if not (folder / "policy.onnx").is_file():
                 raise
 
 
 def _dvc(repository: str, commit: str) -> list[str]:
-    """How DVC is started here."""
+    """The command that starts DVC here."""
     if importlib.util.find_spec("dvc") is not None:
         return [sys.executable, "-m", "dvc"]
     command = shutil.which("dvc")
@@ -152,7 +193,7 @@ def _dvc(repository: str, commit: str) -> list[str]:
 
 
 def _run(command: list[str], repository: str) -> subprocess.CompletedProcess[str]:
-    # A robot that starts alone must not wait for somebody to type a password.
+    # A robot that starts unattended must not wait for a password.
     environment = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
         return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)

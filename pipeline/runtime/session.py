@@ -7,25 +7,23 @@ joints (as many as action numbers A), B observations.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.errors import PipelineError
-from pipeline.kinematics import JointLimits
 from pipeline.layout import Layout
 from pipeline.policy.observation import ObservationError
-from pipeline.runtime.chunking import ChunkExecutor, ExecutionReport
-from pipeline.runtime.pose_filter import ObjectFilter
-
-if TYPE_CHECKING:
-    from pipeline.params import ExecutionParams
+from pipeline.runtime.backends.backend import Backend
+from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
+from pipeline.runtime.deployment import Deployment, DeploymentError
+from pipeline.runtime.execution import ExecutionReport
+from pipeline.runtime.guard.carried import carried_guard, other_noise
+from pipeline.runtime.guard.findings import Finding
+from pipeline.runtime.guard.sweep import Objects
+from pipeline.runtime.pose_filter import LEAST_LENGTH, ObjectFilter
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -34,87 +32,6 @@ NOISE = 0x4015E
 """Sets the noise's seed apart; evaluation takes the same, so a seed means the same noise."""
 NO_POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
 """Stands for an ee_pose that was not given: the graph computes its own from the joints."""
-
-
-class DeploymentError(PipelineError):
-    """The policy cannot be run as it was asked to."""
-
-
-class Backend(Protocol):
-    """Whatever computes a chunk: ONNX Runtime, a TensorRT engine, torch."""
-
-    layout: Layout
-    config: dict[str, Any]
-    rate_hz: float | None
-    deployment: Deployment | None
-
-    def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
-        """Chunks (B, H, A), rad, for observations (B, T, S) and noise (B, H, A)."""
-
-
-@dataclass(frozen=True)
-class Execution:
-    """The section `execution` of params.yaml as the exported policy carries it."""
-
-    mode: Literal["chunk", "blend", "ensemble"]
-    execute_steps: int
-    blend_steps: int
-    ensemble_decay: float
-    noise_scale: float
-    object_window: int
-    object_jump_m: float
-    object_jump_deg: float
-
-
-@dataclass(frozen=True)
-class Deployment:
-    """What the robot must know beside the network: how chunks are executed, within which limits."""
-
-    execution: Execution
-    limits: JointLimits
-
-    @classmethod
-    def from_params(cls, execution: ExecutionParams, limits: JointLimits) -> Deployment:
-        """What is to be carried by an exported policy.
-
-        Args:
-            execution: the section `execution`.
-            limits: of the arm's joints.
-        """
-        return cls(Execution(**execution.model_dump()), limits)
-
-    def to_json(self) -> str:
-        """For the metadata of policy.onnx; a joint without end has null for its limits."""
-        limits = {
-            key: [value if math.isfinite(value) else None for value in values.tolist()]
-            for key, values in vars(self.limits).items()
-        }
-        return json.dumps({"execution": asdict(self.execution), "limits": limits})
-
-    @classmethod
-    def from_json(cls, text: str, source: str) -> Deployment:
-        """What `to_json` wrote.
-
-        Args:
-            text: JSON.
-            source: file that it stands in, for the message.
-
-        Raises:
-            DeploymentError: keys are missing or of another type.
-        """
-        try:
-            content = json.loads(text)
-            limits = {key: _numbers(values, key) for key, values in content["limits"].items()}
-            return cls(Execution(**content["execution"]), JointLimits(**limits))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DeploymentError(
-                f"{source}: its metadata `deployment` is broken ({error!r}); export the policy anew"
-            ) from error
-
-
-def _numbers(values: list[float | None], key: str) -> Array:
-    endless = -math.inf if key == "lower" else math.inf
-    return np.array([endless if value is None else float(value) for value in values])
 
 
 class Session:
@@ -153,9 +70,14 @@ class Session:
         self.control_hz = control_hz or backend.rate_hz
         self._noise_scale = np.float32(deployment.execution.noise_scale)
         self._ratio = self.control_hz / backend.rate_hz
-        self._executor = ChunkExecutor(
-            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz
+        self._execution = deployment.execution
+        guard = carried_guard(
+            deployment.execution, backend.config, backend.layout.joints, deployment.limits
         )
+        self._executor = ChunkExecutor(
+            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz,
+            guard,
+        )  # fmt: skip
         self._filter = ObjectFilter(deployment.execution)
         # Enough of the past for the oldest observation, between two control steps included.
         self._past: deque[dict[str, Array]] = deque(
@@ -171,6 +93,7 @@ class Session:
         """
         chosen = self._seed if seed is None else seed
         self._rng = np.random.default_rng(np.random.SeedSequence([chosen, NOISE]))
+        self._chosen, self._acts = chosen, 0
         self._past.clear()
         self._filter.reset(1)
         self._started = False
@@ -188,28 +111,55 @@ class Session:
 
         Raises:
             DeploymentError: a field is missing or unknown, or has another shape.
-            ObservationError: a number is not finite.
+            ObservationError: a number is not finite, or the object's axis has length 0.
         """
         seen = self._read(observation)
         bad = [kind for kind, values in seen.items() if not np.isfinite(values).all()]
         if bad:
             names = ", ".join(self._backend.layout.field(kind).name for kind in bad)
             raise ObservationError(f"the observation holds a number that is not finite, in {names}")
+        if "object_axis" in seen:
+            length = float(np.linalg.norm(seen["object_axis"]))
+            if length < LEAST_LENGTH:
+                name = self._backend.layout.field("object_axis").name
+                raise ObservationError(
+                    f"{name} has length {length:.2g}, expected 1: it is the object's axis, a unit "
+                    "vector in the base frame; was it never filled in?"
+                )
         if not self._started:
             self._executor.reset(seen["joint_pos"][None])
             self._started = True
+        objects = None
         if all(kind in seen for kind in OBJECT):
-            position, axis = self._filter.update(*(seen[kind][None] for kind in OBJECT))
-            seen["object_pos"], seen["object_axis"] = position[0], axis[0]
+            objects = Objects(*self._filter.update(*(seen[kind][None] for kind in OBJECT)))
+            seen["object_pos"], seen["object_axis"] = objects.position[0], objects.axis[0]
             if self._filter.jumped.any():
                 self._executor.interrupt()
         self._past.append(seen)
-        if self._executor.steps_left == 0:
+        if self._executor.steps_left[0] == 0:
             noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
-            chunk = self._backend.predict(self.history()[None], self._noise_scale * noise)
-            self._executor.add(chunk)
+            history = self.history()[None]
+            chunk = self._backend.predict(history, self._noise_scale * noise)
+            self._executor.add(chunk, objects=objects, sampler=self._sampler(history))
+        self._acts += 1
         command: Array = self._executor.commands(1)[0, 0]
         return command
+
+    def _sampler(self, history: Float32) -> Sampler:
+        """Other chunks for the guard, all in one call."""
+
+        def sample(_robots: Indices, count: int) -> Float32:
+            shape = (count, *self._chunk[1:])
+            noise = other_noise(self._execution, shape, self._chosen, self._acts)
+            return self._backend.predict(np.repeat(history, count, axis=0), noise)[None]
+
+        return sample
+
+    @property
+    def finding(self) -> Finding | None:
+        """What the guard found of the newest chunk; None without a guard or before the first."""
+        report = self._executor.report().guard if self._started else None
+        return None if report is None else report.last[0]
 
     def history(self) -> Float32:
         """What the policy sees now: shape (T, S), oldest first."""

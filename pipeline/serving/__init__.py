@@ -1,1 +1,1 @@
-"""A policy behind a WebSocket: protocol, server and client."""
+"""A policy served over a WebSocket: protocol, server, client and TLS."""

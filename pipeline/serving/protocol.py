@@ -1,11 +1,12 @@
 """Messages of the policy server: msgpack maps whose arrays are written as openpi writes them.
 
 An array is {"__ndarray__": true, "data": bytes, "dtype": "<f4", "shape": [..]}; plain lists of
-numbers are taken as well. Nothing is ever unpickled. NumPy and msgpack alone.
+numbers are taken as well. Nothing is unpickled. NumPy and msgpack alone.
 """
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import msgpack
@@ -18,11 +19,11 @@ KINDS = "biuf"
 
 
 class WireError(PipelineError):
-    """A message is no msgpack map, or holds an array that is none."""
+    """A message is not a msgpack map, or holds a malformed array."""
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """A message as bytes.
+    """Pack a message.
 
     Args:
         message: strings, numbers, lists, maps and arrays.
@@ -32,13 +33,13 @@ def encode(message: dict[str, Any]) -> bytes:
 
 
 def decode(data: bytes | str) -> dict[str, Any]:
-    """A message from bytes.
+    """Unpack a message.
 
     Args:
-        data: what came over the wire.
+        data: one frame.
 
     Raises:
-        WireError: it is no msgpack map, or an array in it is malformed.
+        WireError: it is not a msgpack map, or an array in it is malformed.
     """
     if isinstance(data, str):
         raise WireError("a text frame came, expected a binary one with a msgpack map")
@@ -47,7 +48,7 @@ def decode(data: bytes | str) -> dict[str, Any]:
     except WireError:
         raise
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
-        raise WireError(f"{len(data)} bytes that are no msgpack: {error}") from error
+        raise WireError(f"{len(data)} bytes that are not msgpack: {error}") from error
     if not isinstance(message, dict):
         raise WireError(f"the message is a {type(message).__name__}, expected a map")
     return {_text(key): value for key, value in message.items()}
@@ -79,9 +80,9 @@ def _to_array(content: dict[Any, Any]) -> Any:
         dtype = np.dtype(_text(fields["dtype"]))
         if dtype.kind not in KINDS:
             raise WireError(f"an array of type {dtype}, expected numbers")
-        shape = tuple(int(size) for size in fields["shape"])
+        shape = tuple(operator.index(size) for size in fields["shape"])
         if min(shape, default=0) < 0:
             raise WireError(f"an array of shape {shape}")
         return np.frombuffer(fields["data"], dtype).reshape(shape)
-    except (KeyError, TypeError, ValueError, SyntaxError) as error:
-        raise WireError(f"an array that is none: {error!r}") from error
+    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError) as error:
+        raise WireError(f"a malformed array: {error!r}") from error

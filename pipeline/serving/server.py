@@ -1,18 +1,20 @@
-"""A policy behind a WebSocket: one session a connection, errors to the one who made them.
+"""Serves a policy over a WebSocket: each connection has its own session and gets its own errors.
 
 Protocol: the server greets with a map `hello`; then each binary frame is a msgpack map with `call`
-(act, predict or reset) and its arguments, answered by one map in turn: the result, or `error`.
+(act, predict or reset) and its arguments, answered by one map in turn: the result, or `error`. A
+call may carry an `id`, which its answer repeats.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import logging
+import ssl
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -24,37 +26,43 @@ from pipeline.errors import PipelineError
 from pipeline.machine import available_cores
 from pipeline.runtime.session import RobotPolicy, Session
 from pipeline.serving.protocol import decode, encode
+from pipeline.serving.security import is_loopback
 
 logger = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES = 1 << 20
-"""Longest frame; an observation has some hundred bytes. A longer one closes the connection."""
+"""Longest frame, bytes; an observation has a few hundred. A longer one closes the connection."""
 MAX_WAITING = 4
-"""Frames of a client that wait for its answer; a flood beyond them is held back by TCP."""
-PREDICT_AT_MOST = 256
-"""Observations of one `predict`."""
+"""Frames of one client that wait for an answer; TCP holds further ones back."""
+MAX_OBSERVATIONS = 256
+"""Largest number of observations of one `predict`."""
 
 
 class ServeError(PipelineError):
-    """The server cannot start as asked, or a call is none that it knows."""
+    """The server cannot start as requested, or a call is malformed."""
 
 
 class PolicyServer:
     """Serves one loaded policy to many clients."""
 
-    def __init__(self, policy: RobotPolicy, token: str | None = None) -> None:
-        """Prepare.
+    def __init__(
+        self, policy: RobotPolicy, token: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Prepare to serve.
 
         Args:
-            policy: computes chunks; its backend is shared, nothing else.
-            token: what clients must present; None where everyone on this machine may call.
+            policy: computes chunks; connections share its backend and nothing else.
+            token: what clients must present; None lets everyone on this machine call.
+            tls: certificate and key (`security.tls_context`); None for an open connection.
         """
-        self._policy, self._token = policy, token
-        # The engine computes outside Python's lock, so threads as many as cores are worth having.
+        self._policy, self._token, self._tls = policy, token, tls
+        # The engine computes outside Python's lock, so as many threads as cores are useful.
         self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="policy")
 
     async def start(self, host: str, port: int) -> Server:
         """Listen; the caller keeps the server running.
+
+        Web pages are refused: a browser names the page's origin in its request, a robot does not.
 
         Args:
             host: address.
@@ -69,17 +77,26 @@ class PolicyServer:
                 f"{host} can be reached from other machines: give a token (--token), or serve on "
                 "127.0.0.1"
             )
+        if self._token and not self._tls and not is_loopback(host):
+            logger.warning(
+                "the token and all observations pass unencrypted to %s: anyone on the network can "
+                "read the token and then command the robot; give --tls-cert and --tls-key, or "
+                "reach the server through a VPN or an SSH tunnel",
+                host,
+            )
         return await serve(
-            self._converse,
+            self._serve_client,
             host,
             port,
-            process_request=self._admit,
+            origins=[None],
+            process_request=self._check_token,
+            ssl=self._tls,
             max_size=MAX_MESSAGE_BYTES,
             max_queue=MAX_WAITING,
             compression=None,
         )
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    def _check_token(self, connection: ServerConnection, request: Request) -> Response | None:
         if not self._token:
             return None
         given = request.headers.get("Authorization", "")
@@ -87,7 +104,7 @@ class PolicyServer:
             return None
         return connection.respond(HTTPStatus.UNAUTHORIZED, "the token is missing or wrong\n")
 
-    async def _converse(self, connection: ServerConnection) -> None:
+    async def _serve_client(self, connection: ServerConnection) -> None:
         session = self._policy.session()
         loop = asyncio.get_running_loop()
         try:
@@ -109,18 +126,23 @@ class PolicyServer:
             "horizon": int(backend.config["horizon"]),
             "n_obs_steps": int(backend.config["n_obs_steps"]),
             "deployment": self._policy.deployment.to_json(),
+            "geometry": backend.config.get("geometry"),
+            "collision": backend.config.get("collision"),
         }
 
     def _answer(self, session: Session, frame: bytes | str) -> dict[str, Any]:
-        """The answer to one frame; whatever is wrong with it becomes an error for its sender."""
+        """The answer to one frame; whatever is wrong with the frame becomes an error in it."""
+        number: dict[str, Any] = {}
         try:
             message = decode(frame)
-            return self._call(session, message)
+            if "id" in message:
+                number["id"] = message.pop("id")
+            return number | self._call(session, message)
         except PipelineError as error:
-            return {"error": str(error)}
-        except Exception:  # one client's accident must not end the others' server
+            return number | {"error": str(error)}
+        except Exception:  # one client's failure must not stop the others
             logger.exception("a call failed")
-            return {"error": "the server failed on this call; its log says why"}
+            return number | {"error": "the server failed on this call; see its log"}
 
     def _call(self, session: Session, message: Mapping[str, Any]) -> dict[str, Any]:
         call = message.get("call")
@@ -137,7 +159,9 @@ class PolicyServer:
             raise ServeError(f"{call} does not take {', '.join(unknown)}")
         try:
             if call == "act":
-                return {"joint_pos": session.act(arguments.get("observation", {}))}
+                joint_pos = session.act(arguments.get("observation", {}))
+                found = session.finding
+                return {"joint_pos": joint_pos, "guard": None if found is None else asdict(found)}
             if call == "reset":
                 session.reset(**arguments)
                 return {}
@@ -148,20 +172,6 @@ class PolicyServer:
     def _predict(self, obs: Any = None, noise: Any = None, seed: int = 0) -> Any:
         if obs is None:
             raise ServeError("predict needs obs, shape (T, S) or (B, T, S)")
-        if len(obs) > PREDICT_AT_MOST:
-            raise ServeError(f"{len(obs)} observations, expected {PREDICT_AT_MOST} at most")
+        if len(obs) > MAX_OBSERVATIONS:
+            raise ServeError(f"{len(obs)} observations, expected {MAX_OBSERVATIONS} at most")
         return self._policy.predict(obs, noise, seed)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone.
-
-    Args:
-        host: name or address.
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,6 +1,6 @@
-"""Measure latency: every backend and network alike, or a served policy under load.
+"""Measure latency: of every backend with every network, or of a policy server under load.
 
-Networks are untrained: how long a chunk takes does not depend on what the weights are.
+The networks are untrained, since the time of a chunk does not depend on the weights.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline.benchmark.latency import Subject, Timing, time_backends
-from pipeline.benchmark.load import direct_calls, under_load
+from pipeline.benchmark.server_latency import direct_calls, under_load
 from pipeline.errors import PipelineError
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.machine import available_cores, processor
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import BACKENDS, load_policy
-from pipeline.runtime.session import Deployment
 
 RATE_HZ = 30.0
 CLIENTS = (1, 10, 30, 100)
@@ -45,7 +45,7 @@ VARIANTS: Variants = [
 
 
 class BenchError(PipelineError):
-    """There is nothing of that name to measure."""
+    """There is no benchmark of that name."""
 
 
 def run(params: Params, what: str, out: Path, calls: int, model: Path | None = None) -> None:
@@ -55,11 +55,11 @@ def run(params: Params, what: str, out: Path, calls: int, model: Path | None = N
         params: networks, and what the graph carries.
         what: inference or serve.
         out: folder, made where it is missing.
-        calls: that are timed, by each backend or by each client.
+        calls: timed calls of each backend, or direct calls and least number of all clients' calls.
         model: folder of export, for serve; None for an untrained default policy.
 
     Raises:
-        BenchError: there is nothing of that name to measure.
+        BenchError: there is no benchmark of that name.
     """
     known = {"inference": inference, "serve": serve}
     if what not in known:
@@ -69,12 +69,12 @@ def run(params: Params, what: str, out: Path, calls: int, model: Path | None = N
 
 
 def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> None:
-    """Every network by every backend, one observation a call, on one thread and on all.
+    """Time every network on every backend, one observation a call, on one thread and on all.
 
     Args:
         params: all parameters.
         out: folder.
-        calls: of each backend.
+        calls: timed calls of each backend.
     """
     cores = available_cores()
     result: dict[str, Any] = {"machine": machine(), "calls": calls, "networks": {}}
@@ -99,12 +99,12 @@ def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> N
 
 
 def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> None:
-    """Round trips beside direct calls, for 1 to 100 robots at 30 Hz, acting there or here.
+    """Time round trips and direct calls for 1 to 100 robots at 30 Hz that call `act` or `predict`.
 
     Args:
         params: all parameters.
         out: folder.
-        calls: direct ones, and of all clients together at least.
+        calls: direct calls, and the least number of all clients' calls together.
         model: folder of export; None for an untrained default policy.
     """
     with _exported(params, []) as subjects:
@@ -145,7 +145,7 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
 
 @contextmanager
 def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]]:
-    """An untrained policy as a checkpoint and as graphs, in a folder that goes afterwards."""
+    """An untrained policy as a checkpoint and as graphs, in a temporary folder."""
     layout, robot = Layout.from_params(params), RobotModel.from_params(params.robot)
     geometry = policy_geometry(robot, params.task)
     with torch.random.fork_rng(devices=[]):
@@ -153,20 +153,20 @@ def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]
         weights = PolicyModel(params.policy, layout, geometry).state_dict()
     config = make_config(params.policy, layout, geometry, RATE_HZ)
     examples = torch.zeros(1, params.policy.n_obs_steps, layout.state_dim)
-    bundle = Bundle(weights, weights, config, {}, layout, examples)
+    checkpoint = Checkpoint(weights, weights, config, {}, layout, examples)
     text = Deployment.from_params(params.execution, robot.limits).to_json()
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint, graph = Path(folder, "model.pt"), Path(folder, "policy.onnx")
-        save_bundle(checkpoint, bundle)
-        export_onnx(bundle, graph, params.export.opset, {"deployment": text})
+        file, graph = Path(folder, "model.pt"), Path(folder, "policy.onnx")
+        save_checkpoint(file, checkpoint)
+        export_onnx(checkpoint, graph, params.export.opset, {"deployment": text})
         subjects = {
-            name: Subject(name, checkpoint if name == "torch" else graph, text)
+            name: Subject(name, file if name == "torch" else graph, text)
             for name in reversed(BACKENDS)
         }
         for number, (name, unrolled, precision) in enumerate(variants):
             other = Path(folder, f"variant_{number}.onnx")
             export_onnx(
-                bundle, other, params.export.opset, {}, unrolled,
+                checkpoint, other, params.export.opset, {}, unrolled,
                 "float16" if precision == "float16" else "float32",
             )  # fmt: skip
             subjects[name] = Subject("onnxruntime", other, text)
@@ -174,7 +174,7 @@ def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """The machine of the measurement."""
     return {
         "processor": processor(),
         "cores": available_cores(),
@@ -203,7 +203,7 @@ def _show(network: str, threads: int, rows: Mapping[str, Mapping[str, Any]]) -> 
 
 
 def _jitter(path: Path, timings: Mapping[str, Mapping[str, Timing]]) -> None:
-    """Each call's time, one panel a network: calls in their order, log scale."""
+    """Plot each call's time in order, one panel a network, log scale."""
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

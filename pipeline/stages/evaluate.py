@@ -1,4 +1,4 @@
-"""Evaluate: open loop on the test episodes, closed loop in MuJoCo on pens never seen."""
+"""Evaluate: open loop on the test episodes, closed loop in MuJoCo on new pens."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 
 from pipeline.dataset.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation.draw import draw_trials
-from pipeline.evaluation.failures import Demonstrations, Failure, classify, count, table
+from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
 from pipeline.evaluation.grasp_trials import grasp_summary, lifted
+from pipeline.evaluation.guarding import guard_summary, make_guard
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.predictors import Driver, compare_drivers, load_drivers
+from pipeline.evaluation.predictors import Predictor, compare_backends, load_predictors
 from pipeline.evaluation.report import plots
+from pipeline.evaluation.report.console import (
+    print_backends,
+    print_closed_loop,
+    print_grasp,
+    print_robustness,
+)
 from pipeline.evaluation.report.html import Findings, write_report
-from pipeline.evaluation.results import write_table, write_tables
+from pipeline.evaluation.results import write_failures, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.smoothness import execution_summary
@@ -64,14 +69,14 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
     dataset = load_dataset(data, layout, params.dataset)
     policy.layout.require(layout, str(model), "params.yaml")
-    rate_hz = _rate(policy.bundle.config["rate_hz"], model, dataset, data)
+    rate_hz = _rate(policy.checkpoint.config["rate_hz"], model, dataset, data)
 
-    predict, drivers = load_drivers(policy, params)
+    predict, predictors = load_predictors(policy, params)
     robot = RobotModel.from_params(params.robot)
     console.print(f"Open loop on {data}")
     open_loop = compare(
         predict, dataset, robot, policy.horizon, policy.n_obs_steps, rate_hz,
-        params.evaluate.open_loop_windows, params.evaluate.seed,
+        params.evaluate.open_loop_windows, params.evaluate.seed, params.execution.noise_scale,
     )  # fmt: skip
     console.print(f"Closed loop on {params.evaluate.pens} {params.task.object}s")
     seed_planning(params.evaluate.seed)
@@ -79,11 +84,12 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
     simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
     loop = Loop(
-        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz
-    )
-    results = _drive(loop, predict, trials, params, rate_hz)
+        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
+        make_guard(params, robot),
+    )  # fmt: skip
+    results = _roll_out(loop, predict, trials, params, rate_hz)
     grasps = _grasp(params, results, trials)
-    outcomes = _robustness(Suite(predict, loop, trials, planner, params))
+    outcomes = _robustness(Suite(predict, loop, trials, results["policy"], planner, params))
     known = Demonstrations.from_dataset(dataset)
     failures = classify(
         results["policy"], results["expert"], trials, known, robot, params.task,
@@ -91,14 +97,15 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     )  # fmt: skip
     with output_folder(out) as folder:
         _write(folder, params, robot, trials, results, open_loop, rate_hz)
-        write_table(folder / "failures.csv", *table(failures))
+        write_failures(folder / "failures.csv", failures)
         if outcomes:
             write_outcomes(folder / "robustness.csv", outcomes)
             plots.robustness(folder / "plots" / "robustness.png", outcomes)
         metrics = {
             **_metrics(trials, results, open_loop, failures),
-            "backends": _backends(drivers, loop, results["policy"], trials, params),
+            "backends": _backends(predictors, loop, results["policy"], trials, params),
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
+            "guard": guard_summary(results["policy"].rollouts),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
             **grasps,
             "seconds": round(time.perf_counter() - started, 1),
@@ -108,21 +115,19 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             params, model, dataset, rate_hz, trials, results, open_loop, known, failures, metrics
         )
         write_report(folder, found)
-    _print(results, open_loop)
-    _print_backends(metrics["backends"])
-    _print_robustness(outcomes)
-    for row in grasps.values():
-        console.print(
-            f"Grasped and lifted: {row['success']:.0%} of {row['n']} "
-            f"(expert {row['expert']['success']:.0%})"
-        )
+    summaries = {name: result.summary for name, result in results.items()}
+    print_closed_loop(summaries, open_loop.summary)
+    print_backends(metrics["backends"])
+    print_robustness(outcomes)
+    for grasp in grasps.values():
+        print_grasp(grasp)
 
 
 def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) -> float:
     if policy_hz is None:
         raise EvaluateError(
             f"{model}: was trained on data without a rate, so its steps have no duration; expected "
-            "rate_hz in the data set's attributes: build it with `dataset`, or add the attribute"
+            "rate_hz in the data set's attributes: train again with --rate-hz, or add the attribute"
         )
     if dataset.rate_hz is not None and dataset.rate_hz != policy_hz:
         raise EvaluateError(
@@ -132,10 +137,10 @@ def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) ->
     return policy_hz
 
 
-def _drive(
+def _roll_out(
     loop: Loop, predict: Predict, trials: Trials, params: Params, rate_hz: float
 ) -> dict[str, ClosedLoop]:
-    """Policy, and the expert's replay and a stand-still policy as its ceiling and floor."""
+    """Rollouts of the policy, of the expert (its ceiling) and of an arm at rest (its floor)."""
     steps = trials.steps(rate_hz, params.evaluate.rollout_steps)
     still = np.tile(loop.model.home, (len(trials), steps, 1))
     rollouts = {
@@ -150,9 +155,9 @@ def _drive(
 
 
 def _backends(
-    drivers: list[Driver], loop: Loop, first: ClosedLoop, trials: Trials, params: Params
+    predictors: list[Predictor], loop: Loop, first: ClosedLoop, trials: Trials, params: Params
 ) -> dict[str, Any]:
-    """The entry `backends` of metrics.json: the same trials and noise by each backend."""
+    """The entry `backends` of metrics.json: every backend on the same trials and noise."""
     checker = CollisionChecker(params.robot, params.task)
     steps = first.rollouts.command.shape[1]
 
@@ -160,7 +165,7 @@ def _backends(
         rollouts = loop.run(predict, trials, steps, params.evaluate.seed)
         return judge(rollouts, trials, checker, params.task)
 
-    return compare_drivers(drivers, first, run)
+    return compare_backends(predictors, first, run)
 
 
 def _robustness(suite: Suite) -> list[Outcome]:
@@ -193,7 +198,10 @@ def _metrics(
     open_loop: OpenLoop,
     failures: list[Failure],
 ) -> dict[str, Any]:
-    floor = ("n", "success_team", "success_strict", "error_mm_median", "collisions")
+    floor = (
+        "n", "success_team", "success_strict", "success_collision_free", "error_mm_median",
+        "collisions",
+    )  # fmt: skip
     return {
         "closed_loop": {**results["policy"].summary, "reachable": len(trials) / trials.drawn},
         "expert": {key: results["expert"].summary[key] for key in floor},
@@ -231,76 +239,3 @@ def _write(
         pictures / "joint_curves.png", policy.rollouts, expert.rollouts, robot.joints,
         median, rate_hz,
     )  # fmt: skip
-
-
-def _print(results: dict[str, ClosedLoop], open_loop: OpenLoop) -> None:
-    number = results["policy"].summary["n"]
-    table = Table(
-        title=f"Closed loop, n = {number}, %", title_justify="left", box=SIMPLE_HEAD, padding=0
-    )
-    headings = ("", "team", "strict", "interval", "5 mm", "free", "median mm", "95th mm")
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
-    for name, result in results.items():
-        row = result.summary
-        low, high = row["ci95_strict"]
-        table.add_row(
-            name.replace("_", " "),
-            f"{row['success_team'] * 100:.1f}",
-            f"{row['success_strict'] * 100:.1f}",
-            f"{low * 100:.1f}–{high * 100:.1f}",
-            f"{row['success_5mm'] * 100:.1f}",
-            f"{row['success_collision_free'] * 100:.1f}",
-            f"{row['error_mm_median']:.1f}",
-            f"{row['error_mm_p95']:.1f}",
-        )
-    console.print(table)
-    summary = open_loop.summary
-    console.print(
-        f"Open loop, {summary['windows']} windows of {summary['episodes']} test episodes: joints "
-        f"{summary['joint_rmse_deg']:.2f}°, gripper {summary['ee_rmse_mm']:.1f} mm and "
-        f"{summary['ee_rmse_deg']:.2f}° (root mean squares)"
-    )
-
-
-def _print_backends(backends: dict[str, Any]) -> None:
-    table = Table(
-        title="The same by each backend, %", title_justify="left", box=SIMPLE_HEAD, padding=0
-    )
-    for heading in ("", "team", "strict", "interval", "free", "median mm", "apart at most"):
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
-    for name, row in backends.items():
-        if row["status"] != "driven":
-            console.print(f"{name} did not drive: {row['reason']}")
-            continue
-        low, high = row["ci95_strict"]
-        table.add_row(
-            name,
-            f"{row['success_team'] * 100:.1f}",
-            f"{row['success_strict'] * 100:.1f}",
-            f"{low * 100:.1f}–{high * 100:.1f}",
-            f"{row['success_collision_free'] * 100:.1f}",
-            f"{row['error_mm_median']:.1f}",
-            f"{row['max_joint_difference_rad']:.1e} rad",
-        )
-    console.print(table)
-
-
-def _print_robustness(outcomes: list[Outcome]) -> None:
-    if not outcomes:
-        return
-    number = outcomes[0].summary["n"]
-    table = Table(title=f"Robustness, n = {number}", title_justify="left", box=SIMPLE_HEAD)
-    for heading in ("", "by", "strict", "95 %", "5 mm"):
-        table.add_column(heading, justify="left" if heading == "" else "right", no_wrap=True)
-    for outcome in outcomes:
-        row = outcome.summary
-        low, high = row["ci95_strict"]
-        table.add_row(
-            outcome.condition.label,
-            f"{outcome.condition.severity:g}",
-            f"{row['success_strict']:.1%}",
-            f"{low * 100:.1f}–{high * 100:.1f}",
-            f"{row['success_5mm']:.1%}",
-        )
-    console.print(table)

@@ -1,10 +1,11 @@
-"""Export the policy: checkpoint in, ONNX graph, TensorRT engines and their report out."""
+"""Export a checkpoint as an ONNX graph and TensorRT engines, with a report."""
 
 from __future__ import annotations
 
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from pipeline.export.graph import export_onnx
 from pipeline.hashing import sha256_file
 from pipeline.machine import processor
 from pipeline.params import ExportParams, Params
-from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.checkpoint import load_checkpoint
 from pipeline.policy.diffusion_policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
 from pipeline.runtime.backends.engine_store import BuildOptions
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 PARITY_BATCHES = (1, 3, 64)
 PACKAGES = ("torch", "numpy", "onnx", "onnxscript", "onnxruntime", "tensorrt-rtx", "tensorrt")
@@ -34,7 +35,7 @@ Float32 = NDArray[np.float32]
 
 
 class ParityError(PipelineError):
-    """An exported policy does something else than the trained one."""
+    """An exported policy computes something else than the trained one."""
 
 
 def run(params: Params, out: Path, model: Path | None = None) -> None:
@@ -46,17 +47,18 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         model: checkpoint; None takes the best one of stage train.
 
     Raises:
-        BundleError: the checkpoint is missing or none of this pipeline.
-        ParityError: ONNX Runtime and torch, or an engine and ONNX Runtime, disagree.
+        CheckpointError: the checkpoint is missing or not of this pipeline.
+        ParityError: ONNX Runtime and torch disagree. An engine that disagrees is reported as
+            failed instead, and the rest is kept.
     """
-    checkpoint = model or Path("artifacts/train/best_model.pt")
-    bundle = load_bundle(checkpoint)
+    path = model or Path("artifacts/train/best_model.pt")
+    checkpoint = load_checkpoint(path)
     torch.set_num_threads(1)
-    policy = DiffusionPolicy.from_checkpoint(checkpoint, device="cpu")
+    policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
     with output_folder(out) as folder:
         graph = folder / "policy.onnx"
         console.print("Exporting policy.onnx")
-        hashes = {"checkpoint_sha256": sha256_file(checkpoint)}
+        hashes = {"checkpoint_sha256": sha256_file(path)}
         limits = RobotModel.from_params(params.robot).limits
         metadata = {
             "deployment": Deployment.from_params(params.execution, limits).to_json(),
@@ -65,29 +67,27 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         }
         started = time.perf_counter()
         export_onnx(
-            bundle, graph, params.export.opset, metadata, params.export.unrolled,
+            checkpoint, graph, params.export.opset, metadata, params.export.unrolled,
             params.export.precision,
         )  # fmt: skip
         seconds = time.perf_counter() - started
         runtime = OnnxRuntimePolicy(graph, threads=1)
-        obs, noise = _inputs(bundle.examples.numpy(), runtime, max(PARITY_BATCHES))
+        obs, noise = _inputs(checkpoint.examples.numpy(), runtime, max(PARITY_BATCHES))
         parity = _parity(policy, runtime, obs, noise, params.export)
         calls = params.export.latency_calls
         torch_ms = _latency(lambda: policy.predict(obs[:1], noise=noise[:1]), calls)
         runtime_ms = _latency(lambda: runtime.predict(obs[:1], noise[:1]), calls)
         check = _check(params.export, runtime, obs, noise)
-        engines = []
         console.print("Building TensorRT engines")
-        for report in build_engines(
+        built = build_engines(
             graph, folder / "engines", params.export.targets, params.export.batch, check,
             BuildOptions(params.export.version_compatible, params.export.hardware_compatible),
-        ):  # fmt: skip
-            _require_engine_parity(report, params.export.engine_parity_rad)
-            engines.append(report)
+        )  # fmt: skip
+        engines = [_compare(report, folder, params.export) for report in built]
         content = {
-            "model": {"path": str(checkpoint), "sha256": hashes["checkpoint_sha256"]},
-            "layout_fingerprint": bundle.layout.fingerprint,
-            "rate_hz": bundle.config["rate_hz"],
+            "model": {"path": str(path), "sha256": hashes["checkpoint_sha256"]},
+            "layout_fingerprint": checkpoint.layout.fingerprint,
+            "rate_hz": checkpoint.config["rate_hz"],
             "onnx": {**_describe(graph), "export_seconds": round(seconds, 2)},
             "parity": parity,
             "backends": {
@@ -144,17 +144,34 @@ def _parity(
 
 
 def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise: Float32) -> Check:
-    """What engines are compared on: as many observations as their profile and the data allow."""
+    """The comparison of engines: as many observations as their profile and the data allow."""
     size = min(params.batch[2], len(obs))
     return Check(obs[:size], noise[:size], runtime.predict(obs[:size], noise[:size]))
 
 
-def _require_engine_parity(report: EngineReport, limit_rad: float) -> None:
-    if report.max_abs_rad is not None and not report.max_abs_rad <= limit_rad:
-        raise ParityError(
-            f"the {report.backend} engine for {report.target} differs from ONNX Runtime by "
-            f"{report.max_abs_rad:.2e} rad, export.engine_parity_rad allows {limit_rad:.2e}"
-        )
+def _compare(report: EngineReport, folder: Path, params: ExportParams) -> EngineReport:
+    """The report of an engine; of one that differs from ONNX Runtime too much, a failure.
+
+    Such an engine's files are removed, and `load_policy` builds none in its place.
+    """
+    key, limit_rad = (
+        ("half_parity_rad", params.half_parity_rad)
+        if params.precision == "float16"
+        else ("engine_parity_rad", params.engine_parity_rad)
+    )
+    if report.max_abs_rad is None or report.file is None or report.max_abs_rad <= limit_rad:
+        return report
+    engine = folder / report.file
+    engine.unlink()
+    engine.with_suffix(".json").unlink()
+    reason = (
+        f"the engine differs from ONNX Runtime by {report.max_abs_rad:.2e} rad, export.{key} "
+        f"allows {limit_rad:.2e}; it was removed"
+    )
+    largest = report.max_abs_rad if np.isfinite(report.max_abs_rad) else None  # JSON has no NaN
+    return replace(
+        report, status="failed", reason=reason, file=None, bytes=None, max_abs_rad=largest
+    )
 
 
 def _latency(call: Callable[[], object], calls: int) -> dict[str, float | int]:

@@ -14,10 +14,11 @@ from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.recordings.formats.lerobot import is_lerobot
+from pipeline.recordings.joint_topics import read_topics
+from pipeline.recordings.rosbag.files import METADATA, is_split, is_storage
 from pipeline.recordings.rosbag.protocol import Bag
-from pipeline.recordings.rosbag.reader import METADATA, is_split, is_storage, open_bag, summarize
+from pipeline.recordings.rosbag.reader import open_bag, summarize
 from pipeline.recordings.sources import SourceError, find_recordings
-from pipeline.recordings.topics import choose_topics
 from pipeline.run import console
 
 _EXPECTED = (
@@ -107,27 +108,27 @@ def _splits(dataset: Dataset, stored: bool) -> str:
 
 def _checkpoint_table(path: Path) -> Table:
     # torch takes seconds to import, and only checkpoints need it.
-    from pipeline.policy.checkpoint import load_bundle
+    from pipeline.policy.checkpoint import load_checkpoint
 
-    bundle = load_bundle(path)
-    number = sum(parameter.numel() for parameter in bundle.build().parameters())
+    checkpoint = load_checkpoint(path)
+    number = sum(parameter.numel() for parameter in checkpoint.build().parameters())
     table = _table(f"Checkpoint {path}")
     table.add_row("parameters", f"{number:,}")
-    for name, value in bundle.config.items():
+    for name, value in checkpoint.config.items():
         if not isinstance(value, dict):
             table.add_row(str(name), str(value))
-    for name, value in bundle.params.model_dump(mode="json").items():
+    for name, value in checkpoint.params.model_dump(mode="json").items():
         table.add_row(f"policy.{name}", str(value))
-    table.add_row("state", f"{bundle.layout.state_dim}: {bundle.layout.describe()}")
-    table.add_row("joints", ", ".join(bundle.layout.joints))
-    table.add_row("layout", bundle.layout.fingerprint)
+    table.add_row("state", f"{checkpoint.layout.state_dim}: {checkpoint.layout.describe()}")
+    table.add_row("joints", ", ".join(checkpoint.layout.joints))
+    table.add_row("layout", checkpoint.layout.fingerprint)
     table.add_row("size", f"{_size_mb(path):.1f} MB")
     return table
 
 
 def _bag_table(path: Path, bag: Bag, params: Params) -> Table:
     topics = summarize(bag)
-    reading = choose_topics(topics, params.ingest, params.task.object)
+    reading = read_topics(bag, params)
     table = Table(
         title=f"Recording {path}: {bag.storage}, {bag.duration_s:.1f} s, {_size_mb(path):.1f} MB; "
         f"ingest cuts episodes from {reading.mode or 'nothing: name a topic in ingest.plan_topic'}",

@@ -8,10 +8,19 @@ from pathlib import Path
 
 from pipeline.run import console
 from pipeline.runtime.load import load_policy
+from pipeline.serving.security import tls_context
 from pipeline.serving.server import PolicyServer, ServeError
 
 
-def run(model: str | Path, host: str, port: int, backend: str, token: str | None) -> None:
+def run(
+    model: str | Path,
+    host: str,
+    port: int,
+    backend: str,
+    token: str | None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+) -> None:
     """Listen until SIGINT or SIGTERM.
 
     Args:
@@ -20,12 +29,18 @@ def run(model: str | Path, host: str, port: int, backend: str, token: str | None
         port: 0 takes a free one.
         backend: auto, tensorrt, tensorrt-rtx, onnxruntime or torch.
         token: that clients must present.
+        tls_cert: PEM file of the server's certificate; None for an unencrypted connection.
+        tls_key: PEM file of its private key.
 
     Raises:
-        PipelineError: the policy does not load, the port is taken, or the address needs a token.
+        PipelineError: the policy does not load, the port is taken, the address needs a token, or
+            certificate and key cannot be used.
     """
+    tls = tls_context(tls_cert, tls_key)
     policy = load_policy(model, backend)
-    asyncio.run(_serve(PolicyServer(policy, token), host, port, f"{model} on {policy.name}"))
+    scheme = "wss" if tls else "ws"
+    server = PolicyServer(policy, token, tls)
+    asyncio.run(_serve(server, host, port, f"{model} on {policy.name} at {scheme}"))
 
 
 async def _serve(server: PolicyServer, host: str, port: int, what: str) -> None:
@@ -41,6 +56,6 @@ async def _serve(server: PolicyServer, host: str, port: int, what: str) -> None:
         ) from error
     async with listening:
         address = next(iter(listening.sockets)).getsockname()
-        console.print(f"Serving {what} at ws://{address[0]}:{address[1]} (Ctrl-C stops)")
+        console.print(f"Serving {what}://{address[0]}:{address[1]} (Ctrl-C stops)")
         await stopped.wait()
     console.print("Stopped")

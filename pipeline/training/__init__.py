@@ -1,1 +1,1 @@
-"""Trains a policy: the loop, its data, its interruption and what it logs."""
+"""Train a policy: data, loop, saved states and logs."""

@@ -1,7 +1,7 @@
-"""Moves the joints off the demonstrations in training, and says how to come back.
+"""Move the joints off the demonstrations in training, and relabel the actions to lead back.
 
-Demonstrations are thin lines through the joint space. A policy that has never stood beside one does
-not know the way back, and the closed loop leaves them all the time. Shapes: B windows, T history
+Demonstrations are thin lines through the joint space. The closed loop leaves them all the time, and
+a policy that was trained on the lines alone does not return. Shapes: B windows, T history
 steps, H horizon, S state numbers, A action numbers.
 """
 
@@ -12,12 +12,12 @@ import math
 import torch
 from torch import Tensor
 
-from pipeline.kinematics import Geometry
+from pipeline.kinematics import Geometry, JointLimits
 from pipeline.layout import Layout
 from pipeline.params import TrainParams
 
 SLIDE_M_PER_RAD = 0.3
-"""A sliding joint's noise, m, for a turning one's in rad: what moves the TCP alike at 0.3 m."""
+"""Noise of a sliding joint per rad of a turning one: both move a TCP at 0.3 m equally far."""
 
 
 class StatePerturbation:
@@ -26,11 +26,12 @@ class StatePerturbation:
     With probability `noise_probability` a window's joints are off by n ~ σ · N(0, I), the same in
     every history step, σ log-uniform between `noise_min_rad` and `noise_max_rad`; its action of
     step j then is commanded_j + n · exp(−j / `noise_decay_steps`). Features that follow from
-    the joints are computed after this, so they see the arm where it now is.
+    the joints are computed after this, so they see the arm where it now is. No action is moved
+    beyond a position limit of its joint; a demonstration that stands there already stays.
 
     A policy that sees joint velocities sees them with noise of `noise_velocity_rad_s` in every
     window: a recorded velocity is that of one servo (or of the plan), and a policy that trusts it
-    is tied to that servo.
+    depends on that servo.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class StatePerturbation:
         layout: Layout,
         geometry: Geometry,
         horizon: int,
+        limits: JointLimits,
         sees_velocity: bool,
     ) -> None:
         """Prepare the constants.
@@ -48,6 +50,7 @@ class StatePerturbation:
             layout: where the joints stand in the state.
             geometry: which joints slide.
             horizon: steps of a chunk, H.
+            limits: of the joints, in the order of the layout.
             sees_velocity: whether the policy sees joint velocities.
         """
         self._probability = params.noise_probability
@@ -62,6 +65,8 @@ class StatePerturbation:
         steps = torch.arange(horizon)
         self._units = torch.tensor(units)
         self._decay = torch.exp(-steps / params.noise_decay_steps).unsqueeze(-1)
+        self._lower = torch.from_numpy(limits.lower).float()
+        self._upper = torch.from_numpy(limits.upper).float()
 
     def __call__(
         self, obs: Tensor, action: Tensor, generator: torch.Generator
@@ -79,6 +84,7 @@ class StatePerturbation:
         device = obs.device
         if self._units.device != device:
             self._units, self._decay = self._units.to(device), self._decay.to(device)
+            self._lower, self._upper = self._lower.to(device), self._upper.to(device)
         chance, size = torch.rand((2, len(obs), 1), generator=generator, device=device)
         sigma = torch.exp(self._log_low + self._log_span * size) * (chance < self._probability)
         normal = torch.randn((len(obs), len(self._units)), generator=generator, device=device)
@@ -88,4 +94,5 @@ class StatePerturbation:
             shape = (*obs.shape[:-1], len(self._units))
             normal = torch.randn(shape, generator=generator, device=device)
             obs[..., self._velocities] += self._velocity_rad_s * self._units * normal
-        return obs, action + noise * self._decay
+        lower, upper = torch.minimum(self._lower, action), torch.maximum(self._upper, action)
+        return obs, torch.clamp(action + noise * self._decay, lower, upper)

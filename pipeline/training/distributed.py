@@ -1,7 +1,7 @@
-"""Several processes that train one policy, each on its part of every batch.
+"""Train one policy in several processes, each on its part of every batch.
 
 Each worker draws the same batch and the same noise and computes its slice; gradients are summed.
-So the number of workers changes the arithmetic's order, not what is learnt. Knows no networks.
+So the number of workers changes only the order of sums.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from torch import Tensor
 
 from pipeline.errors import PipelineError
 
-PATIENCE = timedelta(minutes=60)
-"""How long workers wait for the first one, which alone validates, rolls out and writes."""
+TIMEOUT = timedelta(minutes=60)
+"""How long workers wait for the main process, which alone validates, rolls out and writes."""
 
 
 class WorkerError(PipelineError):
-    """A worker is gone, or the workers cannot be started."""
+    """A worker ended early, or the workers cannot be started."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Who this process is among those that share a training."""
+    """The place of this process among those that share a training."""
 
     rank: int
     """From 0."""
     size: int
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes files and prints."""
         return self.rank == 0
 
     def part(self, number: int) -> slice:
-        """This worker's rows of a batch: even parts, together all rows, each once.
+        """This worker's rows of a batch. The parts are even and cover every row once.
 
         Args:
             number: rows of the batch.
@@ -59,7 +59,7 @@ class Workers:
         Args:
             weights: with the gradients of this worker's part, weighted by its share; afterwards
                 with those of the whole batch.
-            loss: of this worker's part, weighted alike.
+            loss: of this worker's part, weighted by its share.
 
         Returns:
             The whole batch's loss.
@@ -80,34 +80,34 @@ class Workers:
         )
         return total[0]
 
-    def share(self, value: Any) -> Any:
-        """The first worker's value, on all of them.
+    def broadcast(self, value: Any) -> Any:
+        """Send the main process's value to all workers.
 
         Args:
-            value: anything that can be pickled; that of other workers is not looked at.
+            value: anything that can be pickled; values of other workers are ignored.
 
         Raises:
             WorkerError: another worker is gone.
         """
         if self.size == 1:
             return value
-        box = [value if self.leads else None]
+        values = [value if self.is_main else None]
         try:
-            dist.broadcast_object_list(box, src=0)
+            dist.broadcast_object_list(values, src=0)
         except RuntimeError as error:
             raise WorkerError(f"a worker is gone ({_reason(error)})") from error
-        return box[0]
+        return values[0]
 
 
 def _reason(error: RuntimeError) -> str:
-    """First sentence of a message of gloo or NCCL, without the place in their source."""
+    """First sentence of an error of gloo or NCCL, without the line of their source."""
     first = str(error).splitlines()[0]
     if first.startswith("["):
         first = first.partition("] ")[2]
     return first.partition(". ")[0]
 
 
-ALONE = Workers(0, 1)
+SINGLE_PROCESS = Workers(0, 1)
 """A training in one process."""
 
 
@@ -117,7 +117,7 @@ def torchrun_size() -> int:
 
 
 def worker_device(device: torch.device) -> torch.device:
-    """The GPU of this worker, where several share a machine.
+    """The GPU of this worker when several workers share a machine.
 
     Args:
         device: what a single process would take.
@@ -135,12 +135,12 @@ def joined_workers(device: torch.device) -> Iterator[Workers]:
         device: of this worker.
     """
     if torchrun_size() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=PATIENCE)
+    dist.init_process_group(backend, timeout=TIMEOUT)
     try:
         yield Workers(dist.get_rank(), dist.get_world_size())
     finally:
@@ -151,11 +151,11 @@ def launch(processes: int, arguments: Sequence[str | Path]) -> None:
     """Run a command of the pipeline in several workers on this machine and wait for them.
 
     Args:
-        processes: how many; 0 takes one for each GPU.
+        processes: number of workers; 0 starts one for each GPU.
         arguments: of `python -m pipeline`.
 
     Raises:
-        WorkerError: there is no GPU to count, or a worker failed; what failed was printed by it.
+        WorkerError: there is no GPU to count, or a worker failed and printed why.
     """
     number = processes or torch.cuda.device_count()
     if number == 0:
@@ -170,11 +170,13 @@ def launch(processes: int, arguments: Sequence[str | Path]) -> None:
     asked: list[int] = []
     with subprocess.Popen(command) as process:
 
-        def pass_on(number: int, frame: FrameType | None) -> None:
+        def forward_signal(number: int, frame: FrameType | None) -> None:
             asked.append(number)
             process.send_signal(signal.SIGTERM)
 
-        previous = {name: signal.signal(name, pass_on) for name in (signal.SIGTERM, signal.SIGINT)}
+        previous = {
+            name: signal.signal(name, forward_signal) for name in (signal.SIGTERM, signal.SIGINT)
+        }
         try:
             status = process.wait()
         finally:

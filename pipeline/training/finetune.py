@@ -1,4 +1,4 @@
-"""Starts a training from the weights of an earlier one. Refuses what does not fit, by name."""
+"""Start a training from an earlier checkpoint, or refuse it and name what differs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from pathlib import Path
 import torch
 
 from pipeline.errors import PipelineError
-from pipeline.policy.checkpoint import Bundle, load_bundle
+from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.model import PolicyModel
 
-FREE = {"num_inference_steps"}
-"""Keys of section policy that leave weights as they are."""
+FREE = {"num_inference_steps", "clip"}
+"""Keys of section policy that only sampling reads: training gives the same weights."""
 
 
 class FinetuneError(PipelineError):
     """A checkpoint does not fit the policy that is to be trained."""
 
 
-def load_initial(path: Path, model: PolicyModel) -> Bundle:
+def load_initial(path: Path, model: PolicyModel) -> Checkpoint:
     """Put the averaged weights and the ranges of a checkpoint into a policy.
 
     Args:
@@ -29,13 +29,13 @@ def load_initial(path: Path, model: PolicyModel) -> Bundle:
         The checkpoint.
 
     Raises:
-        BundleError: the file is missing or no checkpoint of this pipeline.
+        CheckpointError: the file is missing or no checkpoint of this pipeline.
         LayoutError: it was trained for another layout.
         FinetuneError: section policy, arm or object differ; the keys and values are named.
     """
-    bundle = load_bundle(path)
-    bundle.layout.require(model.layout, str(path), "the data set")
-    theirs, ours = bundle.params.model_dump(), model.params.model_dump()
+    checkpoint = load_checkpoint(path)
+    checkpoint.layout.require(model.layout, str(path), "the data set")
+    theirs, ours = checkpoint.params.model_dump(), model.params.model_dump()
     different = [
         f"{key} is {theirs[key]} there and {ours[key]} here"
         for key in ours
@@ -47,18 +47,18 @@ def load_initial(path: Path, model: PolicyModel) -> Bundle:
             f"{', policy.'.join(different)}; expected the same network: change section policy, or "
             "train from the beginning"
         )
-    if bundle.geometry != model.geometry:
+    if checkpoint.geometry != model.geometry:
         raise FinetuneError(
             f"{path}: was trained for another arm, tool or object length (train.init_from); "
             "expected the ones of sections robot and task: train from the beginning"
         )
-    model.load_state_dict(bundle.ema)
-    return bundle
+    model.load_state_dict(checkpoint.ema)
+    return checkpoint
 
 
 @torch.no_grad()
 def exceeding(model: PolicyModel, fitted: PolicyModel) -> float:
-    """How far new actions reach, in units of the range that a policy can express.
+    """Compare the reach of new actions with the range that a policy can express.
 
     Args:
         model: with the ranges that stay.

@@ -1,7 +1,4 @@
-"""The learning curves as files: history.csv, TensorBoard's events, DVCLive's folder.
-
-Knows numbers by epoch, not where they come from.
-"""
+"""Log epochs to history.csv, TensorBoard and DVCLive, and word them for the console."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from typing import Any
 from dvclive.live import Live
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline.training.selection import Epoch
+from pipeline.training.selection import Epoch, Score
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +23,7 @@ CURVE_STEPS = 50
 
 @dataclass(frozen=True)
 class Record:
-    """An epoch with what only its curves show."""
+    """An epoch with the details that only its curves show."""
 
     row: Epoch
     losses: list[float]
@@ -55,7 +52,7 @@ class Record:
         return cls(**{**data, "row": Epoch.from_dict(data["row"])})
 
 
-class Curves:
+class TrainingLog:
     """Writes each epoch to three places.
 
     Stage evaluate depends on history.csv: the same training must write the same one, so speeds go
@@ -73,8 +70,8 @@ class Curves:
         self._events = SummaryWriter(str(out / "tensorboard"))
         self._live = _live(out / "dvclive")
 
-    def __enter__(self) -> Curves:
-        """Itself."""
+    def __enter__(self) -> TrainingLog:
+        """Return the log itself."""
         return self
 
     def __exit__(
@@ -93,7 +90,7 @@ class Curves:
         """Add an epoch.
 
         Args:
-            record: epochs in their order, those of before an interruption first.
+            record: the next epoch; after an interruption the earlier ones come first.
         """
         row = record.row
         columns = row.columns()
@@ -154,15 +151,16 @@ class _Live(Live):
 
 
 def _live(folder: Path) -> Live | None:
+    """Open DVCLive without network, commits or DVC's own files; None where it fails."""
     try:
         return _quietly(lambda: _Live(folder))
-    except Exception as error:  # whatever git or DVC runs into: it only watches
+    except Exception as error:  # git and DVC raise many kinds; logging must not end a training
         logger.warning("training goes on without DVCLive: %s", error)
         return None
 
 
 def _quietly(make: Callable[[], Live]) -> Live:
-    """DVCLive announces itself on its own logger; the console is the stage's."""
+    """Open DVCLive with its own messages turned off."""
     loud = logging.getLogger("dvclive")
     level = loud.level
     loud.setLevel(logging.WARNING)
@@ -170,3 +168,21 @@ def _quietly(make: Callable[[], Live]) -> Live:
         return make()
     finally:
         loud.setLevel(level)
+
+
+def digits(loss: float) -> str:
+    """Four decimals, six where four would show no more than a digit or two.
+
+    Args:
+        loss: of an epoch.
+    """
+    return f"{loss:.4f}" if loss >= 0.01 else f"{loss:.6f}"
+
+
+def score_words(score: Score) -> str:
+    """Word a closed loop's score for the console.
+
+    Args:
+        score: of an epoch.
+    """
+    return f"success={score.success:.1%}, median error {score.error_mm:.1f} mm"

@@ -1,117 +1,77 @@
-"""The training loop: batch, step; once an epoch validate, roll out, log and save; stop and go on.
+"""The training loop: steps, and after each epoch validation, rollouts, logs and checkpoints.
 
-Owns where a training stands. Files and rollouts come in as functions, data as windows.
+The loop saves its state and resumes from it. Files and rollouts are passed in as functions.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from pipeline.errors import PipelineError
-from pipeline.policy.checkpoint import BundleError
+from pipeline.policy.checkpoint import CheckpointError
 from pipeline.policy.model import PolicyModel
 from pipeline.run import console, track
 from pipeline.training.distributed import WorkerError
-from pipeline.training.interruption import StopSignal
-from pipeline.training.logging import CURVE_STEPS, Curves, Record
+from pipeline.training.logging import CURVE_STEPS, Record, TrainingLog, digits, score_words
 from pipeline.training.memory import is_out_of_memory
-from pipeline.training.prefetcher import Feed, Source
-from pipeline.training.resume import StateStore
+from pipeline.training.prefetcher import Prefetcher
+from pipeline.training.resume import Progress, StateStore, StopSignal
 from pipeline.training.selection import Epoch, Score, best_epoch
-from pipeline.training.trainer import Trainer, first_not_finite, learning_rate
+from pipeline.training.trainer import Trainer, learning_rate
+from pipeline.training.windows import Source
 
 SAVING_SHARE = 0.05
 """Largest share of the time that saving states may take; it stretches `train.state_every_s`."""
 
 
-class LearningError(PipelineError):
-    """The loss is no number any more, memory ran out, or a worker is gone."""
+class TrainingError(PipelineError):
+    """The loss is not finite, memory ran out, or a worker ended early."""
 
 
 @dataclass(frozen=True)
-class Judges:
-    """What says how good some averaged weights are."""
+class Evaluators:
+    """Functions that measure how good averaged weights are."""
 
     validate: Callable[[PolicyModel], float]
     """The validation loss."""
     roll_out: Callable[[PolicyModel], Score] | None
-    """A small closed loop; None where the data cannot be rolled out."""
+    """Score of a small closed loop; None where the data cannot be rolled out."""
 
 
-@dataclass
-class Progress:
-    """Where a training stands between two steps, but for what the trainer holds."""
-
-    step: int = 0
-    """Steps done."""
-    losses: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
-    """Of the steps of this epoch."""
-    feed: dict[str, Tensor] = field(default_factory=dict)
-    """What the feed draws this epoch's batches from again."""
-    epoch_s: float = 0.0
-    """Time spent in this epoch, s."""
-    records: list[Record] = field(default_factory=list)
-    """Epochs that are done."""
-    files: dict[str, str] = field(default_factory=dict)
-    """Checkpoints in the output folder, and the names under which the store keeps them."""
-    seconds: float = 0.0
-    """Time spent in training, s."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Tensors, numbers, lists and dictionaries."""
-        return {
-            **vars(self),
-            "losses": torch.from_numpy(self.losses),
-            "records": [record.to_dict() for record in self.records],
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Progress:
-        """The inverse of `to_dict`.
-
-        Args:
-            data: what it returned.
-        """
-        records = [Record.from_dict(record) for record in data["records"]]
-        return cls(**{**data, "losses": data["losses"].numpy(), "records": records})
-
-
-class Learning:
-    """One training, from wherever it stands to its end."""
+class TrainingLoop:
+    """One training, from its start or a saved state to its end."""
 
     def __init__(
         self,
         trainer: Trainer,
         data: Source,
-        judges: Judges,
+        evaluators: Evaluators,
         out: Path,
         save: Callable[[Path], None],
         store: StateStore,
     ) -> None:
-        """Put the parts together.
+        """Connect the parts.
 
         Args:
             trainer: takes the steps.
             data: training windows.
-            judges: of the averaged weights.
+            evaluators: measure the averaged weights.
             out: folder of the stage.
             save: writes a checkpoint of the trainer's weights.
             store: of the state to resume from.
         """
-        self.trainer, self.data, self.judges = trainer, data, judges
-        self.feed = Feed(data, trainer)
+        self.trainer, self.data, self.evaluators = trainer, data, evaluators
+        self.prefetcher = Prefetcher(data, trainer)
         self.out, self.save, self.store = out, save, store
         self.params = trainer.params
-        self.steps = self.feed.steps
+        self.steps = self.prefetcher.steps
         """Steps of an epoch."""
         self.progress = Progress()
         device = next(trainer.model.parameters()).device
@@ -120,17 +80,17 @@ class Learning:
         self._may_save = self._next_save = 0.0
 
     def resume(self) -> None:
-        """Go to where the store's state was saved, on every worker; say so. Nothing without one."""
+        """Load the saved state on every worker and print the step; do nothing without one."""
         workers = self.trainer.workers
-        state = workers.share(self.store.load() if workers.leads else None)
+        state = workers.broadcast(self.store.load() if workers.is_main else None)
         if state is None:
             return
         self.trainer.load_state_dict(state["trainer"])
         self.progress = Progress.from_dict(state["progress"])
         index = len(self.progress.losses)
         self._losses[:index] = torch.from_numpy(self.progress.losses).to(self._losses.device)
-        self.feed.resume(self.progress.feed, index)
-        if not workers.leads:
+        self.prefetcher.resume(self.progress.prefetcher, index)
+        if not workers.is_main:
             return
         for name, kept in self.progress.files.items():
             self.store.restore(kept, self.out / name)
@@ -140,23 +100,23 @@ class Learning:
             f"{self.trainer.num_steps}"
         )
 
-    def run(self, curves: Curves | None, summarise: Callable[[Progress], None]) -> None:
-        """Train to the end.
+    def run(self, log: TrainingLog | None, summarise: Callable[[Progress], None]) -> None:
+        """Train to the last step.
 
         Args:
-            curves: where epochs are logged; None on workers that do not lead.
+            log: where epochs are logged; None on all workers but the main process.
             summarise: called after every epoch.
 
         Raises:
-            LearningError: the loss is not finite, memory ran out, or a worker is gone; the last
+            TrainingError: the loss is not finite, memory ran out, or a worker is gone; the last
                 good state is kept.
-            BundleError: a checkpoint cannot be written.
+            CheckpointError: a checkpoint cannot be written.
             SystemExit: a signal asked for the end; the state is kept.
         """
         progress = self.progress
-        if curves is not None:
+        if log is not None:
             for record in progress.records:
-                curves.write(record)
+                log.write(record)
         self._session = time.perf_counter() - progress.seconds
         self._epoch = time.perf_counter() - progress.epoch_s
         self._next_save = time.monotonic() + self.params.state_every_s
@@ -166,8 +126,8 @@ class Learning:
                 for step in track(remaining, "Training", len(remaining)):
                     self._step(step, stop)
                     progress.step = step + 1
-                    if progress.step % self.steps == 0 and curves is not None:
-                        self._end_epoch(step, curves)
+                    if progress.step % self.steps == 0 and log is not None:
+                        self._end_epoch(step, log)
                         progress.seconds = time.perf_counter() - self._session
                         summarise(progress)
                     self._pause(stop)
@@ -180,20 +140,20 @@ class Learning:
         index = step % self.steps
         if index == 0:
             self._epoch = time.perf_counter()
-        batch = self.feed.batch(index)
+        batch = self.prefetcher.batch(index)
         try:
             self._losses[index] = self.trainer.step(step, batch)
         except WorkerError as error:
-            leads = self.trainer.workers.leads
-            if stop.number and not leads:
-                raise SystemExit(stop.status) from error  # all were told to end: no accident
-            self.feed.take_back()
-            kept = self._save_state() if leads else ""
-            raise LearningError(
+            is_main = self.trainer.workers.is_main
+            if stop.number and not is_main:
+                raise SystemExit(stop.status) from error  # every worker got the signal
+            self.prefetcher.undo()
+            kept = self._save_state() if is_main else ""
+            raise TrainingError(
                 f"{error} in step {step + 1} of {self.trainer.num_steps}{kept}"
             ) from error
 
-    def _end_epoch(self, step: int, curves: Curves) -> None:
+    def _end_epoch(self, step: int, log: TrainingLog) -> None:
         losses = self._losses.cpu().numpy()
         seconds = time.perf_counter() - self._epoch
         self._require_finite(losses, step + 1 - self.steps)
@@ -201,11 +161,13 @@ class Learning:
         number = progress.step // self.steps
         every = self.params.rollout_every
         due = every > 0 and (number % every == 0 or number == self.params.num_epochs)
-        score = self.judges.roll_out(ema) if due and self.judges.roll_out is not None else None
+        score = (
+            self.evaluators.roll_out(ema) if due and self.evaluators.roll_out is not None else None
+        )
         row = Epoch(
             epoch=number,
             train_loss=float(losses.mean()),
-            val_loss=self.judges.validate(ema),
+            val_loss=self.evaluators.validate(ema),
             lr=learning_rate(step, self.trainer.num_steps, self.params),
             score=score,
             samples_per_s=len(self.data) * self.params.noise_draws / seconds,
@@ -213,7 +175,7 @@ class Learning:
         parts = np.split(losses, range(CURVE_STEPS, len(losses), CURVE_STEPS))
         points = [float(part.mean()) for part in parts]
         record = Record(row, points, self.steps, float(self.trainer.gradient_norm()))
-        curves.write(record)
+        log.write(record)
         self._print(row)
         progress.records.append(record)
         self._keep_checkpoints(row)
@@ -225,7 +187,7 @@ class Learning:
             f"val_loss={digits(row.val_loss)}"
         )
         if row.score is not None:
-            console.print(f"  Closed loop: {_words(row.score)}")
+            console.print(f"  Closed loop: {score_words(row.score)}")
 
     def _keep_checkpoints(self, row: Epoch) -> None:
         select = self.params.select
@@ -240,13 +202,13 @@ class Learning:
         self.progress.files |= names
         if "best_model.pt" in names:
             loss = f"val_loss={digits(row.val_loss)}"
-            why = _words(row.score) if row.score is not None and select == "rollout" else loss
+            why = score_words(row.score) if row.score is not None and select == "rollout" else loss
             console.print(f"  → Best model saved ({why})")
 
     def _pause(self, stop: StopSignal) -> None:
-        """Between two steps: save the state if it is time, end if that was asked for."""
-        if not self.trainer.workers.leads:
-            return  # it stops when the one that leads is gone: states are saved between steps
+        """Save the state when due, and end after a signal; called between two steps."""
+        if not self.trainer.workers.is_main:
+            return  # the main process saves and stops; the others follow it
         if stop.number:
             kept = self._save_state()
             console.print(
@@ -258,7 +220,7 @@ class Learning:
             self._save_state()
 
     def _save_state(self) -> str:
-        """Keep where the training stands; returns the half sentence that says so."""
+        """Save the state; returns the end of a message that says where."""
         started, progress = time.monotonic(), self.progress
         index = progress.step % self.steps
         progress.losses = self._losses[:index].cpu().numpy().copy()
@@ -267,11 +229,11 @@ class Learning:
             raise self._diverged("a weight", progress.step)
         progress.seconds = time.perf_counter() - self._session
         progress.epoch_s = time.perf_counter() - self._epoch
-        progress.feed = self.feed.state_dict()
+        progress.prefetcher = self.prefetcher.state_dict()
         state = {"trainer": self.trainer.state_dict(), "progress": progress.to_dict()}
         try:
             self.store.save(state, {kept: self.out / name for name, kept in progress.files.items()})
-        except BundleError as error:
+        except CheckpointError as error:
             console.print(f"This state of the training is not kept: {error}")
         now = time.monotonic()
         self._may_save = now + (now - started) / SAVING_SHARE
@@ -285,18 +247,18 @@ class Learning:
         if bad is not None:
             raise self._diverged("the loss", first_step + bad + 1)
 
-    def _exhausted(self, error: RuntimeError) -> LearningError:
-        """The error that says which batch to try; the state saved last stays."""
+    def _exhausted(self, error: RuntimeError) -> TrainingError:
+        """The error for exhausted memory; it names a batch to try."""
         batch, first = self.params.batch_windows, str(error).splitlines()[0]
-        return LearningError(
+        return TrainingError(
             f"{self._losses.device} ran out of memory in step {self.progress.step + 1} of "
             f"{self.trainer.num_steps} with batches of {batch} windows ({first}). Free memory and "
             "run the same command again: it goes on from the last saved state; or train afresh "
             f"with train.batch_size {max(1, batch // 2)} (auto takes what fits)"
         )
 
-    def _diverged(self, what: str, step: int) -> LearningError:
-        """The error that says where it happened, after the last good weights are put aside."""
+    def _diverged(self, what: str, step: int) -> TrainingError:
+        """Save the last good weights; returns the error that names the step."""
         rate = learning_rate(step - 1, self.trainer.num_steps, self.params)
         state = self.store.load()
         kept = "no weights from before were kept"
@@ -305,21 +267,18 @@ class Learning:
             path = self.out / "last_good_model.pt"
             self.save(path)
             kept = f"{path} holds the weights of step {state['progress']['step']}"
-        return LearningError(
+        return TrainingError(
             f"{what} became infinite or no number in step {step} of {self.trainer.num_steps} at "
             f"learning rate {rate:.2e}; {kept}. Lower train.lr (now {self.params.lr:.2e}) or look "
             "for outliers in the data set"
         )
 
 
-def digits(loss: float) -> str:
-    """Four decimals, six where four would show no more than a digit or two.
+def first_not_finite(losses: NDArray[np.float32]) -> int | None:
+    """Index of the first loss that is no finite number, None where all are.
 
     Args:
-        loss: of an epoch.
+        losses: shape (steps,).
     """
-    return f"{loss:.4f}" if loss >= 0.01 else f"{loss:.6f}"
-
-
-def _words(score: Score) -> str:
-    return f"success={score.success:.1%}, median error {score.error_mm:.1f} mm"
+    bad = np.flatnonzero(~np.isfinite(losses))
+    return int(bad[0]) if len(bad) else None

@@ -1,7 +1,7 @@
-"""Whether a batch fits the device, and the largest that does.
+"""Check whether a batch fits the device, and find the largest that does.
 
-The memory of a step is measured on two small batches and extrapolated: what a forward pass keeps
-grows with the batch by so much for every window, and gradients and optimiser come on top.
+The memory of a step is measured on two small batches and extrapolated: a forward pass keeps the
+same number of bytes for every window, and gradients and optimiser come on top.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ USABLE = 0.85
 WEIGHT_COPIES = 3
 """Copies of the weights that a step makes: the gradient and AdamW's two moments."""
 CPU_BATCH = 64
-"""What `train.batch_size: auto` takes on a CPU where it fits: the recipe's own."""
+"""Largest batch that `train.batch_size: auto` takes on a CPU: the default recipe's."""
 GPU_BATCH = 256
-"""Most that auto takes on a GPU: the largest of the team's table (24 GB)."""
+"""Largest batch that auto takes on a GPU, as the team uses with 24 GB."""
 
 
 class MemoryLimitError(PipelineError):
@@ -36,7 +36,7 @@ class MemoryLimitError(PipelineError):
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch failed for want of memory, on a GPU or on the CPU.
+    """Whether torch failed because memory ran out, on a GPU or on the CPU.
 
     Args:
         error: what torch raised.
@@ -45,10 +45,10 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 
 class PeakMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Bytes of tensors that live at once while it is entered, whatever the device.
+    """Counts the bytes of tensors that live at once inside the context, on any device.
 
-    Counts storages as operators return them and forgets them as they die; what lived before is not
-    counted.
+    Storages count from the operator that returns them until they are freed. Tensors from before are
+    not counted.
     """
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 class BatchMemory:
-    """Memory of a training as a function of its batch: a straight line."""
+    """Memory of a training step as a linear function of its batch."""
 
     def __init__(self, model: PolicyModel, obs: Tensor, action: Tensor, draws: int) -> None:
         """Measure two small batches.
@@ -168,7 +168,7 @@ class BatchMemory:
         self.fixed = few - self.window * PROBE_BATCHES[0] + WEIGHT_COPIES * weights
 
     def needed(self, batch: int) -> int:
-        """Bytes for a batch of so many windows."""
+        """Bytes for a batch of this many windows."""
         return int(self.fixed + self.window * batch)
 
     def fitting(self, free: int) -> int:

@@ -1,6 +1,6 @@
-"""How the arithmetic of training runs: number format and compilation.
+"""Choose number format and compilation of the training step.
 
-Nothing here changes what is computed, only in which digits and how fast. What concerns a GPU was
+Both change rounding and speed, not what is computed. What concerns a GPU was
 written by torch's manual and has not been run: no GPU was at hand.
 """
 
@@ -27,7 +27,7 @@ LEAST_CAPABILITY = (7, 0)
 
 
 class ComputeError(PipelineError):
-    """The machine cannot compute as it is asked to."""
+    """The machine cannot compute in the requested way."""
 
 
 def choose_precision(name: Literal["auto", "fp32", "bf16"], device: torch.device) -> torch.dtype:
@@ -82,7 +82,7 @@ def choose_compile(name: Literal["auto", "on", "off"], device: torch.device) -> 
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
-    """Where the network's products run in another format; float32 costs nothing.
+    """The context in which the network's products run in another format; none for float32.
 
     Args:
         device: where the network lies.

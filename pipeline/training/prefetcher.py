@@ -1,41 +1,23 @@
-"""Batches, epoch after epoch: drawn, prepared some steps ahead, drawn again on resuming.
-
-Knows the order of windows and the generator that draws it; what a step does with a batch is the
-trainer's affair.
-"""
+"""Draw batches and prepare them several steps ahead; draw them again after an interruption."""
 
 from __future__ import annotations
-
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from pipeline.training.trainer import Prepared, Trainer
+from pipeline.training.windows import Source
 
 
-class Source(Protocol):
-    """Where batches come from: the order of an epoch, and the windows of a batch."""
-
-    def __len__(self) -> int:
-        """Number of windows, W."""
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The windows of an epoch, shape (W,); the same generator state gives the same order."""
-
-    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
-
-
-class Feed:
-    """The batches of a training, from wherever it stands.
+class Prefetcher:
+    """Prepares the batches of a training, also from the middle of an epoch.
 
     Everything random comes from the trainer's generator, so two of its earlier states say what was
     drawn: that of the epoch's start gives the order, that of the block's the prepared windows.
     """
 
     def __init__(self, data: Source, trainer: Trainer) -> None:
-        """Nothing is drawn yet.
+        """Take the data; nothing is drawn yet.
 
         Args:
             data: training windows.
@@ -51,11 +33,11 @@ class Feed:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch; the last may be smaller."""
+        """Number of batches in an epoch; the last may be smaller."""
         return -(-len(self.data) // self.trainer.params.batch_windows)
 
     def batch(self, index: int) -> Prepared:
-        """The batch of a step; to be asked for in turn.
+        """The batch of a step. Steps must be asked for in order.
 
         Args:
             index: of the step in its epoch, from 0.
@@ -74,8 +56,8 @@ class Feed:
         begin = index * size - self._start
         return self._block.part(slice(begin, begin + size))
 
-    def take_back(self) -> None:
-        """Undraw the batch asked for last: its step could not be taken."""
+    def undo(self) -> None:
+        """Reset the generator to before the last batch, whose step could not be taken."""
         if len(self._before):
             self.trainer.generator.set_state(self._before)
 
@@ -84,11 +66,11 @@ class Feed:
         return dict(self._states)
 
     def resume(self, states: dict[str, Tensor], index: int) -> None:
-        """Draw again what was drawn for the epoch in whose midst a state was saved.
+        """Draw the current epoch's batches again after a state is loaded.
 
         Args:
             states: of `state_dict`.
-            index: of the step that comes next in its epoch; at 0 all is drawn anew.
+            index: of the next step in its epoch; at 0 nothing needs to be drawn again.
         """
         if index == 0:
             return

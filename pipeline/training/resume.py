@@ -1,7 +1,7 @@
-"""What an interrupted training needs to go on, kept on disk while it runs.
+"""Save the state of a running training, and stop a training between two steps on a signal.
 
-Owns a folder outside DVC's outputs: DVC removes those before it runs a stage again, and a state
-that it kept would make every run of a sweep resume from the baseline. Knows no networks.
+States lie outside DVC's outputs: DVC removes outputs before it runs a stage again, and a state that
+it kept would make every run of a sweep resume from the baseline.
 """
 
 from __future__ import annotations
@@ -11,15 +11,22 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import IO, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from pipeline.hashing import code_hash
-from pipeline.policy.checkpoint import BundleError, write_whole
+from pipeline.policy.checkpoint import CheckpointError, write_whole
+from pipeline.training.logging import Record
 
 STATE = "state.pt"
 LOCK = "lock"
@@ -27,11 +34,49 @@ KEPT = 3
 """States of other, unfinished trainings that stay on disk; older ones are removed."""
 
 
+@dataclass
+class Progress:
+    """The position of a training between two steps; the trainer holds weights and optimiser."""
+
+    step: int = 0
+    """Steps done."""
+    losses: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    """Losses of this epoch's steps."""
+    prefetcher: dict[str, Tensor] = field(default_factory=dict)
+    """Generator states from which this epoch's batches are drawn again."""
+    epoch_s: float = 0.0
+    """Time spent in this epoch, s."""
+    records: list[Record] = field(default_factory=list)
+    """Epochs that are done."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Checkpoints in the output folder, and the names under which the store keeps them."""
+    seconds: float = 0.0
+    """Time spent in training, s."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, lists and dictionaries."""
+        return {
+            **vars(self),
+            "losses": torch.from_numpy(self.losses),
+            "records": [record.to_dict() for record in self.records],
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Progress:
+        """The inverse of `to_dict`.
+
+        Args:
+            data: what it returned.
+        """
+        records = [Record.from_dict(record) for record in data["records"]]
+        return cls(**{**data, "losses": data["losses"].numpy(), "records": records})
+
+
 def state_key(*parts: object) -> str:
-    """Name of a training: equal exactly where another run must end with the same weights.
+    """Name of a training; equal only for runs that must end with the same weights.
 
     Args:
-        parts: whatever decides the result, as JSON knows it.
+        parts: everything that decides the result, as JSON values.
     """
     text = json.dumps([code_hash(), torch.__version__, *parts], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -41,7 +86,7 @@ class StateStore:
     """The saved state of one training, and the checkpoints that it had written by then.
 
     A state is written beside its place, flushed to the disk and renamed. One process at a time owns
-    a store: the lock goes with the process, however it ends.
+    a store. The lock ends with the process.
 
     Example:
         with StateStore(state_root("train"), key) as store:
@@ -52,7 +97,7 @@ class StateStore:
     """
 
     def __init__(self, root: Path, key: str) -> None:
-        """Name the store; nothing is touched yet.
+        """Set the folder; nothing is read or written yet.
 
         Args:
             root: folder of all states of the stage.
@@ -60,7 +105,7 @@ class StateStore:
         """
         self.folder = root / key
         self.owned = False
-        """Whether this process may read and write; False where another one does."""
+        """Whether this process may read and write; False while another one does."""
         self._lock: IO[bytes] | None = None
         self._kept: set[str] = set()
 
@@ -84,7 +129,7 @@ class StateStore:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Release the lock; the state stays. A folder that holds none goes."""
+        """Release the lock and keep the state; remove a folder without one."""
         if self._lock is None:
             return
         if not (self.folder / STATE).exists():
@@ -93,10 +138,10 @@ class StateStore:
         self._lock, self.owned = None, False
 
     def load(self) -> dict[str, Any] | None:
-        """The last state that was saved whole, None where there is none.
+        """The last saved state, None where there is none.
 
         Raises:
-            BundleError: the file cannot be read.
+            CheckpointError: the file cannot be read.
         """
         path = self.folder / STATE
         if not self.owned or not path.is_file():
@@ -104,7 +149,7 @@ class StateStore:
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # bytes of any other kind raise whatever they run into
-            raise BundleError(
+            raise CheckpointError(
                 f"{path}: not a state of training that can be read ({error}); remove "
                 f"{self.folder} to train from the beginning"
             ) from error
@@ -126,10 +171,10 @@ class StateStore:
         Args:
             state: tensors, numbers, texts, and lists and dictionaries of them.
             files: checkpoints that belong to it, by the name they are kept as; a name always means
-                the same content, so that one that is kept already is not touched. Others go.
+                the same content, so kept ones are not copied again. Others are removed.
 
         Raises:
-            BundleError: it cannot be written; the state of before is whole.
+            CheckpointError: it cannot be written; the earlier state is unchanged.
         """
         if not self.owned:
             return
@@ -138,7 +183,7 @@ class StateStore:
                 _link(files[name], self.folder / name)
                 self._kept.add(name)
         except OSError as error:
-            raise BundleError(f"{self.folder}: cannot be written ({error})") from error
+            raise CheckpointError(f"{self.folder}: cannot be written ({error})") from error
         write_whole(self.folder / STATE, state)
         for path in self.folder.iterdir():
             if path.name not in {STATE, LOCK, *files}:
@@ -146,7 +191,7 @@ class StateStore:
                 self._kept.discard(path.name)
 
     def remove(self) -> None:
-        """Forget everything: the training is done."""
+        """Remove the state of a finished training."""
         if self.owned:
             for path in self.folder.iterdir():
                 if path.name != LOCK:
@@ -165,7 +210,7 @@ class StateStore:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file at another place: free where both lie on one disk, else a copy."""
+    """Hard-link a file, or copy it to another disk."""
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
     try:
@@ -173,3 +218,52 @@ def _link(source: Path, target: Path) -> None:
     except OSError:
         shutil.copyfile(source, partial)
     partial.replace(target)
+
+
+class StopSignal:
+    """Notes SIGTERM and Ctrl-C instead of ending at once; a second signal ends the process.
+
+    Example:
+        with StopSignal() as stop:
+            while not stop.number:
+                …
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self) -> None:
+        """Start without a signal."""
+        self.number = 0
+        """Number of the received signal; 0 before."""
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        """Install the handlers; only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = {name: signal.signal(name, self._ask) for name in self.SIGNALS}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Restore the earlier handlers."""
+        for name, handler in self._previous.items():
+            signal.signal(name, handler)
+
+    @property
+    def status(self) -> int:
+        """Exit status of a process that a signal ended, as shells count: 143 or 130."""
+        return 128 + self.number
+
+    @property
+    def name(self) -> str:
+        """Name of the received signal."""
+        return signal.Signals(self.number).name
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.number:
+            raise SystemExit(self.status)
+        self.number = number

@@ -1,4 +1,4 @@
-"""Which epoch's weights are the best, and what is known of each epoch. Pure."""
+"""Record what was measured of each epoch, and choose the best one. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Select = Literal["rollout", "val_loss"]
 
 @dataclass(frozen=True)
 class Score:
-    """What a small closed loop said of some weights."""
+    """Result of a small closed loop."""
 
     success: float
     """Share of rollouts that end at the grasp and touched nothing."""
@@ -21,7 +21,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What an epoch left, from 1. The same training gives the same numbers, but for the speed."""
+    """Measurements of an epoch, counted from 1. A repeated training changes only the speed."""
 
     epoch: int
     train_loss: float
@@ -30,10 +30,10 @@ class Epoch:
     score: Score | None
     """None where nothing was rolled out."""
     samples_per_s: float
-    """Noised chunks that the network learnt from, a second."""
+    """Noisy chunks trained on per second."""
 
     def rank(self, select: Select) -> tuple[int, float, float]:
-        """What is larger for better weights.
+        """A key that is larger for better weights.
 
         Args:
             select: `val_loss`, or `rollout`: then a closed loop outranks every validation loss
@@ -45,7 +45,7 @@ class Epoch:
         return (1, self.score.success, -self.score.error_mm)
 
     def columns(self) -> dict[str, Any]:
-        """Row of history.csv: what is the same for the same training; empty where not measured."""
+        """Row of history.csv without the speed; empty where nothing was measured."""
         row = asdict(self)
         del row["samples_per_s"]
         score = row.pop("score") or {"success": "", "error_mm": ""}
@@ -67,7 +67,7 @@ class Epoch:
 
 
 def best_epoch(history: Iterable[Epoch], select: Select) -> Epoch:
-    """The epoch with the best weights; of equals the first.
+    """The epoch with the best weights; the first one wins a tie.
 
     Args:
         history: at least one epoch.

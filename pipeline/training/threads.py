@@ -1,8 +1,8 @@
-"""The number of CPU threads of a training step: found by trying, and remembered.
+"""Find the fastest number of CPU threads for a training step, and remember it.
 
-Sums of floats depend in their last digits on the number of threads, and which number is fastest on
-what else the machine does. So a number that was found holds for every later training of the same
-network and batch from the same place, and the same training ends with the same weights.
+The last digits of sums depend on the number of threads, and the fastest number depends on what else
+the machine does. So the number is stored and used by every later training of the same network and
+batch from the same folder, which then ends with the same weights.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def usable_cores() -> int:
 
 
 def thread_choices(cores: int) -> list[int]:
-    """Numbers of threads worth a try: powers of two below the cores, and the cores.
+    """Numbers of threads to try: powers of two below the cores, and the cores.
 
     Args:
         cores: that this process may use.
@@ -46,7 +46,7 @@ def thread_choices(cores: int) -> list[int]:
 
 
 def fastest(choices: Sequence[int], seconds: Callable[[int], float]) -> int:
-    """The smallest choice that no larger one beats by much.
+    """The smallest choice that no larger one clearly beats.
 
     Args:
         choices: rising.
@@ -76,7 +76,10 @@ def find_threads(model: PolicyModel, obs: Tensor, action: Tensor, draws: int, co
     shape = (draws * len(obs), *action.shape[1:])
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(shape, generator=generator)
-    steps = torch.randint(trial.params.num_train_steps, shape[:1], generator=generator)
+    with torch.no_grad():  # training prepares these before the step
+        condition = trial.condition(obs)
+        clean = trial.codec.encode(action, trial.current_joints(obs))
+    steps = torch.randint(len(trial.signal), shape[:1], generator=generator)
     before = torch.get_num_threads()
 
     def seconds(threads: int) -> float:
@@ -84,7 +87,7 @@ def find_threads(model: PolicyModel, obs: Tensor, action: Tensor, draws: int, co
         times = []
         for _ in range(PROBE_STEPS + 1):
             started = time.perf_counter()
-            torch.autograd.backward(trial.loss(obs, action, noise, steps))
+            torch.autograd.backward(trial.denoising_loss(condition, clean, noise, steps))
             times.append(time.perf_counter() - started)
         return min(times[1:])
 
@@ -95,11 +98,11 @@ def find_threads(model: PolicyModel, obs: Tensor, action: Tensor, draws: int, co
 
 
 def remembered_threads(folder: Path, subject: str, find: Callable[[], int]) -> int:
-    """The number found earlier for the same subject on this machine, else a new one, kept.
+    """The stored number for the same subject on this machine, else a new one.
 
     Args:
-        folder: of the numbers; one that cannot be read is found anew, one that cannot be written
-            is found again the next time.
+        folder: of the numbers; an unreadable one is found again, an unwritable one is found again
+            the next time.
         subject: what the number depends on beside the machine: network and batch.
         find: finds a number.
     """

@@ -1,29 +1,28 @@
-"""One step of training, the averaged weights, the validation loss. No files, no printing.
+"""Take training steps, average the weights and compute the validation loss.
 
 Shapes: B windows of a batch, D noise draws of each, T history steps, H horizon, S state numbers,
-A action numbers, C numbers of a condition. The whole data set lies on the device: a batch is a
-gather.
+A action numbers, C numbers of a condition.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from pipeline.kinematics import JointLimits
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
 from pipeline.training.augmentation import StatePerturbation
-from pipeline.training.distributed import ALONE, Workers
+from pipeline.training.distributed import SINGLE_PROCESS, Workers
 from pipeline.training.precision import training_loss
-from pipeline.training.streaming import StreamedWindows
+from pipeline.training.windows import StreamedWindows, Windows
 
 VALIDATION_BATCH = 4096
 """Windows of one validation batch: bounds memory."""
@@ -32,52 +31,8 @@ BLOCK = 2048
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Flat data and the rows of every window, on one device."""
-
-    state: Tensor
-    """Shape (N, S)."""
-    action: Tensor
-    """Shape (N, A), rad."""
-    obs_rows: Tensor
-    """Shape (W, T)."""
-    action_rows: Tensor
-    """Shape (W, H)."""
-
-    def __len__(self) -> int:
-        """Number of windows, W."""
-        return len(self.obs_rows)
-
-    @property
-    def device(self) -> torch.device:
-        """Where batches are made."""
-        return self.state.device
-
-    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
-        return self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The windows of one epoch in the order of its batches, shape (W,).
-
-        Args:
-            generator: on the windows' device; the same state gives the same order.
-        """
-        return torch.randperm(len(self), generator=generator, device=self.state.device)
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All windows in their own order, a batch at a time.
-
-        Args:
-            size: windows of a batch.
-        """
-        for rows in torch.split(torch.arange(len(self), device=self.device), size):
-            yield self.batch(rows)
-
-
-@dataclass(frozen=True)
 class Prepared:
-    """Windows as the network trains on them, with all chance drawn: only products are left."""
+    """Windows with features, encoded actions and noise, ready for the network."""
 
     condition: Tensor
     """Normalised features, shape (B, C)."""
@@ -117,7 +72,7 @@ def learning_rate(step: int, num_steps: int, params: TrainParams) -> float:
 
 
 def averaging_rate(step: int, max_decay: float) -> float:
-    """Share of the averaged weights that a step keeps: rises from 0.1, so that noise is forgotten.
+    """Share of the averaged weights that a step keeps; rises from 0.1, to forget initial noise.
 
     Args:
         step: from 0.
@@ -153,7 +108,8 @@ class Trainer:
         params: TrainParams,
         num_steps: int,
         generator: torch.Generator,
-        workers: Workers = ALONE,
+        limits: JointLimits,
+        workers: Workers = SINGLE_PROCESS,
     ) -> None:
         """Prepare the optimiser and the averaged copy.
 
@@ -161,8 +117,9 @@ class Trainer:
             model: a policy with fitted ranges, on its device.
             params: section train.
             num_steps: steps of the whole training.
-            generator: draws noise and diffusion steps, on the model's device; of every worker the
-                same.
+            generator: draws noise and diffusion steps, on the model's device; the same on every
+                worker.
+            limits: of the joints: no action is moved beyond them.
             workers: the processes that share each batch.
         """
         self.workers = workers
@@ -171,7 +128,7 @@ class Trainer:
         self.generator = generator
         self._loss = training_loss(model, params.precision, params.compile)
         self.perturb = StatePerturbation(
-            params, model.layout, model.geometry, model.params.horizon,
+            params, model.layout, model.geometry, model.params.horizon, limits,
             sees_velocity="joint_vel" in model.params.inputs,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
@@ -193,8 +150,8 @@ class Trainer:
     def prepare(self, obs: Tensor, action: Tensor) -> Prepared:
         """Perturb windows, derive their features, and draw noise and diffusion steps.
 
-        None of it has a gradient, so the windows of many steps are done at once: small batches
-        would pay for the calls, not for the arithmetic.
+        None of it has a gradient, so the windows of many steps are prepared at once, which saves
+        calls for small batches.
 
         Args:
             obs: raw observations, shape (B, T, S); perturbed in place.
@@ -204,7 +161,7 @@ class Trainer:
         draws, device = self.params.noise_draws, obs.device
         noise = torch.randn((draws, *action.shape), generator=self.generator, device=device)
         steps = torch.randint(
-            self.model.params.num_train_steps,
+            len(self.model.signal),
             (draws, len(obs)),
             generator=self.generator,
             device=device,
@@ -233,7 +190,7 @@ class Trainer:
         return loss.detach()
 
     def _gradient(self, batch: Prepared) -> Tensor:
-        """The whole batch's loss and gradient, whoever computes which part of it."""
+        """Compute loss and gradient of the whole batch, across all workers."""
         if self.workers.size == 1:
             return self._backward(batch, 1.0)
         part = self.workers.part(len(batch))
@@ -253,7 +210,7 @@ class Trainer:
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a step changes: weights, average, optimiser, generator."""
+        """Everything that a step changes: weights, averages, optimiser, generator."""
         return {
             "model": self.model.state_dict(),
             "ema": self.ema.state_dict(),
@@ -262,7 +219,7 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to where `state_dict` was taken.
+        """Restore a state of `state_dict`.
 
         Args:
             state: what it returned.
@@ -274,7 +231,7 @@ class Trainer:
 
     @torch.no_grad()
     def is_finite(self) -> bool:
-        """Whether every averaged weight is a finite number; waits for the device."""
+        """Whether every averaged weight is finite; waits for the device."""
         return bool(torch.stack([weight.isfinite().all() for weight in self._averaged]).all())
 
     def gradient_norm(self) -> Tensor:
@@ -287,7 +244,7 @@ class Trainer:
 class Validation:
     """The loss of averaged weights on held-out windows, with noise that never changes.
 
-    Fixed noise makes losses of epochs, runs and machines comparable: what differs is the policy.
+    Fixed noise makes losses of epochs, runs and machines comparable.
     """
 
     def __init__(
@@ -304,16 +261,14 @@ class Validation:
         device = windows.device
         shape = (len(windows), model.params.horizon, model.layout.action_dim)
         self.noise = torch.randn(shape, generator=generator, device=device)
-        self.steps = torch.randint(
-            model.params.num_train_steps, shape[:1], generator=generator, device=device
-        )
+        self.steps = torch.randint(len(model.signal), shape[:1], generator=generator, device=device)
 
     @torch.inference_mode()
     def loss(self, model: PolicyModel) -> float:
         """Mean loss over all windows.
 
         Args:
-            model: the policy to judge.
+            model: the policy to validate.
         """
         total = torch.zeros((), device=self.noise.device)
         every = torch.arange(len(self.windows), device=self.noise.device)
@@ -321,13 +276,3 @@ class Validation:
             obs, action = self.windows.batch(rows)
             total += model.loss(obs, action, self.noise[rows], self.steps[rows]) * len(rows)
         return float(total / len(self.windows))
-
-
-def first_not_finite(losses: NDArray[np.float32]) -> int | None:
-    """Index of the first loss that is no finite number, None where all are.
-
-    Args:
-        losses: shape (steps,).
-    """
-    bad = np.flatnonzero(~np.isfinite(losses))
-    return int(bad[0]) if len(bad) else None

@@ -84,8 +84,9 @@ def assemble(
     """Judge one plan, or one motion that was measured.
 
     The plan becomes the episode (`state: planned`), or the joints measured while it was executed
-    do, with the plan as their command (`state: measured`). A plan that was never executed is still
-    a demonstration where the plan itself is asked for; one whose execution ended elsewhere is not.
+    do, with the plan as their command (`state: measured`, and training data). A plan that was never
+    executed is still a demonstration where the plan itself is asked for; one whose execution ended
+    elsewhere is not.
 
     Args:
         candidate: the plan and its context.
@@ -145,7 +146,7 @@ def _judge(
     if execution is not None:
         execution = _turned(execution, actual, arm)
         check_execution(actual, execution, rules)
-    if rules.state == "measured" and not plan.measured:
+    if (rules.state == "measured" or candidate.keeps_states) and not plan.measured:
         actual, command, finding = _measured(actual, execution, rules)
     if finding is not None:
         findings = [*findings, finding]

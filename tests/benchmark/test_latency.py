@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.benchmark.latency import BLOCK, Subject, Timing, TimingError, blocks, time_backends
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def deployment(params: Params) -> str:
 
 
 def test_backends_are_timed_and_absent_ones_say_why(
-    exported: tuple[Bundle, Path], deployment: str
+    exported: tuple[Checkpoint, Path], deployment: str
 ) -> None:
     subjects = {
         "graph": Subject("onnxruntime", exported[1], deployment),
@@ -38,7 +38,7 @@ def test_backends_are_timed_and_absent_ones_say_why(
     assert "needs a checkpoint" in found["eager"].summary()["reason"]
 
 
-def test_a_child_that_ends_is_named(exported: tuple[Bundle, Path], deployment: str) -> None:
+def test_a_child_that_ends_is_named(exported: tuple[Checkpoint, Path], deployment: str) -> None:
     broken = {"graph": Subject("onnxruntime", exported[1], "no json")}
     found = time_backends(broken, calls=1, threads=1)
     assert "metadata `deployment` is broken" in str(found["graph"].reason)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from pipeline.benchmark.latency_worker import peak_rss_mb, serve
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 
-def test_it_answers_line_by_line(exported: tuple[Bundle, Path], params: Params) -> None:
+def test_it_answers_line_by_line(exported: tuple[Checkpoint, Path], params: Params) -> None:
     limits = RobotModel.from_params(params.robot).limits
     text = Deployment.from_params(params.execution, limits).to_json()
     task = {"path": str(exported[1]), "backend": "onnxruntime", "threads": 1, "deployment": text}

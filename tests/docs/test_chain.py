@@ -20,6 +20,7 @@ import pytest
 from pipeline.params import load_params
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import ModelError
+from tests.conftest import HANG_S
 from tests.remotes.project import Project, isolated, two_stages
 
 from .blocks import REPOSITORY, blocks, commands
@@ -105,14 +106,15 @@ def test_tensorboard_shows_a_training(template: Path) -> None:
         address = next(
             found[0] for line in child.stderr if (found := re.search(r"http://localhost:\d+", line))
         )
-        runs, ends = "[]", time.monotonic() + 60
-        while "train" not in runs and time.monotonic() < ends:
-            runs = urllib.request.urlopen(f"{address}/data/runs", timeout=10).read().decode()
-            time.sleep(0.5)
-        assert "train" in runs
+        runs, ends = "[]", time.monotonic() + HANG_S
+        while "train" not in runs:
+            assert time.monotonic() < ends, "the training is not shown"
+            time.sleep(0.1)
+            with urllib.request.urlopen(f"{address}/data/runs", timeout=HANG_S) as answer:
+                runs = answer.read().decode()
     finally:
         child.terminate()
-        child.communicate(timeout=20)
+        child.communicate(timeout=HANG_S)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 from pipeline.doctor import docker
 from pipeline.stages import doctor
+from tests.conftest import HANG_S
 
 REPOSITORY = Path(__file__).parents[2]
 DOCKERFILE = REPOSITORY / "docker/Dockerfile"
@@ -120,7 +121,7 @@ def _entrypoint(folder: Path, text: str, *command: str) -> subprocess.CompletedP
     script = folder / "entrypoint.sh"
     script.write_text(text)
     return subprocess.run(
-        ["sh", script, *command], capture_output=True, text=True, check=False, timeout=30
+        ["sh", script, *command], capture_output=True, text=True, check=False, timeout=HANG_S
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -68,8 +69,19 @@ def test_an_empty_remote_and_none_are_no_problem(tmp_path: Path) -> None:
     assert told.status == "absent" and "dvc push makes it" in told.remedy
 
 
-def test_a_repository_that_dvc_cannot_read_and_silence_are_problems(tmp_path: Path) -> None:
+def test_a_repository_that_dvc_cannot_read_is_a_problem(tmp_path: Path) -> None:
     told = remotes.examine(tmp_path)
     assert told.status == "problem" and "DVC cannot be asked" in told.found
-    silent = remotes.examine(tmp_path, timeout_s=0.01)
-    assert silent.status == "problem" and "no answer within" in silent.found
+
+
+def test_a_server_that_never_answers_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remotes, "TIMEOUT_S", 1.0)
+    (tmp_path / ".dvc").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"ssh://me@127.0.0.1:{silent.getsockname()[1]}/store"
+        config = f"[core]\n    no_scm = true\n    remote = s\n['remote \"s\"']\n    url = {url}\n"
+        (tmp_path / ".dvc/config").write_text(config)
+        told = remotes.examine(tmp_path)
+    assert told.status == "problem" and "no answer within 1 s" in told.found

@@ -12,17 +12,14 @@ from hypothesis import strategies as st
 
 from pipeline.dataset.store import Dataset
 from pipeline.evaluation import metrics
-from pipeline.evaluation.contacts import Contact
 from pipeline.evaluation.failures import (
     CLASSES,
     Demonstrations,
     Failure,
     classify,
     count,
-    joint_distance,
-    table,
 )
-from pipeline.evaluation.judge import ClosedLoop
+from pipeline.evaluation.judge import ClosedLoop, Contact
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
@@ -57,7 +54,8 @@ def _judged(
     hits = np.full(len(joint_pos), collided)
     passed = metrics.success(error, hits, params.task)
     contacts = tuple(Contact(7, "finger", "pen") if hit else None for hit in hits)
-    return ClosedLoop(Rollouts(joint_pos, joint_pos, pose), error, hits, contacts, passed, {})
+    rollouts = Rollouts(joint_pos, joint_pos, pose, joint_pos)
+    return ClosedLoop(rollouts, error, hits, contacts, passed, {})
 
 
 def _demonstrations(trials: Trials, paths: Array) -> Demonstrations:
@@ -166,10 +164,6 @@ def test_standing_still_on_the_way_is_stopped_short(classed, paths: Array) -> No
     assert _kinds(failures) == ["stopped short"] * 3
     assert [failure.nearest[0].episode for failure in failures] == [10, 20, 30]
     assert all(failure.nearest[0].offset_mm < 1e-9 for failure in failures)
-    names, rows = table(failures)
-    assert [len(row) for row in rows] == [len(names)] * 3
-    assert rows[1][:2] == [1, "stopped short"]
-    assert str(rows[1][-1]).startswith("20:0.0:0.0")
     assert count(failures) == dict.fromkeys(CLASSES, 0) | {"stopped short": 3}
 
 
@@ -204,7 +198,7 @@ def test_a_continuous_joint_s_distance_forgets_whole_turns(a: float, b: float, t
     first, second = np.array([[a, 0.0]]), np.array([b, 0.0])
     whole = np.array([turns * 2 * np.pi, 0.0])
     free, held = np.array([True, False]), np.array([False, False])
-    distance = joint_distance(first, second, free)
-    assert joint_distance(first + whole, second, free) == pytest.approx(distance, abs=1e-9)
+    distance = metrics.joint_distance(first, second, free)
+    assert metrics.joint_distance(first + whole, second, free) == pytest.approx(distance, abs=1e-9)
     assert distance <= np.pi + 1e-9
-    assert joint_distance(first, second, held) == pytest.approx(abs(a - b))
+    assert metrics.joint_distance(first, second, held) == pytest.approx(abs(a - b))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.evaluation.judge import judge
+from pipeline.evaluation.judge import Contact, judge
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.retime import Plan
 
 STEPS = 150
 
@@ -38,7 +39,7 @@ def test_a_still_arm_succeeds_at_nothing_and_touches_nothing(
     assert not judged.passed["team"].any() and not judged.collided.any()
 
 
-def test_a_dive_into_the_table_is_counted_as_a_contact(
+def test_a_dive_into_the_table_names_what_touched_it_and_when(
     params: Params, loop: Loop, trials: Trials, checker: CollisionChecker
 ) -> None:
     down = np.tile(loop.model.home, (3, STEPS, 1))
@@ -46,3 +47,49 @@ def test_a_dive_into_the_table_is_counted_as_a_contact(
     judged = judge(loop.replay(down, trials), trials, checker, params.task)
     assert judged.collided.all() and judged.summary["collisions"] == 3
     assert not judged.passed["strict"].any() and not judged.passed["collision_free"].any()
+    for index, contact in enumerate(judged.contacts):
+        assert contact is not None and contact.step > 0
+        where = trials.object_pos[index], trials.object_axis[index]
+        path = judged.rollouts.joint_pos[index]
+        assert not checker.colliding(path[: contact.step], *where).any()
+        assert checker.touching(path[contact.step], *where) == (contact.first, contact.second)
+
+
+def test_a_contact_between_two_control_steps_is_found(
+    params: Params, loop: Loop, checker: CollisionChecker
+) -> None:
+    # The arm swings about its base at the speed limit; the pen is grazed between two samples.
+    position, axis = np.array([[0.263, 0.137, 0.737]]), np.array([[0.60, -0.68, -0.43]])
+    axis /= np.linalg.norm(axis)
+    plan = Plan(np.zeros(1), loop.model.home[None], np.zeros((1, 6)), np.zeros((1, 6)))
+    trials = Trials(position, axis, (plan,), 1)
+    speed = np.minimum(np.arange(1, 31) * 10 / 30, loop.model.velocity_limits[0])
+    swing = np.tile(loop.model.home, (1, 30, 1))
+    swing[0, :, 0] = np.minimum(np.cumsum(speed) / 30, 1.5)
+    rollouts = loop.replay(swing, trials)
+    assert not checker.colliding(rollouts.joint_pos[0], position[0], axis[0]).any()
+    judged = judge(rollouts, trials, checker, params.task)
+    (contact,) = judged.contacts
+    assert contact is not None and judged.summary["collisions"] == 1
+    assert {contact.first, contact.second} == {"rh_p12_rn_base", "pen"}
+    # It is named with the control step whose physics steps touch.
+    touching = checker.colliding(rollouts.motion[0, 1:], position[0], axis[0])
+    assert contact.step == np.argmax(touching) // rollouts.physics_steps
+
+
+def test_the_first_rollouts_alone_have_their_own_summary(
+    params: Params, loop: Loop, trials: Trials, checker: CollisionChecker
+) -> None:
+    commands = expert_commands(trials, loop.simulator.rate_hz, STEPS)
+    commands[2] = loop.model.home
+    judged = judge(loop.replay(commands, trials), trials, checker, params.task)
+    assert judged.summary["success_strict"] == pytest.approx(2 / 3)
+    part = judged.first(2, params.task)
+    replayed = judge(
+        loop.replay(commands[:2], trials.first(2)), trials.first(2), checker, params.task
+    )
+    assert part.summary == replayed.summary and part.summary["n"] == 2
+
+
+def test_a_contact_reads_as_a_sentence() -> None:
+    assert str(Contact(39, "rh_p12_rn_l", "pen")) == "rh_p12_rn_l and pen at step 39"

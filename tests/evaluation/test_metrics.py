@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
-from scipy.stats import binomtest
 
 from pipeline.evaluation import metrics
 from pipeline.params import load_params
@@ -66,19 +65,23 @@ def test_success_must_hold_in_each_of_the_last_steps() -> None:
     assert not tilted["strict"].any()
 
 
-@given(st.integers(1, 600), st.data())
-def test_wilson_interval_agrees_with_scipy(trials: int, data: st.DataObject) -> None:
-    successes = data.draw(st.integers(0, trials))
-    expected = binomtest(successes, trials).proportion_ci(0.95, "wilson")
-    low, high = metrics.wilson_interval(successes, trials)
-    assert low == pytest.approx(expected.low, abs=1e-6)
-    assert high == pytest.approx(expected.high, abs=1e-6)
-    assert 0 <= low <= successes / trials <= high <= 1
+@pytest.mark.parametrize(
+    ("successes", "trials", "interval"),
+    # Newcombe 1998, table I, method 3, and the rule of three's neighbours.
+    [(81, 263, (0.2553, 0.3662)), (15, 148, (0.0624, 0.1605)), (0, 20, (0.0, 0.1611)),
+     (29, 29, (0.8830, 1.0))],
+)  # fmt: skip
+def test_the_interval_is_wilson_s(
+    successes: int, trials: int, interval: tuple[float, float]
+) -> None:
+    assert metrics.wilson_interval(successes, trials) == pytest.approx(interval, abs=5e-5)
+    passed = np.arange(trials) < successes
+    assert metrics.share_interval(passed) == list(metrics.wilson_interval(successes, trials))
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5)])
 def test_what_is_no_proportion_is_refused(successes: int, trials: int) -> None:
-    with pytest.raises(ValueError, match="no proportion"):
+    with pytest.raises(ValueError, match=r"must be|must not be"):
         metrics.wilson_interval(successes, trials)
 
 
@@ -111,3 +114,14 @@ def test_the_summary_has_the_contract_s_keys() -> None:
     assert summary["ci95_strict"][0] == pytest.approx(0.51, abs=0.01)
     assert summary["error_mm_median"] == pytest.approx(1.0)
     assert summary["collisions"] == 0
+
+
+def test_strict_and_free_of_contact_is_counted_with_its_interval() -> None:
+    touched = np.arange(8) < 2
+    reached = [[0.001] * 20] * 7 + [[0.5] * 20]
+    summary = metrics.closed_loop_summary(_errors(reached), touched, TASK)
+    assert summary["success_strict"] == 7 / 8
+    assert summary["success_collision_free"] == 5 / 8
+    assert summary["contact_free"] == 6 / 8
+    assert summary["ci95_collision_free"] == list(metrics.wilson_interval(5, 8))
+    assert summary["ci95_contact_free"] == list(metrics.wilson_interval(6, 8))

@@ -29,9 +29,11 @@ def dataset(params: Params) -> Dataset:
     return Dataset(Path("x"), state, joints.astype(np.float32), ends, split, 30.0, layout, {}, {})
 
 
-def _compare(dataset: Dataset, params: Params, predict: Predict, most: int = 0) -> OpenLoop:
+def _compare(
+    dataset: Dataset, params: Params, predict: Predict, most: int = 0, scale: float = 1.0
+) -> OpenLoop:
     model = RobotModel.from_params(params.robot)
-    return compare(predict, dataset, model, 16, 2, 30.0, most, seed=0)
+    return compare(predict, dataset, model, 16, 2, 30.0, most, seed=0, noise_scale=scale)
 
 
 def _expert(dataset: Dataset, shift_rad: float) -> Predict:
@@ -62,6 +64,21 @@ def test_a_shifted_prediction_has_the_shift_s_error(dataset: Dataset, params: Pa
 def test_fewer_windows_are_spread_over_the_episodes(dataset: Dataset, params: Params) -> None:
     result = _compare(dataset, params, _expert(dataset, 0.0), most=7)
     assert result.predicted.shape == (7, 16, 6)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.5])
+def test_the_noise_is_scaled_as_in_the_closed_loop(
+    dataset: Dataset, params: Params, scale: float
+) -> None:
+    expert, drawn = _expert(dataset, 0.0), []
+
+    def predict(obs: Observations, noise: Observations) -> Array:
+        drawn.append(noise)
+        return expert(obs, noise) + noise
+
+    error = _compare(dataset, params, predict, scale=scale).summary["joint_rmse_deg"]
+    assert error == pytest.approx(np.degrees(scale), rel=0.05)
+    assert drawn[0].dtype == np.float32
 
 
 def test_a_data_set_without_test_episodes_is_refused(dataset: Dataset, params: Params) -> None:

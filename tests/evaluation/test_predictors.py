@@ -9,10 +9,10 @@ import torch
 
 from pipeline.evaluation.judge import judge
 from pipeline.evaluation.predictors import (
-    Driver,
-    DriverError,
-    compare_drivers,
-    load_drivers,
+    Predictor,
+    PredictorError,
+    compare_backends,
+    load_predictors,
 )
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
@@ -20,7 +20,7 @@ from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
-from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
@@ -43,7 +43,7 @@ def policy(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Diffusion
         weights = PolicyModel(small.policy, layout, geometry).state_dict()
     config = make_config(small.policy, layout, geometry, 30.0)
     path = tmp_path_factory.mktemp("model") / "best_model.pt"
-    save_bundle(path, Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, 25)))
+    save_checkpoint(path, Checkpoint(weights, weights, config, {}, layout, torch.zeros(1, 2, 25)))
     return DiffusionPolicy.from_checkpoint(path, device="cpu")
 
 
@@ -52,26 +52,26 @@ def test_every_backend_drives_the_same_pens_or_says_why_not(
     small: Params, policy: DiffusionPolicy, loop: Loop, trials: Trials
 ) -> None:
     chosen = small.override("evaluate", backends=("torch", "onnxruntime", "tensorrt-rtx"))
-    first, drivers = load_drivers(policy, chosen)
+    first, predictors = load_predictors(policy, chosen)
     checker = CollisionChecker(small.robot, small.task)
 
     def run(predict: object) -> object:
         rollouts = loop.run(predict, trials, 10, seed=1)  # type: ignore[arg-type]
         return judge(rollouts, trials, checker, small.task)
 
-    found = compare_drivers(drivers, run(first), run)  # type: ignore[arg-type]
+    found = compare_backends(predictors, run(first), run)  # type: ignore[arg-type]
     assert found["torch"]["max_joint_difference_rad"] == 0.0
     assert found["onnxruntime"]["n"] == len(trials)
     assert 0 < found["onnxruntime"]["max_joint_difference_rad"] < 1e-3
     assert found["tensorrt-rtx"] == {"status": "not here", "reason": "no NVIDIA driver"}
-    with pytest.raises(DriverError, match="tensorrt-rtx, which does not run here: no NVIDIA"):
-        load_drivers(policy, small.override("evaluate", backends=("tensorrt-rtx",)))
+    with pytest.raises(PredictorError, match="tensorrt-rtx, which does not run here: no NVIDIA"):
+        load_predictors(policy, small.override("evaluate", backends=("tensorrt-rtx",)))
 
 
 def test_torch_alone_exports_nothing(
     small: Params, policy: DiffusionPolicy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("pipeline.evaluation.predictors.export_onnx", None)
-    _, (driver,) = load_drivers(policy, small.override("evaluate", backends=("torch",)))
-    assert isinstance(driver, Driver)
-    assert driver.name == "torch"
+    _, (predictor,) = load_predictors(policy, small.override("evaluate", backends=("torch",)))
+    assert isinstance(predictor, Predictor)
+    assert predictor.name == "torch"

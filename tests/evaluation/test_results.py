@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.evaluation.failures import Evidence, Failure, Neighbour
 from pipeline.evaluation.judge import judge
 from pipeline.evaluation.open_loop import OpenLoop
-from pipeline.evaluation.results import write_tables
+from pipeline.evaluation.results import write_failures, write_tables
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
@@ -32,3 +33,18 @@ def test_tables_hold_what_was_judged(
     assert [row["strict"] for row in rows] == ["1"] * 3
     with (tmp_path / "open_loop_joints.csv").open() as file:
         assert next(csv.DictReader(file)) == {"joint": "joint_1", "joint_rmse_deg": "0"}
+
+
+def test_failures_are_listed_with_their_evidence_and_nearest_episodes(tmp_path: Path) -> None:
+    evidence = Evidence(
+        12.5, 3.0, 8.0, 1.0, True, "finger and pen at step 7", False, "", 0.5, 0.1, 0.2
+    )
+    failure = Failure(
+        4, "collision", evidence, (Neighbour(20, 12.34, 5.67), Neighbour(3, 40.0, 9.0))
+    )
+    write_failures(tmp_path / "failures.csv", [failure])
+    with (tmp_path / "failures.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["trial"], row["class"], row["final_mm"]) == ("4", "collision", "12.5")
+    assert row["touched"] == "finger and pen at step 7"
+    assert row["nearest_episodes"] == "20:12.3:5.7 3:40.0:9.0"

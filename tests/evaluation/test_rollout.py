@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline.evaluation import metrics
-from pipeline.evaluation.contacts import collided, first_contacts
 from pipeline.evaluation.disturbance import Disturbance
+from pipeline.evaluation.judge import judge
 from pipeline.evaluation.rollout import Array, Loop, Observations
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.planner import sample_object
+from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
 
 STEPS = 70
@@ -127,16 +129,9 @@ def test_the_expert_s_replay_is_the_ceiling_and_standing_still_the_floor(
     still = np.tile(loop.model.home, (3, STEPS, 1))
     for commands, expected in ((expert_commands(trials, 30.0, STEPS), 1.0), (still, 0.0)):
         rollouts = loop.replay(commands, trials)
-        error = metrics.reach_error(
-            rollouts.ee_pose,
-            trials.object_pos[:, None],
-            trials.object_axis[:, None],
-            params.task.object_length_m,
-        )
-        hits = collided(first_contacts(checker, rollouts, trials))
-        assert not hits.any()
-        summary = metrics.closed_loop_summary(error, hits, params.task)
-        assert summary["success_5mm"] == expected
+        result = judge(rollouts, trials, checker, params.task)
+        assert not result.collided.any()
+        assert result.summary["success_5mm"] == expected
 
 
 def test_noise_is_scaled_and_0_makes_the_policy_repeat_itself(loop: Loop, trials: Trials) -> None:
@@ -154,3 +149,31 @@ def test_noise_is_scaled_and_0_makes_the_policy_repeat_itself(loop: Loop, trials
     assert noises(1.0).std() == pytest.approx(1.0, abs=0.1)
     assert noises(0.25) == pytest.approx(noises(1.0) / 4)
     assert not noises(0.0).any()
+
+
+def test_sixty_robots_together_do_what_each_does_alone(loop: Loop, params: Params) -> None:
+    rng = np.random.default_rng(0)
+    objects = [sample_object(params.task, rng) for _ in range(60)]
+    position, axis = (np.stack(values) for values in zip(*objects, strict=True))
+    plan = Plan(np.zeros(1), loop.model.home[None], np.zeros((1, 6)), np.zeros((1, 6)))
+    noisy, mixing = Disturbance(noise_m=0.010, noise_deg=4.0), 0.1 * rng.standard_normal((25, 96))
+
+    def react(obs: Observations, noise: Observations) -> Array:
+        """Depends smoothly on everything that a policy sees."""
+        step = np.tanh(obs[:, -1].astype(np.float64) @ mixing).reshape(-1, 16, 6)
+        return obs[:, -1:, :6] + 0.1 * step + 0.01 * noise
+
+    # Every outlier interrupts, so that noise makes each robot replan at times of its own.
+    often = {"mode": "blend", "object_jump_m": 0.03, "object_jump_observations": 1}
+    execution = loop.execution.model_copy(update=often)
+    chosen = replace(loop, execution=execution)
+    together = chosen.run(react, Trials(position, axis, (plan,) * 60, 60), 30, 3, noisy)
+    assert together.execution is not None
+    chunks = together.execution.border.sum(axis=1)
+    assert chunks.min() < 10 < chunks.max(), "robots are interrupted at times of their own"
+    for index in range(60):
+        own = slice(index, index + 1)
+        one = Trials(position[own], axis[own], (plan,), 1)
+        alone = chosen.run(react, one, 30, 3 + index, noisy)
+        assert alone.command[0] == pytest.approx(together.command[index], abs=1e-9)
+        assert alone.motion[0] == pytest.approx(together.motion[index], abs=1e-9)

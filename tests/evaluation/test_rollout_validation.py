@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.dataset.store import Dataset
-from pipeline.evaluation.rollout_validation import Watch, WatchError
+from pipeline.evaluation.rollout_validation import RolloutValidation, RolloutValidationError
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -44,9 +44,9 @@ def dataset(params: Params, trials: Trials) -> Dataset:
 def test_whoever_follows_the_expert_succeeds_and_whoever_stands_still_does_not(
     params: Params, dataset: Dataset
 ) -> None:
-    watch = Watch.from_dataset(dataset, params)
-    home = watch.trials.plans[0].joint_pos[0]
-    goals = np.stack([plan.joint_pos[-1] for plan in watch.trials.plans])
+    validation = RolloutValidation.from_dataset(dataset, params)
+    home = validation.trials.plans[0].joint_pos[0]
+    goals = np.stack([plan.joint_pos[-1] for plan in validation.trials.plans])
 
     def towards(obs: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float64]:
         now = obs[:, -1, :6].astype(np.float64)
@@ -56,32 +56,34 @@ def test_whoever_follows_the_expert_succeeds_and_whoever_stands_still_does_not(
     def still(obs: NDArray[np.float32], noise: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.tile(home, (*noise.shape[:2], 1))
 
-    reached, stood = watch.score(towards), watch.score(still)
+    reached, stood = validation.score(towards), validation.score(still)
     assert reached.error_mm < 5
     assert reached.success > stood.success == 0
     assert stood.error_mm > 50
-    assert watch.score(towards) == reached
+    assert validation.score(towards) == reached
 
 
 def test_no_more_rollouts_than_validation_episodes(params: Params, dataset: Dataset) -> None:
-    assert len(Watch.from_dataset(dataset, params).trials) == 3
+    assert len(RolloutValidation.from_dataset(dataset, params).trials) == 3
     few = params.override("train", rollout_pens=2)
-    assert len(Watch.from_dataset(dataset, few).trials) == 2
+    assert len(RolloutValidation.from_dataset(dataset, few).trials) == 2
 
 
 def test_what_cannot_be_rolled_out_is_refused_with_the_reason(
     params: Params, dataset: Dataset
 ) -> None:
-    with pytest.raises(WatchError, match="no rate_hz"):
-        Watch.from_dataset(replace(dataset, rate_hz=None), params)
-    with pytest.raises(WatchError, match=r"starts with joint_2 at .* as robot.urdf says"):
+    with pytest.raises(RolloutValidationError, match="no rate_hz"):
+        RolloutValidation.from_dataset(replace(dataset, rate_hz=None), params)
+    with pytest.raises(
+        RolloutValidationError, match=r"starts with joint_2 at .* as robot.urdf says"
+    ):
         beyond = dataset.state.copy()
         beyond[:, 1] = 3.0
-        Watch.from_dataset(replace(dataset, state=beyond), params)
-    with pytest.raises(WatchError, match="0 of 3 of its episodes end within 30 mm"):
+        RolloutValidation.from_dataset(replace(dataset, state=beyond), params)
+    with pytest.raises(RolloutValidationError, match="0 of 3 of its episodes end within 30 mm"):
         elsewhere = dataset.state.copy()
         elsewhere[:, dataset.layout.field("object_pos").slice] += 1.0
-        Watch.from_dataset(replace(dataset, state=elsewhere), params)
+        RolloutValidation.from_dataset(replace(dataset, state=elsewhere), params)
     bare = Layout.build(dataset.layout.joints, "pen", ("joint_pos", "joint_vel"))
-    with pytest.raises(WatchError, match="object_pos, object_axis"):
-        Watch.from_dataset(replace(dataset, layout=bare), params)
+    with pytest.raises(RolloutValidationError, match="object_pos, object_axis"):
+        RolloutValidation.from_dataset(replace(dataset, layout=bare), params)

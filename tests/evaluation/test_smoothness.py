@@ -12,8 +12,9 @@ from pipeline.runtime.chunking import ExecutionReport
 
 def _rollouts(command: np.ndarray, border: list[bool]) -> Rollouts:
     clipped = {"position": 0, "velocity": 1, "acceleration": 2}
-    report = ExecutionReport(command.size, clipped, 0.25, 0, np.array(border))
-    return Rollouts(command, command, np.zeros((*command.shape[:2], 7)), report)
+    borders = np.tile(border, (len(command), 1))
+    report = ExecutionReport(command.size, clipped, 0.25, 0, borders)
+    return Rollouts(command, command, np.zeros((*command.shape[:2], 7)), command, report)
 
 
 def test_a_kink_at_a_border_is_counted_there() -> None:
@@ -38,5 +39,7 @@ def test_a_ratio_needs_both_kinds_of_steps() -> None:
 
 
 def test_fixed_commands_have_no_execution() -> None:
-    fixed = Rollouts(np.zeros((1, 5, 2)), np.zeros((1, 5, 2)), np.zeros((1, 5, 7)))
+    fixed = Rollouts(
+        np.zeros((1, 5, 2)), np.zeros((1, 5, 2)), np.zeros((1, 5, 7)), np.zeros((1, 6, 2))
+    )
     assert execution_summary(fixed, 10.0) == {}

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.experiments import gpus
 from pipeline.experiments.gpus import GpuError, claim_gpu, find_gpus
+from tests.conftest import HANG_S
 
 ROOT = Path(__file__).parents[2]
 HOLDER = """
@@ -58,7 +59,7 @@ def _first_to_speak(holders: list[subprocess.Popen[str]]) -> subprocess.Popen[st
         for holder in holders:
             assert holder.stdout is not None
             selector.register(holder.stdout, selectors.EVENT_READ, holder)
-        ((key, _), *_rest) = selector.select(timeout=30)
+        ((key, _), *_rest) = selector.select(HANG_S)
         found = key.data
     assert isinstance(found, subprocess.Popen)
     return found

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.experiments.dvc import Repository
 from pipeline.experiments.loop import log_path, run_grid
+from tests.conftest import HANG_S
 
 ROOT = Path(__file__).parents[2]
 DRIVER = """
@@ -49,40 +50,45 @@ def test_a_grid_is_made_once_and_the_workspace_is_as_before(tiny: Repository) ->
 def _drive(tiny: Repository, gate: Path, *settings: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(tiny.root), *settings],
-        cwd=ROOT, env={**os.environ, "WAIT_FOR": str(gate)}, text=True,
+        cwd=ROOT, env={**os.environ, "GATE": str(gate)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
 
 
-def _wait_for_stage(tiny: Repository, name: str) -> None:
-    log = tiny.state / "logs" / f"{name}.log"
-    deadline = time.monotonic() + 60
-    while not (log.exists() and "Running stage" in log.read_text()):
-        assert time.monotonic() < deadline
+def _wait_for_run(driver: subprocess.Popen[str], gate: Path, seed: int) -> None:
+    """Return when the run of a seed waits at the gate."""
+    while not (gate / f"seed_{seed}").exists():
+        assert driver.poll() is None, driver.communicate()
         time.sleep(0.05)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Where runs wait until it is opened."""
+    (tmp_path / "gate").mkdir()
+    return tmp_path / "gate"
 
 
 @pytest.mark.slow
 def test_an_interrupted_sweep_restores_and_goes_on_when_typed_again(
-    tiny: Repository, tmp_path: Path
+    tiny: Repository, gate: Path
 ) -> None:
     (tiny.root / "params.yaml").write_text(
         before := (tiny.root / "params.yaml").read_text().replace("lr: 1e-3", "lr: 2e-3 # mine")
     )
-    gate = tmp_path / "gate"
     settings = ("train.seed=1,2",)
     runs = tiny.runs(settings)
     driver = _drive(tiny, gate, *settings)
-    _wait_for_stage(tiny, runs[0].name)
+    _wait_for_run(driver, gate, 1)
     driver.send_signal(signal.SIGTERM)
-    output, _ = driver.communicate(timeout=60)
+    output, _ = driver.communicate(timeout=HANG_S)
     assert "waiting until the run at work has ended" in output
     assert driver.returncode != 0
     assert (tiny.root / "params.yaml").read_text() == before
     assert tiny.names() == set()
-    gate.touch()
+    (gate / "open").touch()
     again = _drive(tiny, gate, *settings)
-    again.communicate(timeout=120)
+    again.communicate(timeout=HANG_S)
     assert again.returncode == 0
     assert tiny.names() == {run.name for run in runs}
     assert (tiny.root / "params.yaml").read_text() == before
@@ -96,14 +102,13 @@ def test_an_interrupted_sweep_restores_and_goes_on_when_typed_again(
     ],
 )
 def test_a_killed_sweep_goes_on_when_typed_again(
-    tiny: Repository, tmp_path: Path, everything: bool
+    tiny: Repository, gate: Path, everything: bool
 ) -> None:
     before = (tiny.root / "params.yaml").read_text()
-    gate = tmp_path / "gate"
     settings = ("train.seed=1,2",)
     runs = tiny.runs(settings)
     driver = _drive(tiny, gate, *settings)
-    _wait_for_stage(tiny, runs[0].name)
+    _wait_for_run(driver, gate, 1)
     children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
     driver.kill()
     driver.communicate()
@@ -112,8 +117,8 @@ def test_a_killed_sweep_goes_on_when_typed_again(
             os.killpg(int(child), signal.SIGKILL)
     assert (tiny.root / "params.yaml").read_text() != before
     again = _drive(tiny, gate, *settings)
-    gate.touch()
-    output, _ = again.communicate(timeout=120)
+    (gate / "open").touch()
+    output, _ = again.communicate(timeout=HANG_S)
     assert again.returncode == 0, output
     assert "is brought back first" in output or "are brought back first" in output
     # The run that outlived the sweep is taken as it is; the one that did not is made anew.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.experiments.dvc import Repository
@@ -9,7 +11,12 @@ from pipeline.experiments.queue import run_queue, tasks
 
 
 @pytest.mark.slow
-def test_each_worker_has_its_gpu_and_failed_runs_are_queued_again(tiny: Repository) -> None:
+def test_each_worker_has_its_gpu_and_failed_runs_are_queued_again(
+    tiny: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No run ends before two are at work: each worker has one.
+    monkeypatch.setenv("GATE", str(tmp_path))
+    monkeypatch.setenv("GATE_NEEDS", "2")
     before = (tiny.root / "params.yaml").read_bytes()
     settings = ["train.seed=1,2,13,4,5,6"]
     runs = tiny.runs(settings)

@@ -9,7 +9,7 @@ from pipeline.experiments.dvc import Repository
 from pipeline.experiments.grid import SettingError
 from pipeline.experiments.slurm import ClusterError, ClusterOptions, run_cluster
 
-LOCAL = ClusterOptions(executor="local", cpus=1, hours=0.1)
+LOCAL = ClusterOptions(executor="local", cpus=1, hours=1.0)
 
 
 @pytest.mark.slow

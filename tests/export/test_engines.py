@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.export.engines import Check, build_engines, build_here, main
 from pipeline.hashing import sha256_file
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.runtime.backends.driver_process import find_gpus
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 
@@ -20,7 +20,7 @@ needs_rtx = pytest.mark.skipif(
 
 @pytest.mark.skipif(bool(find_gpus()[0]), reason="this machine has a GPU")
 def test_without_a_gpu_no_engine_is_built_for_it_and_that_is_said(
-    exported: tuple[Bundle, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    exported: tuple[Checkpoint, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     reports = build_here(exported[1], tmp_path / "cache")
     assert [report.status for report in reports] == ["skipped", "skipped"]
@@ -33,10 +33,10 @@ def test_without_a_gpu_no_engine_is_built_for_it_and_that_is_said(
 
 @needs_rtx
 def test_engines_are_built_ahead_of_time_and_never_called_run_without_their_gpu(
-    exported: tuple[Bundle, Path], tmp_path: Path
+    exported: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
-    bundle, graph = exported
-    obs, noise = bundle.examples.numpy(), np.zeros((5, 16, 6), np.float32)
+    checkpoint, graph = exported
+    obs, noise = checkpoint.examples.numpy(), np.zeros((5, 16, 6), np.float32)
     check = Check(obs, noise, OnnxRuntimePolicy(graph).predict(obs, noise))
     reports = list(build_engines(graph, tmp_path / "engines", ("8.6", "9.0"), (1, 1, 8), check))
     by_target = {(report.backend, report.target): report for report in reports}
@@ -53,7 +53,7 @@ def test_engines_are_built_ahead_of_time_and_never_called_run_without_their_gpu(
     assert sidecar["onnx_sha256"] == sha256_file(graph)
     assert sidecar["engine_sha256"] == sha256_file(engine)
     assert sidecar["compute_capability"] == "8.6"
-    assert sidecar["layout"]["fingerprint"] == bundle.layout.fingerprint
+    assert sidecar["layout"]["fingerprint"] == checkpoint.layout.fingerprint
     assert sidecar["profile"] == {"min_batch": 1, "opt_batch": 1, "max_batch": 8}
     assert unknown.status == "skipped"
     assert unknown.reason is not None

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from pipeline.export.float16 import half_tensor, in_half, products_as_sums
+from pipeline.export.float16 import float16_tensor, in_float16, products_as_sums
 
 
 def run(
@@ -44,13 +44,13 @@ def test_chosen_nodes_compute_in_float16_and_the_rest_does_not() -> None:
     after = helper.make_node("Add", ["sum", "w"], ["out"], name="out")
     x = np.zeros(1, np.float32)
     assert run([*nodes, after], [weight], x) == 4098.0
-    made, weights = in_half(nodes, [weight], ["x"], ["sum"])
+    made, weights = in_float16(nodes, [weight], ["x"], ["sum"])
     assert [node.op_type for node in made] == ["Cast", "Constant", "Mul", "Add", "Cast"]
-    assert [tensor.name for tensor in weights] == ["w.half"]
+    assert [tensor.name for tensor in weights] == ["w.float16"]
     assert run([*made, after], [weight, *weights], x) == 2048.0 + 2049.0
 
 
-def test_casts_to_float_inside_become_casts_to_half() -> None:
+def test_casts_to_float_inside_become_casts_to_float16() -> None:
     shape = numpy_helper.from_array(np.array([2], np.int64), "shape")
     nodes = [
         helper.make_node("ConstantOfShape", ["shape"], ["twos"], name="twos",
@@ -59,13 +59,13 @@ def test_casts_to_float_inside_become_casts_to_half() -> None:
         helper.make_node("Mul", ["twos", "number"], ["four"], name="four"),
         helper.make_node("Add", ["four", "x"], ["out"], name="out"),
     ]  # fmt: skip
-    made, weights = in_half(nodes, [shape], ["x"], ["out"])
+    made, weights = in_float16(nodes, [shape], ["x"], ["out"])
     assert weights == []
     np.testing.assert_array_equal(run(made, [shape], np.zeros(2, np.float32)), [4.0, 4.0])
 
 
 def test_a_tensor_is_rounded_to_the_nearest() -> None:
-    tensor = half_tensor(numpy_helper.from_array(np.array([1 / 3], np.float32)), "third")
+    tensor = float16_tensor(numpy_helper.from_array(np.array([1 / 3], np.float32)), "third")
     assert tensor.data_type == TensorProto.FLOAT16
     assert numpy_helper.to_array(tensor) == np.float16(1 / 3)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +12,23 @@ import torch
 from pipeline.export.graph import OnnxExportError, export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
-from tests.fixtures.policy import make_bundle
+from tests.fixtures.policy import make_checkpoint
 
 
-def check(bundle: Bundle, path: Path, tolerance_rad: float = 1e-5) -> None:
+def check(checkpoint: Checkpoint, path: Path, tolerance_rad: float = 1e-5) -> None:
     """The graph does what torch does, for any batch."""
-    runtime, model = OnnxRuntimePolicy(path), bundle.build()
+    runtime, model = OnnxRuntimePolicy(path), checkpoint.build()
     for batch in (1, 2, 5):
-        obs = bundle.examples[:batch]
+        obs = checkpoint.examples[:batch]
         noise = np.random.default_rng(0).standard_normal((batch, 16, 6), dtype=np.float32)
         expected = model(obs, torch.from_numpy(noise)).numpy()
         found = runtime.predict(obs.numpy(), noise)
         np.testing.assert_allclose(found, expected, atol=tolerance_rad)
 
 
-def test_the_mlp_s_graph_does_what_torch_does(exported: tuple[Bundle, Path]) -> None:
+def test_the_mlp_s_graph_does_what_torch_does(exported: tuple[Checkpoint, Path]) -> None:
     check(*exported)
 
 
@@ -36,7 +37,7 @@ def test_the_mlp_s_graph_does_what_torch_does(exported: tuple[Bundle, Path]) -> 
     [
         {"network": "unet", "prediction": "epsilon"},
         {"actions": "absolute", "object_in_tcp": False, "inputs": ["joint_pos"], "mlp_blocks": 1},
-        {"network": "transformer", "sampler": "ddpm"},
+        {"network": "transformer", "sampler": "mip", "num_inference_steps": 2},
         {"prediction": "velocity", "num_inference_steps": 2},
     ],
     ids=["unet", "plain", "transformer", "velocity"],
@@ -44,23 +45,23 @@ def test_the_mlp_s_graph_does_what_torch_does(exported: tuple[Bundle, Path]) -> 
 def test_other_policies_graphs_do_what_torch_does(
     params: Params, layout: Layout, tmp_path: Path, values: dict[str, object]
 ) -> None:
-    bundle = make_bundle(params.override("policy", **values), layout)
-    export_onnx(bundle, tmp_path / "policy.onnx", 18, {})
-    check(bundle, tmp_path / "policy.onnx")
+    checkpoint = make_checkpoint(params.override("policy", **values), layout)
+    export_onnx(checkpoint, tmp_path / "policy.onnx", 18, {})
+    check(checkpoint, tmp_path / "policy.onnx")
 
 
 def test_an_unrolled_graph_does_what_the_loop_does(
-    exported: tuple[Bundle, Path], tmp_path: Path
+    exported: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
-    bundle, looped = exported
+    checkpoint, looped = exported
     path = tmp_path / "policy.onnx"
-    export_onnx(bundle, path, 18, {}, unrolled=True)
+    export_onnx(checkpoint, path, 18, {}, unrolled=True)
     proto = onnx.load(str(path))
     operators = {node.op_type for node in proto.graph.node if "step" in node.name}
     assert operators
     assert not {"Loop", "Gather"} & operators
     assert OnnxRuntimePolicy(path).denoising == "unrolled"
-    obs, noise = bundle.examples[:3].numpy(), np.ones((3, 16, 6), np.float32)
+    obs, noise = checkpoint.examples[:3].numpy(), np.ones((3, 16, 6), np.float32)
     found, expected = (OnnxRuntimePolicy(p).predict(obs, noise) for p in (path, looped))
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -71,19 +72,19 @@ def test_an_unrolled_graph_does_what_the_loop_does(
         pytest.param({"network": "mlp"}, False, id="mlp"),
         pytest.param({"network": "unet"}, False, id="unet", marks=pytest.mark.slow),
         pytest.param(
-            {"network": "transformer", "sampler": "ddpm"},
+            {"network": "transformer", "sampler": "mip", "num_inference_steps": 2},
             True,
             id="transformer",
             marks=pytest.mark.slow,
         ),
     ],
 )
-def test_in_half_the_network_is_float16_and_the_rest_is_not(
+def test_in_float16_the_network_is_float16_and_the_rest_is_not(
     params: Params, layout: Layout, tmp_path: Path, values: dict[str, object], unrolled: bool
 ) -> None:
-    bundle = make_bundle(params.override("policy", **values), layout)
+    checkpoint = make_checkpoint(params.override("policy", **values), layout)
     path = tmp_path / "policy.onnx"
-    export_onnx(bundle, path, 18, {}, unrolled, "float16")
+    export_onnx(checkpoint, path, 18, {}, unrolled, "float16")
     assert OnnxRuntimePolicy(path).precision == "float16"
     proto = onnx.load(str(path))
     kinds = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
@@ -93,13 +94,20 @@ def test_in_half_the_network_is_float16_and_the_rest_is_not(
     assert rest
     assert onnx.TensorProto.FLOAT16 not in rest
     # Ten bits of chunks of half a radian, in a few steps of an untrained network.
-    check(bundle, path, 5e-3)
+    check(checkpoint, path, 5e-3)
 
 
-def test_the_graph_says_what_it_is(exported: tuple[Bundle, Path], layout: Layout) -> None:
+def _shapes(values: Iterable[onnx.ValueInfoProto]) -> dict[str, list[str | int]]:
+    return {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in values
+    }
+
+
+def test_the_graph_says_what_it_is(exported: tuple[Checkpoint, Path], layout: Layout) -> None:
     proto = onnx.load(str(exported[1]))
-    assert [value.name for value in proto.graph.input] == ["obs", "noise"]
-    assert [value.name for value in proto.graph.output] == ["action"]
+    assert _shapes(proto.graph.input) == {"obs": ["batch", 2, 25], "noise": ["batch", 16, 6]}
+    assert _shapes(proto.graph.output) == {"action": ["batch", 16, 6]}
     assert [node.op_type for node in proto.graph.node].count("Loop") == 1
     metadata = {entry.key: entry.value for entry in proto.metadata_props}
     assert json.loads(metadata["layout"])["fingerprint"] == layout.fingerprint
@@ -110,8 +118,8 @@ def test_the_graph_says_what_it_is(exported: tuple[Bundle, Path], layout: Layout
 
 
 def test_an_operator_set_that_torch_does_not_write_is_refused(
-    bundle: Bundle, tmp_path: Path
+    checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     with pytest.raises(OnnxExportError, match=r"export\.opset"):
-        export_onnx(bundle, tmp_path / "policy.onnx", opset=99, metadata={})
+        export_onnx(checkpoint, tmp_path / "policy.onnx", opset=99, metadata={})
     assert not (tmp_path / "policy.onnx").exists()

@@ -13,6 +13,7 @@ from pipeline.export.graph_parts import (
     renamed,
     without,
 )
+from pipeline.policy.onnx_parts import OnnxModule
 
 
 class Shift(nn.Module):
@@ -25,7 +26,7 @@ class Shift(nn.Module):
 
 
 def test_names_of_a_part_are_its_own_but_for_inputs_and_outputs() -> None:
-    part = export_part(Shift(), {"x": torch.zeros(3, 2)}, ("y",), 18, batch=3)
+    part = export_part(OnnxModule(Shift(), {"x": torch.zeros(3, 2)}, ("y",)), "shift", 18)
     assert [node.op_type for node in part.nodes] == ["Add"]
     assert set(part.nodes[0].input) == {"x", "shift.by"}
     assert list(part.nodes[0].output) == ["y"]
@@ -33,8 +34,8 @@ def test_names_of_a_part_are_its_own_but_for_inputs_and_outputs() -> None:
 
 
 def test_an_operator_set_that_torch_does_not_write_is_refused() -> None:
-    with pytest.raises(OnnxExportError, match=r"Shift.*export\.opset"):
-        export_part(Shift(), {"x": torch.zeros(3, 2)}, ("y",), 99, batch=3)
+    with pytest.raises(OnnxExportError, match=r"shift.*export\.opset"):
+        export_part(OnnxModule(Shift(), {"x": torch.zeros(3, 2)}, ("y",)), "shift", 99)
 
 
 def test_nodes_are_found_by_what_they_use_and_by_what_they_make() -> None:

@@ -29,3 +29,14 @@ def test_a_batch_that_is_still_to_be_chosen_is_no_number(params: Params) -> None
     assert params.train.batch_windows == params.train.batch_size
     with pytest.raises(ParamsError, match=r"train\.batch_size is auto"):
         _ = params.override("train", batch_size="auto").train.batch_windows
+
+
+@pytest.mark.parametrize(
+    "values", [{"num_inference_steps": 10}, {"num_inference_steps": 2, "prediction": "epsilon"}]
+)
+def test_mip_has_two_passes_that_predict_the_clean_chunk(
+    params: Params, values: dict[str, object]
+) -> None:
+    params.override("policy", sampler="mip", num_inference_steps=2)
+    with pytest.raises(ParamsError, match="expected prediction sample and num_inference_steps 2"):
+        params.override("policy", sampler="mip", **values)

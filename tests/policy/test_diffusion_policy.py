@@ -11,14 +11,14 @@ import torch
 
 from pipeline.layout import Layout, LayoutError
 from pipeline.policy import DiffusionPolicy
-from pipeline.policy.checkpoint import Bundle, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, save_checkpoint
 from pipeline.policy.diffusion_policy import PolicyError, choose_device
 from pipeline.policy.observation import ObservationError
 
 
 @pytest.fixture
-def path(bundle: Bundle, tmp_path: Path) -> Path:
-    save_bundle(tmp_path / "best_model.pt", bundle)
+def path(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "best_model.pt", checkpoint)
     return tmp_path / "best_model.pt"
 
 
@@ -32,21 +32,21 @@ def test_the_guide_s_own_lines_run(path: Path) -> None:
 
 
 def test_numpy_and_torch_batches_give_the_same_for_the_same_noise(
-    path: Path, bundle: Bundle
+    path: Path, checkpoint: Checkpoint
 ) -> None:
     policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
     noise = torch.randn(5, 16, 6)
-    from_torch = policy.predict(bundle.examples, noise=noise)
-    from_numpy = policy.predict(bundle.examples.numpy(), noise=noise.numpy())
+    from_torch = policy.predict(checkpoint.examples, noise=noise)
+    from_numpy = policy.predict(checkpoint.examples.numpy(), noise=noise.numpy())
     torch.testing.assert_close(from_torch, from_numpy)
-    one = policy.predict(bundle.examples[2], noise=noise[2:3])
+    one = policy.predict(checkpoint.examples[2], noise=noise[2:3])
     torch.testing.assert_close(one, from_torch[2:3], atol=1e-5, rtol=1e-5)
 
 
-def test_a_generator_makes_predictions_repeatable(path: Path, bundle: Bundle) -> None:
+def test_a_generator_makes_predictions_repeatable(path: Path, checkpoint: Checkpoint) -> None:
     policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
     first, again, other = (
-        policy.predict(bundle.examples, generator=torch.Generator().manual_seed(seed))
+        policy.predict(checkpoint.examples, generator=torch.Generator().manual_seed(seed))
         for seed in (1, 1, 2)
     )
     torch.testing.assert_close(first, again)

@@ -20,7 +20,7 @@ def batch(layout: Layout, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
 @pytest.mark.parametrize(
     ("sampler", "prediction"),
-    [("ddim", "sample"), ("ddpm", "epsilon"), ("ddim", "velocity")],
+    [("ddim", "sample"), ("ddim", "epsilon"), ("ddim", "velocity"), ("mip", "sample")],
 )
 @pytest.mark.parametrize("actions", ["relative", "absolute"])
 def test_every_kind_of_policy_learns_and_samples(
@@ -34,10 +34,11 @@ def test_every_kind_of_policy_learns_and_samples(
     actions: str,
 ) -> None:
     chosen = params.override(
-        "policy", network=network, sampler=sampler, prediction=prediction, actions=actions
-    )
+        "policy", network=network, sampler=sampler, prediction=prediction, actions=actions,
+        num_inference_steps=2,
+    )  # fmt: skip
     model = make_fitted(chosen, layout, rng).train()
-    noise, steps = torch.randn(8, 16, 6), torch.randint(100, (8,))
+    noise, steps = torch.randn(8, 16, 6), torch.randint(len(model.signal), (8,))
     loss = model.loss(*batch, noise, steps)
     loss.backward()
     assert torch.isfinite(loss)
@@ -68,6 +69,33 @@ def test_a_perfect_network_gives_the_training_chunk_back(
     torch.testing.assert_close(model(obs, torch.randn(4, 16, 6)), action, atol=1e-5, rtol=1e-5)
 
 
+def test_few_denoising_steps_start_at_the_noisiest_level(
+    params: Params, layout: Layout, rng: np.random.Generator, batch: tuple[Tensor, Tensor]
+) -> None:
+    for number in (1, 2):
+        model = make_fitted(params.override("policy", num_inference_steps=number), layout, rng)
+        first = int(model.steps[0])
+        assert float(model.signal[first]) < 1e-3, f"{number} steps start at level {first}"
+        zeros, noise = torch.zeros(4, 16, 6), torch.randn(4, 16, 6)
+        assert not torch.equal(model(batch[0], zeros), model(batch[0], noise))
+
+
+def test_mip_is_two_passes_of_the_network_without_noise(
+    params: Params, layout: Layout, rng: np.random.Generator, batch: tuple[Tensor, Tensor]
+) -> None:
+    chosen = params.override("policy", sampler="mip", num_inference_steps=2)
+    model, obs = make_fitted(chosen, layout, rng), batch[0]
+    condition = model.condition(obs)
+
+    def network(chunk: Tensor, level: int) -> Tensor:
+        answer: Tensor = model.network(chunk, torch.full((4,), level), condition)
+        return answer.clamp(-1, 1)
+
+    first = network(torch.zeros(4, 16, 6), 1)
+    expected = model.codec.decode(network(0.9 * first, 0), model.current_joints(obs))
+    torch.testing.assert_close(model(obs, torch.randn(4, 16, 6)), expected)
+
+
 def test_sampling_is_the_same_for_the_same_noise_and_stays_in_the_training_range(
     fitted: PolicyModel, batch: tuple[Tensor, Tensor]
 ) -> None:
@@ -80,10 +108,9 @@ def test_sampling_is_the_same_for_the_same_noise_and_stays_in_the_training_range
 
 
 def test_ranges_cover_every_training_window(
-    params: Params, layout: Layout, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    params: Params, layout: Layout, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("pipeline.policy.model.FIT_CHUNK", 7)  # several chunks must be joined
-    model = make_fitted(params, layout, rng)
+    model = make_fitted(params, layout, rng, size=7)  # several batches must be joined
     states = training_states(np.random.default_rng(7), layout)
     rows = torch.arange(180)[:, None] + torch.arange(2)
     condition = model.condition(states[rows])

@@ -1,3 +1,3 @@
-"""A plan with its context, to be bent by each test."""
+"""Shared fixtures of the tests of recordings."""
 
 from tests.fixtures.recordings import *

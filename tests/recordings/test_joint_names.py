@@ -1,4 +1,4 @@
-"""The arm's joints are found whatever stands before, between or behind them."""
+"""The arm's joints are found in any order, among others and with a prefix."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ def test_any_order_any_prefix_and_extra_joints(prefix, others, data):
     assert why == ""
 
 
-def test_two_arms_are_not_chosen_between_but_by_their_prefix():
+def test_of_two_arms_only_a_prefix_chooses_one():
     names = [side + joint for side in ("left_", "right_") for joint in JOINTS]
     places, why = find_joints(names, JOINTS)
     assert places is None
@@ -29,7 +29,7 @@ def test_two_arms_are_not_chosen_between_but_by_their_prefix():
     assert find_joints(names, JOINTS, "right_")[0] == [3, 4, 5]
 
 
-def test_names_without_a_prefix_come_first():
+def test_names_without_a_prefix_are_preferred():
     names = ["left_" + joint for joint in JOINTS] + list(JOINTS)
     assert find_joints(names, JOINTS)[0] == [3, 4, 5]
 

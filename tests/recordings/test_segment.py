@@ -1,10 +1,10 @@
-"""Streams of joints become motions where they pause, at marks and at new goals."""
+"""Streams of joints are segmented at pauses, marks and new goals."""
 
 import numpy as np
 import pytest
 
 from pipeline.recordings.recording import JointSample, Mark, ObjectPose, TrackingSample, Unreadable
-from pipeline.recordings.segment import cut
+from pipeline.recordings.segment import SegmentRules, segment_motions
 
 JOINTS = ("joint_1", "joint_2")
 S = 10**9
@@ -27,14 +27,17 @@ def pose(seconds):
     return ObjectPose(int(seconds * S), "base_link", np.full(3, seconds), np.array([0, 0, 0, 1.0]))
 
 
-def run(*events, gap_s=1.0, prefix=None):
-    return list(cut(events, JOINTS, prefix, gap_s))
+def run(*messages, gap_s=1.0, prefix=None):
+    marked = any(isinstance(message, Mark) for message in messages)
+    rules = SegmentRules(gap_s, onset_rad=0.01, marked=marked)
+    return list(segment_motions(messages, JOINTS, prefix, rules))
 
 
 def test_a_pause_ends_a_motion_and_the_pose_is_the_one_at_its_start():
     first, second = run(
-        pose(0), joints(1), joints(1.5), pose(1.7), joints(2.0), joints(5), joints(5.5)
-    )
+        pose(0), joints(1), joints(1.5, 0.1), pose(1.7), joints(2.0, 0.2),
+        joints(5), joints(5.5, 0.1),
+    )  # fmt: skip
     assert [len(each.plan.segments[0].t) for each in (first, second)] == [3, 2]
     np.testing.assert_allclose(first.plan.segments[0].t, [0.0, 0.5, 1.0])
     assert first.object_pose.log_time_ns == 0
@@ -45,7 +48,25 @@ def test_a_pause_ends_a_motion_and_the_pose_is_the_one_at_its_start():
     assert first.derived == ("times from the log", "command from measured joints")
 
 
-def test_joints_come_in_any_order_among_others_and_a_gripper_s_are_passed_over():
+def test_a_pose_that_comes_just_after_the_first_sample_belongs_to_the_motion():
+    (only,) = run(joints(1), pose(1.033), joints(1.1), joints(1.2, 0.1), joints(1.3, 0.2))
+    assert only.object_pose.log_time_ns == int(1.033 * S)
+
+
+def test_the_pose_is_the_latest_before_the_arm_moves():
+    (only,) = run(
+        pose(0), joints(1), pose(1.1), joints(1.2, 0.005), pose(1.25), joints(1.3, 0.02),
+        pose(1.35), joints(1.4, 0.1),
+    )  # fmt: skip
+    assert only.object_pose.log_time_ns == int(1.25 * S)
+
+
+def test_a_pose_after_the_arm_moved_does_not_belong_to_the_motion():
+    (only,) = run(joints(1), joints(1.1, 0.02), pose(1.15), joints(1.2, 0.2))
+    assert only.object_pose is None
+
+
+def test_joints_are_found_in_any_order_and_a_gripper_s_are_skipped():
     (only,) = run(
         joints(1.0, names=("joint_2", "rail", "joint_1")),
         joints(1.1, names=("finger",)),
@@ -56,7 +77,7 @@ def test_joints_come_in_any_order_among_others_and_a_gripper_s_are_passed_over()
     np.testing.assert_array_equal(segment.joint_pos, [[2.0, 0.0], [0.0, 1.0]])
 
 
-def test_stamps_of_the_publisher_are_better_than_the_log():
+def test_stamps_are_preferred_to_the_times_of_the_log():
     (only,) = run(*[joints(1 + 0.1 * i, stamp=50 + 0.2 * i) for i in range(4)])
     np.testing.assert_allclose(only.plan.segments[0].t, [0.0, 0.2, 0.4, 0.6], atol=1e-9)
     assert only.derived == ("command from measured joints",)
@@ -69,17 +90,48 @@ def test_stamps_that_do_not_rise_are_not_used(stamps):
     assert "times from the log" in only.derived
 
 
-def test_a_sample_that_came_twice_is_kept_once():
+def test_messages_that_a_recorder_wrote_late_and_together_are_one_motion():
+    """The log pauses for 3 s while the stamps go on every 0.1 s."""
+    late = [joints(1 + (3 if i >= 5 else 0) + 0.001 * i, 0.1 * i, stamp=50 + 0.1 * i)
+            for i in range(10)]  # fmt: skip
+    (only,) = run(*late)
+    np.testing.assert_allclose(np.diff(only.plan.segments[0].t), 0.1)
+
+
+def test_a_pause_of_the_stamps_ends_a_motion_though_the_log_shows_none():
+    stamps = [50, 50.1, 50.2, 55, 55.1, 55.2]
+    first, second = run(*[joints(1 + 0.1 * i, stamp=stamp) for i, stamp in enumerate(stamps)])
+    assert [len(each.plan.segments[0].t) for each in (first, second)] == [3, 3]
+
+
+def test_a_repeated_sample_is_kept_once():
     (only,) = run(joints(1), joints(1), joints(1.1))
     assert len(only.plan.segments[0].t) == 2
 
 
-def test_marks_of_start_and_end_leave_out_what_lies_between():
+def test_samples_between_an_end_and_the_next_start_are_left_out():
     start, end = Mark(0, "start"), Mark(0, "end")
-    events = [end, joints(1.0), start, joints(1.1), joints(1.2), end, joints(1.3), joints(1.4)]
-    (only,) = run(*events)
+    messages = [end, joints(1.0), start, joints(1.1), joints(1.2), end, joints(1.3), joints(1.4)]
+    (only,) = run(*messages)
     np.testing.assert_allclose(only.plan.segments[0].t, [0.0, 0.1])
     assert only.plan.log_time_ns == int(1.1 * S)
+
+
+@pytest.mark.parametrize("pause_s", [0.1, 5.0])
+def test_nothing_before_a_first_mark_that_is_a_start_is_a_motion(pause_s):
+    after = 1.1 + pause_s
+    (only,) = run(joints(1), joints(1.1), Mark(int(after * S), "start"), joints(after),
+                  joints(after + 0.1), joints(after + 0.2))  # fmt: skip
+    assert only.plan.log_time_ns == int(after * S)
+    assert len(only.plan.segments[0].t) == 3
+
+
+@pytest.mark.parametrize("pause_s", [0.1, 5.0])
+@pytest.mark.parametrize("kind", ["end", "next"])
+def test_samples_before_a_first_mark_of_another_kind_are_a_motion(kind, pause_s):
+    first, *_ = run(joints(1), joints(1.1), joints(1.2 + pause_s), joints(1.3 + pause_s),
+                    Mark(8 * S, kind), joints(8.1), joints(8.2))  # fmt: skip
+    assert first.plan.log_time_ns == S
 
 
 def test_a_mark_of_the_next_episode_ends_one_and_begins_one():
@@ -97,9 +149,9 @@ def test_a_new_goal_is_a_new_motion_with_its_execution():
 
 
 def test_two_topics_with_the_same_joints_are_two_motions():
-    events = [joints(1 + 0.1 * i, topic=f"/{side}/joint_states") for i in range(5)
+    messages = [joints(1 + 0.1 * i, topic=f"/{side}/joint_states") for i in range(5)
               for side in ("left", "right")]  # fmt: skip
-    found = run(*events)
+    found = run(*messages)
     assert [(each.plan.topic, len(each.plan.segments[0].t)) for each in found] == [
         ("/left/joint_states", 5), ("/right/joint_states", 5),
     ]  # fmt: skip
@@ -113,12 +165,12 @@ def test_a_prefix_chooses_the_arm():
     np.testing.assert_array_equal(only.plan.segments[0].joint_pos[0], [2.0, 3.0])
 
 
-def test_what_cannot_be_read_goes_on():
+def test_unreadable_messages_are_passed_on():
     broken = Unreadable("/joint_states", 3, "DECODE_ERROR", "why")
     assert run(joints(1), broken, joints(1.1))[0] is broken
 
 
-def test_joints_of_another_arm_are_named_and_not_lost_in_silence():
+def test_joints_of_another_arm_are_reported():
     (only,) = run(joints(1, names=("axis_1", "axis_2")), joints(1.1, names=("axis_1", "axis_2")))
     assert (only.code, only.message) == ("JOINT_MISSING", None)
     assert only.value == "/joint_states names axis_1, axis_2: without joint_1, joint_2"

@@ -1,12 +1,14 @@
-"""Recordings are found in any folder, and a broken one says so without losing what it holds."""
+"""Recordings are found in any folder, and a damaged one gives its motions before the damage."""
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.recordings.recording import Candidate
+from pipeline.recordings.rosbag.messages import JOINT_STATE, POSE_STAMPED, typestore
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.recordings.sources import (
     Broken,
@@ -44,7 +46,7 @@ def trajectory(path):
     return path
 
 
-def test_a_folder_is_searched_for_every_form(tmp_path):
+def test_a_folder_is_searched_for_every_kind(tmp_path):
     expected = [bag(tmp_path / "a" / "day_1"), bag(tmp_path / "a" / "day_2", "sqlite3")]
     bare = bag(tmp_path / "b" / "day_3")
     (bare / "metadata.yaml").unlink()
@@ -55,6 +57,23 @@ def test_a_folder_is_searched_for_every_form(tmp_path):
     assert find_recordings(expected[0]) == [expected[0]]
     assert find_recordings(tmp_path / "other.npz") == [tmp_path / "other.npz"]
     assert [count_plans(path) for path in expected] == [2, 2, 2, 1]
+
+
+def test_a_split_recording_is_one_however_its_folder_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "long"
+    folder.mkdir()
+    for name in ("long_0", "long_1"):
+        bag(tmp_path / name)
+        (tmp_path / name / f"{name}.mcap").rename(folder / f"{name}.mcap")
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "latest").symlink_to(folder)
+    assert find_recordings(tmp_path / "latest") == [tmp_path / "latest"]
+    monkeypatch.chdir(folder)
+    assert find_recordings(Path()) == [Path()]
+    assert find_recordings(Path("../long")) == [Path("../long")]
+    (folder / "inner").mkdir()
+    monkeypatch.chdir(folder / "inner")
+    assert find_recordings(Path("..")) == [Path("..")]
 
 
 def test_where_there_is_no_recording_the_error_says_what_was_expected(tmp_path):
@@ -91,7 +110,7 @@ def test_a_trajectory_file_gives_one(tmp_path, params):
     assert item.object_pose.frame_id == params.ingest.object_frames[0]
 
 
-def test_broken_recordings_say_so(tmp_path, params):
+def test_damaged_recordings_are_reported(tmp_path, params):
     cut = bag(tmp_path / "bag") / "bag.mcap"
     cut.write_bytes(cut.read_bytes()[:-100])
     (tmp_path / "traj_1.npz").write_bytes(b"PK\x03\x04 no")
@@ -110,7 +129,7 @@ def test_a_list_of_sources_is_read_in_its_order_and_each_once(tmp_path):
         find_recordings([])
 
 
-def test_a_folder_is_searched_for_what_other_tools_left(tmp_path, params):
+def test_a_folder_is_searched_for_recordings_of_other_tools(tmp_path, params):
     (tmp_path / "plan.json").write_text('{"joint_names": []}')
     (tmp_path / "settings.json").write_text("{}")
     (tmp_path / "old.zarr").mkdir()
@@ -133,12 +152,12 @@ def test_a_folder_is_searched_for_what_other_tools_left(tmp_path, params):
     assert [kind_of(tmp_path / name) for name in names] == [
         "lerobot", "bag", "bag", "bag", "zarr", "dump", "bag",
     ]  # fmt: skip
-    assert [event.plan.message for event in read_candidates(tmp_path / "long", params)] == [
+    assert [message.plan.message for message in read_candidates(tmp_path / "long", params)] == [
         0, 1, 2, 3, 4, 5,
     ]  # fmt: skip
 
 
-def test_a_fixed_pose_stands_in_where_nothing_says_where_the_object_lies(tmp_path, params):
+def test_a_fixed_pose_is_used_where_no_pose_was_recorded(tmp_path, params):
     path = tmp_path / "plan.json"
     points = [{"positions": [0.1 * i] * 6, "time_from_start": i} for i in range(4)]
     path.write_text(json.dumps({"joint_names": JOINTS, "points": points}))
@@ -151,7 +170,7 @@ def test_a_fixed_pose_stands_in_where_nothing_says_where_the_object_lies(tmp_pat
     assert item.derived == ("object pose from ingest.object_pose",)
 
 
-def test_a_damaged_bag_is_described_as_such_only_when_it_is_to_be_salvaged(tmp_path):
+def test_a_damaged_bag_is_marked_only_if_it_is_salvaged(tmp_path):
     file = bag(tmp_path / "bag") / "bag.mcap"
     file.write_bytes(file.read_bytes()[:-100])
     assert not describe_source(file).salvaged
@@ -159,7 +178,7 @@ def test_a_damaged_bag_is_described_as_such_only_when_it_is_to_be_salvaged(tmp_p
     assert not describe_source(bag(tmp_path / "other"), salvage=True).salvaged
 
 
-def test_joint_states_alone_are_cut_into_motions(tmp_path, params):
+def test_joint_states_alone_are_segmented_into_motions(tmp_path, params):
     with BagWriter(tmp_path / "bag", "mcap") as writer:
         for index in range(20):
             time = (100 * (index >= 10) + index) * 10**8
@@ -168,3 +187,68 @@ def test_joint_states_alone_are_cut_into_motions(tmp_path, params):
     assert [len(each.plan.segments[0].t) for each in (first, second)] == [10, 10]
     (broken,) = read_candidates(tmp_path / "bag", params.override("ingest", episodes_from="plans"))
     assert broken.code == "BAG_EMPTY"
+
+
+def stamped(seconds, frame):
+    types = typestore().types
+    stamp = types["builtin_interfaces/msg/Time"](sec=int(seconds), nanosec=0)
+    return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame)
+
+
+def static_camera(seconds):
+    """A camera 1 m above the base, on /tf_static."""
+    types = typestore().types
+    transform = types["geometry_msgs/msg/TransformStamped"](
+        header=stamped(seconds, "base_link"), child_frame_id="camera",
+        transform=types["geometry_msgs/msg/Transform"](
+            translation=types["geometry_msgs/msg/Vector3"](x=0.0, y=0.0, z=1.0),
+            rotation=types["geometry_msgs/msg/Quaternion"](x=1.0, y=0.0, z=0.0, w=0.0),
+        ),
+    )  # fmt: skip
+    message = types["tf2_msgs/msg/TFMessage"](transforms=[transform])
+    return "/tf_static", "tf2_msgs/msg/TFMessage", int(seconds * 1e9), message
+
+
+def camera_pose(seconds):
+    types = typestore().types
+    pose = types["geometry_msgs/msg/Pose"](
+        position=types["geometry_msgs/msg/Point"](x=0.4, y=0.0, z=0.8),
+        orientation=types["geometry_msgs/msg/Quaternion"](x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    message = types[POSE_STAMPED](header=stamped(seconds, "camera"), pose=pose)
+    return "/pen_pose", POSE_STAMPED, int(seconds * 1e9), message
+
+
+def joint_states(start_s, number=10):
+    types = typestore().types
+    return [
+        ("/joint_states", JOINT_STATE, int((start_s + index * 0.1) * 1e9), types[JOINT_STATE](
+            header=stamped(0, ""), name=list(JOINTS), position=np.full(6, index * 0.1),
+            velocity=np.zeros(0), effort=np.zeros(0),
+        ))
+        for index in range(number)
+    ]  # fmt: skip
+
+
+def test_a_pose_published_once_before_the_static_transforms_is_used(write_bag, params):
+    rows = [camera_pose(1), *joint_states(1.5), static_camera(30), *joint_states(31)]
+    for item in read_candidates(write_bag(rows, typestore()), params):
+        assert item.object_pose.frame_id == "base_link"
+        np.testing.assert_allclose(item.object_pose.position, [0.4, 0.0, 0.2], atol=1e-9)
+
+
+def test_motion_before_the_first_start_mark_is_left_out(write_bag, params):
+    types = typestore().types
+    marks = [
+        (
+            "/episode_mark",
+            "std_msgs/msg/Bool",
+            int(at * 1e9),
+            types["std_msgs/msg/Bool"](data=value),
+        )
+        for at, value in ((20, True), (22, False))
+    ]
+    rows = [*joint_states(1), marks[0], *joint_states(20.5), marks[1], *joint_states(30)]
+    (item,) = read_candidates(write_bag(rows, typestore()), params)
+    assert item.plan.log_time_ns == int(20.5e9)
+    assert len(item.plan.segments[0].t) == 10

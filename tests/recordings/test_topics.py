@@ -1,4 +1,4 @@
-"""Roles come from names, then from types that leave one meaning; the rest says why not."""
+"""Roles come from names, then from types that occur once; other topics get a reason."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_the_only_topic_of_a_plan_s_type_is_taken_whatever_its_name(choose, kind
     assert choose(("/planner/out", kind), JOINTS, discover_topics=False)[0] == "joints"
 
 
-def test_two_topics_of_a_plan_s_type_are_not_chosen_between(choose):
+def test_of_two_topics_of_a_plan_s_type_none_is_chosen(choose):
     two = (("/a", m.DISPLAY_TRAJECTORY), ("/b", m.DISPLAY_TRAJECTORY))
     mode, uses = choose(*two)
     assert mode is None
@@ -44,7 +44,7 @@ def test_two_topics_of_a_plan_s_type_are_not_chosen_between(choose):
     assert choose(*two, plan_topic="b")[1]["/b"].role == "plan"
 
 
-def test_an_empty_topic_is_no_plan(choose):
+def test_a_topic_without_messages_is_not_a_plan(choose):
     mode, _ = choose((*PLAN, 0), JOINTS)
     assert mode == "joints"
 
@@ -56,9 +56,9 @@ def test_a_pose_is_the_object_s_only_by_its_name(choose):
     assert uses["/tracker/Pen"].role == "object"
 
 
-def test_a_name_with_another_type_is_a_misfit(choose):
+def test_a_name_with_a_wrong_type_is_reported(choose):
     _, uses = choose(PLAN, ("/pen_pose", "std_msgs/msg/String"))
-    assert uses["/pen_pose"].misfit
+    assert uses["/pen_pose"].has_wrong_type
     assert "expected geometry_msgs/msg/PoseStamped (ingest.object_topic)" in uses["/pen_pose"].note
 
 
@@ -70,12 +70,12 @@ def test_tracking_prefers_feedback_and_reads_every_controller(choose):
     assert [use.role for use in uses.values()] == ["tracking", "tracking", None]
     mode, uses = choose(feedback, *states)
     assert [use.role for use in uses.values()] == ["tracking", None, None]
-    assert "says more" in uses["/arm/controller_state"].note
+    assert "holds more" in uses["/arm/controller_state"].note
     _, uses = choose(*states, tracking_topic="gripper/controller_state")
     assert uses["/arm/controller_state"].role is None
 
 
-def test_what_episodes_are_cut_from_can_be_chosen(choose):
+def test_a_parameter_chooses_what_becomes_an_episode(choose):
     held = (PLAN, JOINTS, ("/c/state", m.CONTROLLER_STATE))
     for wanted in ("plans", "tracking", "joints"):
         assert choose(*held, episodes_from=wanted)[0] == wanted
@@ -87,10 +87,10 @@ def test_marks_and_frames_are_read_beside_joints(choose):
     assert mode == "joints"
     assert [use.role for use in uses.values()] == ["joints", "transforms", "marks"]
     _, uses = choose(PLAN, ("/episode_mark", "std_msgs/msg/Bool"))
-    assert uses["/episode_mark"].note == "not read: episodes are cut from plans"
+    assert uses["/episode_mark"].note == "not read: episodes come from plans"
 
 
-def test_other_topics_are_left_alone(choose):
+def test_other_topics_are_not_read(choose):
     mode, uses = choose(("/image", "sensor_msgs/msg/Image"))
     assert mode is None
     assert uses["/image"].note == "not read: no trajectory, joints or pose"

@@ -18,8 +18,8 @@ def test_the_card_holds_figures_with_number_and_interval(params: Params, tmp_pat
     card = write_card("pen-grasp-policy", "v1.2.3", found, params)
     for words in (
         "# Model card: pen-grasp-policy v1.2.3",
-        "| **calm** | 200 | **100.0 % (98.1–100.0)** | 100.0 % | 0.7 mm |",
-        "| gains divided 10 | 60 | 100.0 % (94.0–100.0) | 100.0 % | 0.7 mm |",
+        "| **calm** | 200 | **100.0 % (98.1–100.0)** | 100.0 % (98.1–100.0) | 0.7 mm |",
+        "| gains divided 10 | 60 | 100.0 % (94.0–100.0) | 100.0 % (94.0–100.0) | 0.7 mm |",
         "100.0 % (83.9–100.0) of 20 are grasped and lifted",
         "Failures: stopped short 1.",
         "690,784 parameters",

@@ -11,7 +11,7 @@ from pipeline.release.gate import GateError, require_success, require_version
 
 from .results import results
 
-PARAMS = ReleaseParams(min_success=0.95, min_pens=200)
+PARAMS = ReleaseParams(min_success=0.95, min_collision_free=0.9, min_pens=200)
 
 
 @given(st.tuples(*[st.integers(0, 10**6)] * 3))
@@ -33,6 +33,16 @@ def test_the_lower_end_of_the_interval_decides_not_the_share() -> None:
     require_success(results(200, 0.951)["metrics"], PARAMS, "metrics.json")
     with pytest.raises(GateError, match=r"100.0% of 200 pens, at least 94.9% .* asks for 95.0%"):
         require_success(results(200, 0.949)["metrics"], PARAMS, "metrics.json")
+
+
+def test_a_policy_that_touches_things_gets_no_version() -> None:
+    require_success(results(free=0.901)["metrics"], PARAMS, "metrics.json")
+    with pytest.raises(GateError, match=r"free of contact .* 89.9% .*min_collision_free .* 90.0%"):
+        require_success(results(free=0.899)["metrics"], PARAMS, "metrics.json")
+    old = results()["metrics"]
+    del old["closed_loop"]["ci95_collision_free"]
+    with pytest.raises(GateError, match="no closed loop with 'ci95_collision_free' in it"):
+        require_success(old, PARAMS, "metrics.json")
 
 
 def test_too_few_pens_and_no_closed_loop_are_refused() -> None:

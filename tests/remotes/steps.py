@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
-from .project import Project
+from .project import FILE_BYTES, NUM_FILES, Project
+from .relay import relayed
+from .servers import Server
 
 
 def add_remote(project: Project, url: str, local: dict[str, str], **settings: str) -> None:
@@ -37,21 +37,11 @@ def round_trip(project: Project, folder: Path) -> None:
     assert project.runs() == runs
 
 
-def interrupted(
-    project: Project, words: tuple[str, ...], arrived: Callable[[], bool], kill: Callable[[], None]
-) -> None:
-    """Run a DVC command whose server dies once something has arrived; it must fail, not hang."""
-    command = project.start(*words)
-    ends = time.monotonic() + 60
-    while not arrived():
-        assert command.poll() is None, f"it ended before it was disturbed: {command.communicate()}"
-        assert time.monotonic() < ends, "nothing arrives"
-        time.sleep(0.002)
-    kill()
-    said, _ = command.communicate(timeout=120)
-    assert command.returncode != 0, said
-
-
-def cached(project: Project) -> int:
-    """Files in a project's cache, half-written ones included."""
-    return sum(path.is_file() for path in (project.root / ".dvc/cache").rglob("*"))
+def interrupted(project: Project, words: tuple[str, ...], server: Server, store: str) -> None:
+    """Run a DVC command whose server dies when it has passed a quarter of the data."""
+    with relayed(server, NUM_FILES * FILE_BYTES // 4) as (port, relay):
+        set_local(project, server.settings(store, port))
+        done = project.ask("dvc", *words)
+    set_local(project, server.settings(store))
+    assert relay.left < 0, f"it ended before it was disturbed: {done.stdout}{done.stderr}"
+    assert done.returncode != 0, done.stdout

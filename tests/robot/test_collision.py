@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.params import Params, RobotParams
-from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.collision import SPACING_M, CollisionChecker
 from pipeline.robot.model import ModelError, RobotModel
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -70,7 +70,56 @@ def test_a_motion_s_colliding_samples_are_counted(checker: CollisionChecker) -> 
     bent = np.array([0.0, 1.6, 0.9, 0.0, 0.0, 0.0])
     motion = np.stack([home, bent, home, bent])
     assert checker.colliding(motion, AWAY, UP).tolist() == [False, True, False, True]
-    assert checker.any_collision(motion, AWAY, UP) == 2
+    assert not checker.colliding(motion[::2], AWAY, UP).any()
+
+
+def test_a_swept_motion_finds_what_lies_between_its_samples(checker: CollisionChecker) -> None:
+    home = checker.model.home
+    aside = home + np.array([0.9, 0, 0, 0, 0, 0])
+    between = checker.model.tcp(home + np.array([0.45, 0, 0, 0, 0, 0])).translation
+    motion = np.stack([home, home, aside, aside])
+    assert not checker.colliding(motion, between, UP).any()
+    found = checker.first_contact(motion, between, UP)
+    assert found is not None and found[0] == 2 and "pen" in found[1:]
+    assert checker.first_contact(motion[:2], between, UP) is None
+    assert checker.first_contact(motion, AWAY + UP, UP) is None
+    inside = np.stack([home, home])
+    found = checker.first_contact(inside, checker.model.tcp(home).translation - 0.05 * UP[::-1], UP)
+    assert found is not None and found[0] == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10_000))
+def test_a_swept_motion_agrees_with_checking_it_densely(
+    barred: CollisionChecker, seed: int
+) -> None:
+    rng, model = np.random.default_rng(seed), barred.model
+    ends = model.home + rng.uniform(-0.8, 0.8, (2, 6))
+    position = np.array([0.4, 0.0, 0.2]) + rng.uniform(-0.2, 0.2, 3)
+    dense = np.linspace(*ends, 1600)
+    touching = barred.colliding(dense, position, UP)
+    found = barred.first_contact(dense, position, UP)
+    missed = touching if found is None else touching[: found[0]]
+    changes = np.flatnonzero(np.diff(np.concatenate([[False], missed, [False]]).astype(int)))
+    longest = max(changes[1::2] - changes[::2], default=1)
+    per_row = float(np.abs(ends[1] - ends[0]) @ barred._lever) / (len(dense) - 1)
+    assert (longest - 1) * per_row < SPACING_M, "what it passes over is thinner than its spacing"
+    if found is not None:
+        closer = np.linspace(dense[max(found[0] - 1, 0)], dense[found[0]], 500)
+        assert barred.colliding(closer, position, UP).any()
+
+
+@given(st.lists(st.floats(-1.0, 1.0), min_size=6, max_size=6), st.integers(0, 5))
+def test_no_point_moves_further_than_the_levers_say(
+    checker: CollisionChecker, shares: list[float], joint: int
+) -> None:
+    model = checker.model
+    joint_pos = np.array(shares) * np.minimum(model.upper, 1.6)
+    moved = joint_pos.copy()
+    moved[joint] += 0.01
+    points = [model.link_positions(pose) for pose in (joint_pos, moved)]
+    travel = np.linalg.norm(points[1] - points[0], axis=-1).max()
+    assert travel <= 0.01 * checker._lever[joint] + 1e-12
 
 
 def test_the_pen_moves_with_its_pose(checker: CollisionChecker) -> None:

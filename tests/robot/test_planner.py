@@ -57,7 +57,7 @@ def test_plans_lead_from_home_to_the_grasp(params: Params, ik: str) -> None:
         motion = plan.sample(np.linspace(0, plan.duration_s, 200))
         assert (motion >= model.lower).all()
         assert (motion <= model.upper).all()
-        assert planner.checker.any_collision(motion, position, axis) == 0
+        assert not planner.checker.colliding(motion, position, axis).any()
     assert planned >= 5
 
 
@@ -76,9 +76,9 @@ def test_a_pen_in_the_way_is_passed_by(planner: Planner) -> None:
     assert plan is not None, planner.reason
     home, goal = plan.joint_pos[0], plan.joint_pos[-1]
     line = home + np.linspace(0, 1, 200)[:, None] * (goal - home)
-    assert planner.checker.any_collision(line, position, axis) > 0
+    assert planner.checker.colliding(line, position, axis).any()
     motion = plan.sample(np.linspace(0, plan.duration_s, 400))
-    assert planner.checker.any_collision(motion, position, axis) == 0
+    assert not planner.checker.colliding(motion, position, axis).any()
 
 
 def test_failures_say_why(planner: Planner) -> None:
@@ -174,9 +174,9 @@ def test_plans_go_round_the_bar_of_the_obstacle_scene(params: Params) -> None:
             continue
         planned += 1
         motion = plan.sample(np.linspace(0, plan.duration_s, 200))
-        assert boxes.any_collision(motion, *where) == 0
+        assert not boxes.colliding(motion, *where).any()
         line = model.home + np.linspace(0, 1, 100)[:, None] * (motion[-1] - model.home)
-        bent += planner.checker.any_collision(line, *where) > 0
+        bent += planner.checker.colliding(line, *where).any()
     assert planned >= 0.6 * reachable
     assert bent >= 0.8 * planned
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.kinematics import JointLimits
 from pipeline.params import ExecutionParams
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionError, resample_chunk
+from tests.fixtures.execution import UNGUARDED
 
 Array = NDArray[np.float64]
 FREE = JointLimits(
@@ -31,6 +32,7 @@ def _executor(
         "mode": "chunk", "execute_steps": 3, "blend_steps": 2, "ensemble_decay": 0.1,
         "noise_scale": 1.0,
         "object_window": 1, "object_jump_m": 1.0, "object_jump_deg": 90.0,
+        "object_jump_observations": 1, **UNGUARDED,
     }  # fmt: skip
     params = ExecutionParams.model_validate({**values, **changes})
     executor = ChunkExecutor(params, limits, HORIZON, 10.0, control_hz)
@@ -54,7 +56,7 @@ def test_a_chunk_s_first_rows_are_sent_then_the_next_is_wanted() -> None:
     executor.add(_chunk(5))
     assert executor.commands(3)[0, :, 0] == pytest.approx([5, 5, 5])
     report = executor.report()
-    assert report.border.tolist() == [True, False, False, True, False, False]
+    assert report.border.tolist() == [[True, False, False, True, False, False]]
     assert report.commands == 12
     assert report.clipped == {"position": 0, "velocity": 0, "acceleration": 0}
 
@@ -116,38 +118,42 @@ def test_chunks_that_agree_are_followed_exactly_in_every_mode_at_every_rate(
     for _ in range(5):
         ahead = done / control_hz + np.arange(1, HORIZON + 1) / 10.0
         executor.add(slope * ahead[None, :, None])
-        count = executor.steps_left
+        count = int(executor.steps_left[0])
         expected = slope * ((done + np.arange(1, count + 1)) / control_hz)[None, :, None]
         assert executor.commands(count) == pytest.approx(expected, abs=1e-9)
         done += count
     assert executor.report().largest_change_rad < 1e-9
 
 
-def test_batches_are_robots_on_their_own() -> None:
+@pytest.mark.parametrize("mode", ["chunk", "blend", "ensemble"])
+def test_batches_are_robots_on_their_own(mode: str) -> None:
     rng = np.random.default_rng(0)
     limits = JointLimits(np.full(2, -1.0), np.full(2, 1.0), np.full(2, 2.0), np.full(2, 5.0))
-    chunks = rng.standard_normal((3, 4, HORIZON, 2))
-    together = _executor(limits, mode="blend")
+    together = _executor(limits, mode=mode)
     together.reset(np.zeros((4, 2)))
-    alone = [_executor(limits, mode="blend") for _ in range(4)]
-    for chunk in chunks:
-        together.add(chunk)
-        sent = together.commands(3)
+    alone = [_executor(limits, mode=mode) for _ in range(4)]
+    for _ in range(12):
+        wanted = together.steps_left == 0
+        assert wanted.tolist() == [executor.steps_left[0] == 0 for executor in alone]
+        chunks = rng.standard_normal((4, HORIZON, 2))
+        if wanted.any():
+            together.add(chunks[wanted], robots=wanted)
+        sent = together.commands(1)
+        interrupted = rng.random(4) < 0.3
+        together.interrupt(interrupted)
         for robot, executor in enumerate(alone):
-            executor.add(chunk[robot : robot + 1])
-            assert np.array_equal(executor.commands(3)[0], sent[robot])
-    assert together.report().clipped == {
+            if wanted[robot]:
+                executor.add(chunks[robot : robot + 1])
+            assert np.array_equal(executor.commands(1)[0], sent[robot])
+            if interrupted[robot]:
+                executor.interrupt()
+    report = together.report()
+    assert mode == "ensemble" or len({tuple(row) for row in report.border.tolist()}) == 4
+    assert report.border.tolist() == [executor.report().border[0].tolist() for executor in alone]
+    assert report.clipped == {
         kind: sum(executor.report().clipped[kind] for executor in alone)
         for kind in ("position", "velocity", "acceleration")
     }
-
-
-def test_rows_whose_time_has_passed_are_left_out() -> None:
-    executor = _executor()
-    executor.add(_chunk(0, 0.1), age_steps=2)
-    assert executor.commands(1)[0, 0, 0] == pytest.approx(0.3)
-    with pytest.raises(ExecutionError, match="8 control steps old, expected 0 to 7"):
-        executor.add(_chunk(0), age_steps=8)
 
 
 def test_a_chunk_that_is_late_leaves_the_last_row_held() -> None:
@@ -181,7 +187,7 @@ def test_a_reset_forgets_everything() -> None:
     executor.add(_chunk(7))
     executor.commands(3)
     executor.reset(np.ones((2, 2)))
-    assert executor.steps_left == 0
+    assert executor.steps_left.tolist() == [0, 0]
     assert executor.report().commands == 0
     executor.add(np.ones((2, HORIZON, 2)))
     assert executor.commands(1) == pytest.approx(np.ones((2, 1, 2)))

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.runtime.joint_state import Limits, MessageError, Observer, command
+from pipeline.runtime.joint_state import AgeLimits, MessageError, Observer, command
 
 JOINTS = ("a", "b", "c")
 
 
 @pytest.fixture
 def observer() -> Observer:
-    made = Observer(JOINTS, "base_link", Limits(0.1, 0.5, 0.05))
+    made = Observer(JOINTS, "base_link", AgeLimits(0.1, 0.5, 0.05))
     made.joints(10.0, JOINTS, [1.0, 2.0, 3.0])
     made.pose(10.0, "base_link", [0.4, 0.0, 0.2], [0.0, 0.0, 0.0, 1.0])
     return made
@@ -25,7 +25,7 @@ def observer() -> Observer:
 
 @given(st.permutations(["c", "finger", "a", "b", "wheel"]))
 def test_joints_are_taken_by_name_in_any_order(names: list[str]) -> None:
-    observer = Observer(JOINTS, "base_link", Limits(0.1, 0.5, 0.05))
+    observer = Observer(JOINTS, "base_link", AgeLimits(0.1, 0.5, 0.05))
     values = {"a": 1.0, "b": 2.0, "c": 3.0, "finger": 9.0, "wheel": math.inf}
     observer.joints(0.0, names, [values[name] for name in names])
     observer.pose(0.0, "/base_link", [0, 0, 0], [0, 0, 0, 1])
@@ -34,7 +34,7 @@ def test_joints_are_taken_by_name_in_any_order(names: list[str]) -> None:
 
 @given(st.tuples(*[st.floats(-2, 2)] * 4))
 def test_the_axis_is_the_pose_s_z(quaternion: tuple[float, ...]) -> None:
-    observer = Observer(JOINTS, "base_link", Limits(0.1, 0.5, 0.05))
+    observer = Observer(JOINTS, "base_link", AgeLimits(0.1, 0.5, 0.05))
     observer.joints(0.0, JOINTS, [0.0] * 3)
     if sum(value * value for value in quaternion) < 1e-6:
         with pytest.raises(MessageError, match="zero"):
@@ -90,7 +90,7 @@ def test_a_stale_pose_is_refused_while_joints_go_on(observer: Observer) -> None:
 
 
 def test_before_anything_came_there_is_no_observation() -> None:
-    observer = Observer(JOINTS, "base_link", Limits(0.1, 0.5, 0.05))
+    observer = Observer(JOINTS, "base_link", AgeLimits(0.1, 0.5, 0.05))
     with pytest.raises(MessageError, match="no joint state has come yet"):
         observer.observation(0.0)
     observer.joints(0.0, JOINTS, [0.0] * 3)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +16,19 @@ import pytest
 import pipeline
 from pipeline.export.graph import export_onnx
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, save_checkpoint
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.backends.driver_process import find_gpus
+from pipeline.runtime.backends import driver_process, tensorrt_engine
+from pipeline.runtime.backends.cuda import CudaError
+from pipeline.runtime.backends.driver_process import Gpu, find_gpus
+from pipeline.runtime.backends.engine_store import build, engine_name
+from pipeline.runtime.deployment import Deployment, DeploymentError
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment, DeploymentError
 
 REPOSITORY = Path(__file__).parents[2]
+has_library = pytest.mark.skipif(
+    find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is for Linux x86-64"
+)
 no_gpu = pytest.mark.skipif(bool(find_gpus()[0]), reason="this machine has a GPU")
 
 
@@ -32,7 +40,9 @@ def deployment(params: Params) -> Deployment:
 
 @pytest.fixture(scope="module")
 def folder(
-    exported: tuple[Bundle, Path], deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
+    exported: tuple[Checkpoint, Path],
+    deployment: Deployment,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """As stage export leaves it, without engines."""
     place = tmp_path_factory.mktemp("export")
@@ -53,9 +63,9 @@ def test_without_a_gpu_auto_takes_onnx_runtime_and_says_why(
 
 
 def test_a_checkpoint_runs_on_torch_with_settings_that_are_given(
-    exported: tuple[Bundle, Path], deployment: Deployment, folder: Path, tmp_path: Path
+    exported: tuple[Checkpoint, Path], deployment: Deployment, folder: Path, tmp_path: Path
 ) -> None:
-    save_bundle(tmp_path / "best_model.pt", exported[0])
+    save_checkpoint(tmp_path / "best_model.pt", exported[0])
     with pytest.raises(DeploymentError, match="holds no execution settings"):
         load_policy(tmp_path / "best_model.pt")
     eager = load_policy(tmp_path / "best_model.pt", deployment=deployment)
@@ -80,7 +90,9 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(folder: Path, tmp_path
         load_policy(folder, backend="cuda")
 
 
-def test_an_export_without_settings_for_the_robot_says_so(exported: tuple[Bundle, Path]) -> None:
+def test_an_export_without_settings_for_the_robot_says_so(
+    exported: tuple[Checkpoint, Path],
+) -> None:
     assert "deployment" not in {p.key for p in onnx.load(str(exported[1])).metadata_props}
     with pytest.raises(DeploymentError, match="export the policy with"):
         load_policy(exported[1], backend="onnxruntime")
@@ -100,3 +112,57 @@ def test_a_robot_imports_neither_torch_nor_dvc_nor_pydantic(folder: Path) -> Non
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=REPOSITORY
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The engines that were to be loaded, as if this machine had a GPU; none of them loads."""
+    asked: list[Path] = []
+
+    class NoEngine:
+        def __init__(self, engine: Path, *_: object) -> None:
+            asked.append(engine)
+            raise CudaError("no GPU to run it")
+
+    monkeypatch.setattr(driver_process, "find_gpus", lambda: ([Gpu("A", "8.6", "13.0")], ""))
+    monkeypatch.setattr(tensorrt_engine, "EnginePolicy", NoEngine)
+    return asked
+
+
+@has_library
+def test_a_cache_that_cannot_be_written_leaves_onnx_runtime(
+    engines: list[Path], folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with caplog.at_level(logging.INFO):
+        assert load_policy(folder, cache=tmp_path / "cache").name == "onnxruntime"
+    assert f"cannot be kept in {tmp_path / 'cache'}" in caplog.text
+    assert engines == []
+
+
+def test_without_a_home_folder_onnx_runtime_is_left(
+    engines: list[Path], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert load_policy(folder).name == "onnxruntime"
+
+
+@has_library
+def test_the_engines_of_a_fetched_policy_are_never_loaded(
+    engines: list[Path], folder: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    fetched = shutil.copytree(folder, cache / "releases" / "repository" / "commit")
+    shipped = fetched / "engines" / engine_name("tensorrt-rtx", "8.6")
+    shipped.parent.mkdir()
+    built = build(fetched / "policy.onnx", shipped, "tensorrt-rtx", "8.6", (1, 1, 1))
+    assert built["status"] == "built", built
+    own = shutil.copytree(fetched, tmp_path / "export")
+    for path, expected in ((own, own / "engines"), (fetched, cache)):
+        with pytest.raises(DeploymentError, match="no GPU to run it"):
+            load_policy(path, "tensorrt-rtx", cache=cache)
+        assert engines.pop().parent == expected

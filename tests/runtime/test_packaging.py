@@ -15,9 +15,9 @@ from packaging.requirements import Requirement
 
 from pipeline.export.graph import export_onnx
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 REPOSITORY = Path(__file__).parents[2]
 EXTRAS: dict[str, list[str]] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())[
@@ -80,7 +80,7 @@ def _pip(*arguments: object) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", ["runtime", "serve"])
 def test_a_wheel_runs_a_policy_where_neither_torch_nor_dvc_nor_pydantic_is(
-    extra: str, exported: tuple[Bundle, Path], params: Params, tmp_path: Path
+    extra: str, exported: tuple[Checkpoint, Path], params: Params, tmp_path: Path
 ) -> None:
     try:
         distribution("setuptools")

@@ -1,4 +1,4 @@
-"""A policy by repository and version: which commit, fetched once, at hand without a network."""
+"""A policy named by repository and version is fetched once and then found without a network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
 from pipeline.runtime import released
-from pipeline.runtime.released import ReleasedError, fetch, split
-from pipeline.runtime.session import Deployment, DeploymentError
+from pipeline.runtime.deployment import Deployment, DeploymentError
+from pipeline.runtime.released import ReleasedError, fetch, is_fetched, split
 from tests.remotes.project import Project, create, isolated
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ SEEN = {"joint_pos": np.zeros(6), "pen_pos": np.full(3, 0.3), "pen_axis": np.arr
 
 @pytest.fixture(scope="module")
 def repository(
-    exported: tuple[Bundle, Path], params: Params, tmp_path_factory: pytest.TempPathFactory
+    exported: tuple[Checkpoint, Path], params: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Project:
     """An exported policy in a DVC remote, v1.0.0; its folder's name holds an @."""
     folder = tmp_path_factory.mktemp("released")
@@ -58,7 +58,7 @@ def _isolated(repository: Project, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(key, value)
 
 
-def test_a_version_is_fetched_once_and_then_at_hand_without_a_network(
+def test_a_version_is_fetched_once_and_then_found_without_a_network(
     repository: Project, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub = tmp_path / "hub"
@@ -72,14 +72,30 @@ def test_a_version_is_fetched_once_and_then_at_hand_without_a_network(
     # The data are gone, then the repository is: neither is asked again.
     releases = tmp_path / "cache/releases"
     (hub / ".dvc/config").unlink()
-    assert fetch(f"{hub}@arm-policy@v1.0.0", releases) == fetch(f"{hub}@main", releases)
+    cache = tmp_path / "cache"
+    assert fetch(f"{hub}@arm-policy@v1.0.0", cache) == fetch(f"{hub}@main", cache)
     (hub / ".git").rename(tmp_path / "git")
     with caplog.at_level(logging.WARNING):
         pipeline.load_policy(f"{hub}@v1.0.0", "onnxruntime", cache=tmp_path / "cache")
-    assert "is not reached" in caplog.text and "at hand" in caplog.text
+    assert "cannot be reached" in caplog.text and "as fetched before" in caplog.text
     with pytest.raises(ReleasedError, match=r"git cannot read it.*git ls-remote"):
-        fetch(f"{hub}@v1.0.1", releases)
+        fetch(f"{hub}@v1.0.1", cache)
     assert {path.suffix for path in next(releases.iterdir()).iterdir()} == {"", ".ref"}
+
+
+def test_a_folder_that_cannot_be_written_is_named_and_what_it_holds_is_read(
+    repository: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("a file where a folder should be")
+    with pytest.raises(ReleasedError, match=rf"{tmp_path}/file.* cannot be written"):
+        fetch(f"{repository.root}@v1.0.0", tmp_path / "file")
+    kept = fetch(f"{repository.root}@v1.0.0", tmp_path / "cache")
+    assert is_fetched(kept, tmp_path / "cache")
+    assert not is_fetched(repository.root / "artifacts/export", tmp_path / "cache")
+    ref = next(kept.parent.glob("*.ref"))
+    ref.unlink()
+    ref.mkdir()  # as little to be written as on a file system that is mounted read-only
+    assert fetch(f"{repository.root}@v1.0.0", tmp_path / "cache") == kept
 
 
 def test_a_robot_s_process_imports_neither_torch_nor_dvc_to_fetch_it(
@@ -95,12 +111,12 @@ def test_a_robot_s_process_imports_neither_torch_nor_dvc_to_fetch_it(
     assert done.stdout.strip() == "[]"
 
 
-def test_what_cannot_be_had_is_named(
+def test_what_cannot_be_fetched_is_named(
     repository: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ReleasedError, match=r"no version, tag or branch 'v2.0.0'.*arm-policy@v1"):
         fetch(f"{repository.root}@v2.0.0", tmp_path)
-    with pytest.raises(ReleasedError, match="its data cannot be had"):
+    with pytest.raises(ReleasedError, match="its data cannot be fetched"):
         fetch(f"{repository.root}@{'0' * 40}", tmp_path)
     with pytest.raises(DeploymentError, match="or REPOSITORY@VERSION"):
         pipeline.load_policy("no/such/folder@v1.0.0")

@@ -1,3 +1,4 @@
-"""Small parameters, a small data set and a policy fitted to it."""
+"""Small parameters, a policy fitted to a small data set, and a certificate."""
 
 from tests.fixtures.policy import *
+from tests.fixtures.serving import *

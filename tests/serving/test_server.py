@@ -6,22 +6,27 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgpack
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment, RobotPolicy
+from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.client import ClientError, PolicyClient
 from pipeline.serving.protocol import decode, encode
-from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError, is_loopback
+from pipeline.serving.security import tls_context
+from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError
+from tests.conftest import HANG_S
 from tests.fixtures.serving import served
 
 TOKEN = "a secret of the tests"
@@ -33,7 +38,7 @@ OBSERVATION = {
 
 
 @pytest.fixture(scope="module")
-def policy(params: Params, exported: tuple[Bundle, Path]) -> RobotPolicy:
+def policy(params: Params, exported: tuple[Checkpoint, Path]) -> RobotPolicy:
     execution = params.override("execution", noise_scale=1.0).execution
     deployment = Deployment.from_params(execution, RobotModel.from_params(params.robot).limits)
     return load_policy(exported[1], "onnxruntime", deployment=deployment)
@@ -71,21 +76,38 @@ def test_a_robot_may_act_itself_and_ask_for_chunks_alone(url: str, policy: Robot
 
 
 def test_a_hundred_clients_have_each_their_own_history(url: str, policy: RobotPolicy) -> None:
-    def drive(number: int) -> bool:
+    def drive(number: int, client: PolicyClient) -> bool:
         seen = {**OBSERVATION, "joint_pos": OBSERVATION["joint_pos"] + 0.001 * number}
         session = policy.session(seed=number)
-        with PolicyClient(url) as client:
-            client.reset(seed=number)
-            return all(np.array_equal(client.act(seen), session.act(seen)) for _ in range(8))
+        client.reset(seed=number)
+        return all(np.array_equal(client.act(seen), session.act(seen)) for _ in range(8))
 
-    with ThreadPoolExecutor(100) as pool:
-        assert all(pool.map(drive, range(100)))
+    # They connect one after the other: a server gives each only some seconds for that.
+    with ExitStack() as stack, ThreadPoolExecutor(100) as pool:
+        clients = [stack.enter_context(PolicyClient(url, timeout_s=HANG_S)) for _ in range(100)]
+        assert all(pool.map(drive, range(100), clients))
+
+
+def test_an_answer_carries_the_id_of_its_call(url: str) -> None:
+    with connect(url) as wire:
+        decode(wire.recv())
+        for call in ({"call": "reset", "id": 7}, {"call": "jump", "id": "x"}):
+            wire.send(encode(call))
+            assert decode(wire.recv())["id"] == call["id"]
+        wire.send(encode({"call": "reset"}))  # other clients need not number their calls
+        assert "id" not in decode(wire.recv())
+
+
+def test_no_web_page_may_talk_to_the_server(url: str) -> None:
+    for origin in ("https://example.org", url.replace("ws:", "http:"), "null"):
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(url, origin=Origin(origin))
 
 
 @pytest.mark.parametrize(
     ("message", "words"),
     [
-        (b"\xc1 no msgpack", "no msgpack"),
+        (b"\xc1 no msgpack", "not msgpack"),
         ("a text frame", "text frame"),
         (msgpack.packb([1]), "expected a map"),
         (encode({"call": "jump"}), "call is 'jump', expected act, predict, reset"),
@@ -114,7 +136,7 @@ def test_what_is_wrong_comes_back_to_its_sender_and_the_session_goes_on(
 
 
 def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(url: str) -> None:
-    with PolicyClient(url) as steady:
+    with PolicyClient(url, timeout_s=HANG_S) as steady:
         steady.act(OBSERVATION)
         # Gone in the middle of a frame: a header that promises 100 bytes, ten of them, the end.
         host, port = url.removeprefix("ws://").split(":")
@@ -130,7 +152,7 @@ def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(url: str) -
             greedy.send(b"\0" * (MAX_MESSAGE_BYTES + 1))
             with pytest.raises(ConnectionClosed, match="1009"):
                 greedy.recv()
-        with connect(url) as flood:
+        with connect(url, close_timeout=0) as flood:  # it leaves without the answers
             flood.recv()
             for _ in range(300):
                 flood.send(encode({"call": "act", "observation": OBSERVATION}))
@@ -156,6 +178,39 @@ def test_others_need_the_token(policy: RobotPolicy) -> None:
     asyncio.run(talk())
 
 
-def test_loopback_is_known() -> None:
-    assert all(is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "127.8.8.8"))
-    assert not any(is_loopback(host) for host in ("0.0.0.0", "192.168.0.4", "robot"))
+def test_with_tls_a_client_that_trusts_the_certificate_may_call(
+    policy: RobotPolicy, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    async def talk() -> None:
+        tls = tls_context(*certificate)
+        async with await PolicyServer(policy, TOKEN, tls).start("127.0.0.1", 0) as server:
+            place = f"wss://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+            with pytest.raises(ClientError, match="certificate verify failed"):
+                await asyncio.to_thread(PolicyClient, place, TOKEN)
+            with pytest.raises(ClientError, match="No such file"):
+                await asyncio.to_thread(PolicyClient, place, TOKEN, 10.0, tmp_path / "no.pem")
+            client = await asyncio.to_thread(PolicyClient, place, TOKEN, 10.0, certificate[0])
+            answer = await asyncio.to_thread(client.act, OBSERVATION)
+            assert answer.shape == (6,)
+            await asyncio.to_thread(client.close)
+
+    asyncio.run(talk())
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_beyond_loopback_a_token_in_clear_is_warned_of(
+    policy: RobotPolicy,
+    certificate: tuple[Path, Path],
+    encrypted: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tls = tls_context(*certificate) if encrypted else None
+
+    async def listen(host: str) -> None:
+        async with await PolicyServer(policy, TOKEN, tls).start(host, 0):
+            pass
+
+    asyncio.run(listen("127.0.0.1"))
+    assert caplog.text == ""
+    asyncio.run(listen("0.0.0.0"))
+    assert ("unencrypted" in caplog.text and "--tls-cert" in caplog.text) != encrypted

@@ -84,12 +84,11 @@ def test_a_remote_that_is_gone_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     add = ["remote", "add", "-q", "-d", "store", "/no/such/folder"]
     subprocess.run([*dvc, *add], check=True)
     assert "no folder /no/such/folder" in remotes.examine(tmp_path).found
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"ssh://me@127.0.0.1:{port}/store"
-    subprocess.run([*dvc, "remote", "modify", "store", "url", url], check=True)
-    assert "no server on that port" in remotes.examine(tmp_path).found
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # taken by this test, but nobody listens
+        url = f"ssh://me@127.0.0.1:{taken.getsockname()[1]}/store"
+        subprocess.run([*dvc, "remote", "modify", "store", "url", url], check=True)
+        assert "no server on that port" in remotes.examine(tmp_path).found
 
 
 def test_a_taken_port_is_said(tmp_path: Path) -> None:

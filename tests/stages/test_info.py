@@ -104,7 +104,7 @@ def test_a_folder_of_recordings_is_shown_one_by_one(tmp_path, params, capsys):
 def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     import torch
 
-    from pipeline.policy.checkpoint import Bundle, make_config, save_bundle
+    from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
     from pipeline.policy.model import PolicyModel
     from pipeline.robot.chain import policy_geometry
     from pipeline.robot.model import RobotModel
@@ -115,8 +115,8 @@ def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     model = PolicyModel(policy, layout, geometry)
     weights = model.state_dict()
     config = make_config(policy, layout, geometry, 30.0)
-    bundle = Bundle(weights, weights, config, {}, layout, torch.zeros(1))
-    save_bundle(tmp_path / "best_model.pt", bundle)
+    checkpoint = Checkpoint(weights, weights, config, {}, layout, torch.zeros(1))
+    save_checkpoint(tmp_path / "best_model.pt", checkpoint)
     table = shown(tmp_path / "best_model.pt")
     assert table["parameters"] == [f"{sum(p.numel() for p in model.parameters()):,}"]
     assert table["horizon"] == ["16"]

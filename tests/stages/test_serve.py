@@ -16,14 +16,16 @@ import torch
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, make_config
+from pipeline.policy.checkpoint import Checkpoint, make_config
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 from pipeline.serving.client import PolicyClient
+from pipeline.serving.security import TlsError
 from pipeline.serving.server import ServeError
 from pipeline.stages import serve
+from tests.conftest import HANG_S
 
 REPOSITORY = Path(__file__).parents[2]
 OBSERVATION = {
@@ -43,10 +45,12 @@ def exported_small(params: Params, tmp_path_factory: pytest.TempPathFactory) -> 
         torch.manual_seed(0)
         weights = PolicyModel(small.policy, layout, geometry).state_dict()
     config = make_config(small.policy, layout, geometry, 30.0)
-    bundle = Bundle(weights, weights, config, {}, layout, torch.zeros(1, 2, layout.state_dim))
+    checkpoint = Checkpoint(
+        weights, weights, config, {}, layout, torch.zeros(1, 2, layout.state_dim)
+    )
     deployment = Deployment.from_params(small.execution, robot.limits)
     folder = tmp_path_factory.mktemp("export")
-    export_onnx(bundle, folder / "policy.onnx", 18, {"deployment": deployment.to_json()})
+    export_onnx(checkpoint, folder / "policy.onnx", 18, {"deployment": deployment.to_json()})
     return folder
 
 
@@ -63,10 +67,18 @@ def test_it_serves_until_it_is_stopped(exported_small: Path) -> None:
             with PolicyClient(line.partition(" at ")[2].split()[0]) as client:
                 assert client.act(OBSERVATION).shape == (6,)
                 child.send_signal(signal.SIGTERM)
-                assert child.wait(20) == 0
+                assert child.wait(HANG_S) == 0
             assert "Stopped" in child.stdout.read()
         finally:
             child.kill()
+
+
+def test_a_certificate_that_is_missing_is_named(exported_small: Path, tmp_path: Path) -> None:
+    with pytest.raises(TlsError, match=r"cert\.pem: no such file"):
+        serve.run(
+            exported_small, "127.0.0.1", 0, "onnxruntime", None,
+            tmp_path / "cert.pem", tmp_path / "key.pem",
+        )  # fmt: skip
 
 
 def test_a_port_that_is_taken_is_named(exported_small: Path) -> None:

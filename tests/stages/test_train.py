@@ -4,22 +4,27 @@ import csv
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import zarr
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from typer.testing import CliRunner
 
+from pipeline.cli import app
 from pipeline.dataset.store import create_array, create_group
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
-from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.checkpoint import load_checkpoint
 from pipeline.run import OutputError
 from pipeline.stages import train
 from pipeline.training.finetune import FinetuneError
-from pipeline.training.loop import LearningError
+from pipeline.training.inputs import TrainError
+from pipeline.training.loop import TrainingError
 
 EPISODES, STEPS = 10, 12
 
@@ -98,9 +103,41 @@ def test_training_writes_what_the_guide_shows(
     assert scalars <= set(events.Tags()["scalars"])
     policy = DiffusionPolicy(device="cpu")
     policy.load(tmp_path / "best_model.pt")
-    assert policy.predict(policy.bundle.examples).shape[1:] == (16, 6)
-    assert policy.bundle.config["rate_hz"] == 30.0
-    assert len(policy.bundle.stats["state"]["min"]) == 25
+    assert policy.predict(policy.checkpoint.examples).shape[1:] == (16, 6)
+    assert policy.checkpoint.config["rate_hz"] == 30.0
+    assert len(policy.checkpoint.stats["state"]["min"]) == 25
+
+
+@pytest.fixture
+def zarr_without_rate(zarr_path: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "without_rate.zarr"
+    shutil.copytree(zarr_path, path)
+    del zarr.open_group(path, mode="r+").attrs["rate_hz"]
+    return path
+
+
+def test_a_zarr_without_a_rate_is_told_before_training_and_takes_one_from_the_command(
+    small: Params, zarr_without_rate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train.run(small, tmp_path / "none", zarr_without_rate)
+    printed = capsys.readouterr().out
+    assert "no attribute rate_hz" in printed and "--rate-hz" in printed
+    assert printed.index("Warning") < printed.index("Epoch 1/")
+    assert load_checkpoint(tmp_path / "none" / "best_model.pt").config["rate_hz"] is None
+    done = CliRunner().invoke(
+        app,
+        ["train", "--params", str(_written(small, tmp_path)), "--out", str(tmp_path / "named"),
+         "--data-path", str(zarr_without_rate), "--rate-hz", "25"],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "no attribute rate_hz" not in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "named" / "best_model.pt").config["rate_hz"] == 25.0
+
+
+def _written(params: Params, folder: Path) -> Path:
+    path = folder / "params.json"
+    path.write_text(json.dumps(params.model_dump(mode="json")))
+    return path
 
 
 def test_the_same_seed_gives_the_same_files_and_another_one_others(
@@ -137,14 +174,14 @@ def test_a_loss_that_is_no_number_stops_with_step_and_learning_rate(
     small: Params, zarr_path: Path, tmp_path: Path
 ) -> None:
     wild = small.override("train", lr=1e30, warmup_steps=0)
-    with pytest.raises(LearningError, match=r"step \d+ of \d+ at learning rate"):
+    with pytest.raises(TrainingError, match=r"step \d+ of \d+ at learning rate"):
         train.run(wild, tmp_path, zarr_path)
     assert not (tmp_path / "metrics.json").exists()
 
 
 def test_no_validation_episode_is_an_error(small: Params, tmp_path: Path) -> None:
     path = write_zarr(tmp_path / "a.zarr", Layout.from_params(small), [0] * EPISODES)
-    with pytest.raises(train.TrainError, match="split val"):
+    with pytest.raises(TrainError, match="split val"):
         train.run(small, tmp_path / "out", path)
 
 
@@ -192,9 +229,9 @@ def test_fine_tuning_starts_from_the_checkpoint_with_its_ranges_or_new_ones(
     bundles = {}
     for stats in ("old", "new"):
         train.run(still.override("train", init_stats=stats), tmp_path / stats, wider)
-        bundles[stats] = load_bundle(tmp_path / stats / "final_model.pt")
+        bundles[stats] = load_checkpoint(tmp_path / stats / "final_model.pt")
     assert "times as far" in capsys.readouterr().out
-    first = load_bundle(start)
+    first = load_checkpoint(start)
     ranges = "codec.scale.radius"
     torch.testing.assert_close(bundles["old"].ema, first.ema)
     assert bundles["old"].stats == first.stats

@@ -1,4 +1,4 @@
-"""Trainings that really die: killed, told to stop, bereft of a worker."""
+"""Trainings that are really killed, stopped by a signal, or lose a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.params import Params
-from pipeline.policy.checkpoint import load_bundle
+from pipeline.policy.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
 DRIVER = Path(__file__).with_name("train_driver.py")
@@ -32,12 +32,12 @@ def small(params: Params) -> Params:
     )  # fmt: skip
 
 
-def drive(mode: str, params: Params, data: Path, folder: Path, seed: int = 0) -> dict[str, Any]:
+def drive(mode: str, params: Params, data: Path, folder: Path) -> dict[str, Any]:
     parameters = folder / "params.yaml"
     parameters.write_text(json.dumps(params.model_dump(mode="json")))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     result = subprocess.run(
-        [sys.executable, DRIVER, mode, parameters, data, folder, str(seed)],
+        [sys.executable, DRIVER, mode, parameters, data, folder],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -54,16 +54,26 @@ def test_a_training_that_is_killed_or_stopped_ends_as_an_undisturbed_one(
     small: Params, plans_zarr: Path, tmp_path: Path
 ) -> None:
     found = drive("ends", small, plans_zarr, tmp_path)
-    assert found["statuses"] == [0, -9, -9, 143, 130, -9, 0]
+    assert found["statuses"] == [0, -9, -9, 143, 130, -9, -9, 0]
     lines = (tmp_path / "ended.0.log").read_text().splitlines()
-    assert sum(line.startswith("Resumed") for line in lines) >= 4
+    resumed = [line for line in lines if line.startswith("Resumed")]
     stopped = [line for line in lines if line.startswith("Stopped by")]
     assert [line.split()[2] for line in stopped] == ["SIGTERM", "SIGINT"]
     assert all("run the same command again to go on" in line for line in stopped)
+    # SIGTERM and SIGINT let the current step end. The first SIGKILL came before any state.
+    steps = int(resumed[0].split()[-1])
+    killed, terminated, interrupted, last = (int(share * steps) for share in (0.3, 0.5, 0.7, 0.9))
+    assert _steps(stopped) == [terminated + 1, interrupted + 1]
+    assert _steps(resumed) == [killed, terminated + 1, interrupted + 1, interrupted + 1, last]
     for name in FILES:
         calm, ended = (tmp_path / run / name for run in ("calm", "ended"))
         assert calm.read_bytes() == ended.read_bytes(), name
     assert not list(tmp_path.glob("root_*/.state/train/*"))
+
+
+def _steps(lines: list[str]) -> list[int]:
+    """The number after "after step" in each line."""
+    return [int(line.partition("after step ")[2].split()[0]) for line in lines]
 
 
 def losses(folder: Path) -> np.ndarray:
@@ -86,9 +96,10 @@ def test_two_workers_learn_what_one_does_and_survive_the_loss_of_one(
     said = (tmp_path / "lost.0.log").read_text()
     assert "error: a worker is gone" in said
     assert "run the same command again to go on" in said
-    assert "Resumed" in said
+    (resumed,) = (line for line in said.splitlines() if line.startswith("Resumed"))
+    assert _steps([resumed]) == [int(0.4 * int(resumed.split()[-1]))]
     np.testing.assert_allclose(losses(lost), losses(one), rtol=1e-3)
-    weights = [load_bundle(folder / "final_model.pt").ema for folder in (one, two)]
+    weights = [load_checkpoint(folder / "final_model.pt").ema for folder in (one, two)]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
 
 

@@ -17,7 +17,9 @@ from pipeline.dataset.store import create_array, create_group
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.stages import train
+from pipeline.training import inputs
 from pipeline.training.memory import MemoryLimitError
+from pipeline.training.windows import StreamedWindows
 
 REPOSITORY = Path(__file__).parents[2]
 EPISODES, STEPS = 80, 12
@@ -33,7 +35,7 @@ def _states_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     stream = io.StringIO()
-    monkeypatch.setattr(train, "console", Console(file=stream, soft_wrap=True))
+    monkeypatch.setattr(inputs, "console", Console(file=stream, soft_wrap=True))
     return stream
 
 
@@ -71,13 +73,13 @@ def test_a_data_set_beyond_the_limit_is_streamed_and_normalised_alike(
     small: Params, zarr_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
-    original = train.StreamedWindows.__init__
+    original = StreamedWindows.__init__
 
-    def counted(self: train.StreamedWindows, *arguments: object) -> None:
+    def counted(self: StreamedWindows, *arguments: object) -> None:
         original(self, *arguments)  # type: ignore[arg-type]
         made.append(len(self))
 
-    monkeypatch.setattr(train.StreamedWindows, "__init__", counted)
+    monkeypatch.setattr(StreamedWindows, "__init__", counted)
     losses = {}
     for name, limit in (("resident", 1.0), ("streamed", LIMIT_GB)):
         train.run(small.override("train", data_limit_gb=limit), tmp_path / name, zarr_path)
@@ -110,8 +112,9 @@ STARVED = """
 import resource, sys
 from pathlib import Path
 from pipeline.params import load_params
-from pipeline.training.loop import LearningError
+from pipeline.training.loop import TrainingError
 from pipeline.stages import train
+from pipeline.training import inputs
 
 params = load_params(Path(sys.argv[1]))
 lines = Path("/proc/self/status").read_text().splitlines()
@@ -119,7 +122,7 @@ used = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Vm
 resource.setrlimit(resource.RLIMIT_AS, (used + 1_000_000_000, resource.RLIM_INFINITY))
 try:
     train.run(params, Path(sys.argv[2]), Path(sys.argv[3]))
-except LearningError as error:
+except TrainingError as error:
     print(error)
 """
 

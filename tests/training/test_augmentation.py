@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.kinematics import Geometry
+from pipeline.kinematics import Geometry, JointLimits
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.training.augmentation import SLIDE_M_PER_RAD, StatePerturbation
-from tests.fixtures.policy import random_states
+from tests.fixtures.policy import make_limits, random_states
 
 
 def _perturbed(
@@ -19,11 +19,13 @@ def _perturbed(
     geometry: Geometry,
     number: int = 4000,
     sees_velocity: bool = False,
+    limits: JointLimits | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """What was added to joints (B, T, J) and actions (B, H, J), and observations (B, T, S)."""
     obs = torch.from_numpy(random_states(np.random.default_rng(0), layout, number, 2))
     action = torch.zeros(number, 16, 6)
-    perturb = StatePerturbation(params.train, layout, geometry, 16, sees_velocity)
+    limits = limits or make_limits(params)
+    perturb = StatePerturbation(params.train, layout, geometry, 16, limits, sees_velocity)
     moved, target = perturb(obs.clone(), action, torch.Generator().manual_seed(0))
     return (moved - obs)[..., :6], target, moved
 
@@ -87,3 +89,18 @@ def test_velocities_are_blurred_for_a_policy_that_sees_them_and_for_no_other(
     _, _, still = _perturbed(params, layout, geometry)
     velocities = layout.field("joint_vel").slice
     torch.testing.assert_close(still[..., velocities], obs[..., velocities], atol=0, rtol=0)
+
+
+def test_no_action_is_moved_beyond_a_joint_s_limit(
+    params: Params, layout: Layout, geometry: Geometry
+) -> None:
+    wide = make_limits(params)
+    tight = replace(wide, lower=np.full(6, -0.1), upper=np.full(6, 0.1))
+    _, free, _ = _perturbed(params, layout, geometry)
+    assert float(free.abs().max()) > 0.5
+    _, target, _ = _perturbed(params, layout, geometry, limits=tight)
+    torch.testing.assert_close(target, free.clamp(-0.1, 0.1))
+    shifted = replace(wide, lower=np.full(6, 0.1), upper=np.full(6, 0.2))
+    _, target, _ = _perturbed(params, layout, geometry, limits=shifted)
+    # The demonstration stands at 0, outside: it is moved inwards or not at all.
+    torch.testing.assert_close(target, free.clamp(0.0, 0.2))

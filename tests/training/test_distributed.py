@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training import distributed
 from pipeline.training.distributed import (
-    ALONE,
+    SINGLE_PROCESS,
     WorkerError,
     Workers,
     launch,
     torchrun_size,
     worker_device,
 )
+
+REPOSITORY = Path(__file__).parents[2]
 
 
 @given(number=st.integers(0, 300), size=st.integers(1, 9))
@@ -28,8 +35,8 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert torchrun_size() == 1
-    assert ALONE.leads
-    assert ALONE.share({"a": 1}) == {"a": 1}
+    assert SINGLE_PROCESS.is_main
+    assert SINGLE_PROCESS.broadcast({"a": 1}) == {"a": 1}
     assert worker_device(torch.device("cuda")) == torch.device("cuda")
 
 
@@ -47,7 +54,45 @@ def test_one_worker_a_gpu_needs_a_gpu() -> None:
         launch(0, ["train"])
 
 
-def test_a_lost_worker_is_told_in_a_sentence() -> None:
-    said = RuntimeError("[/src/gloo/pair.cc:553] Connection closed by peer [::1]:10. See the logs.")
-    assert distributed._reason(said) == "Connection closed by peer [::1]:10"
-    assert distributed._reason(RuntimeError("NCCL timed out")) == "NCCL timed out"
+LOSING = """
+import os
+import torch
+from pipeline.training.distributed import WorkerError, joined_workers
+
+with joined_workers(torch.device("cpu")) as workers:
+    weight = torch.ones(3, requires_grad=True)
+    weight.sum().backward()
+    workers.sum_gradients([weight], torch.zeros(()))
+    print(weight.grad.tolist(), flush=True)
+    if workers.rank == 1:
+        os._exit(9)
+    try:
+        workers.sum_gradients([weight], torch.zeros(()))
+    except WorkerError as error:
+        print(error, flush=True)
+        os._exit(0)
+"""
+
+
+def test_two_processes_sum_their_gradients_and_a_lost_one_is_told_in_a_sentence() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    joined = os.environ | {
+        "PYTHONPATH": str(REPOSITORY), "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+    }  # fmt: skip
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOSING], env=joined | {"RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE, text=True,
+        )
+        for rank in ("0", "1")
+    ]  # fmt: skip
+    first, second = (process.communicate()[0].splitlines() for process in processes)
+    assert [process.returncode for process in processes] == [0, 9]
+    assert second == ["[2.0, 2.0, 2.0]"]
+    assert first[0] == "[2.0, 2.0, 2.0]"
+    (sentence,) = first[1:]
+    assert sentence.startswith("a worker is gone (")
+    assert "[/" not in sentence and ". " not in sentence

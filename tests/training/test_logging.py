@@ -10,7 +10,7 @@ import psutil
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pipeline.training.logging import Curves, Record
+from pipeline.training.logging import Record, TrainingLog
 from pipeline.training.selection import Epoch, Score
 
 RECORDS = [
@@ -21,9 +21,9 @@ RECORDS = [
 
 def write(out: Path) -> Path:
     out.mkdir()
-    with Curves(out) as curves:
+    with TrainingLog(out) as log:
         for record in RECORDS:
-            curves.write(record)
+            log.write(record)
     return out
 
 

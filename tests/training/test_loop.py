@@ -8,19 +8,20 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.checkpoint import BundleError, write_whole
+from pipeline.policy.checkpoint import CheckpointError, write_whole
 from pipeline.training.distributed import WorkerError, Workers
-from pipeline.training.logging import Curves
-from pipeline.training.loop import Judges, Learning, LearningError, Progress, digits
-from pipeline.training.resume import StateStore
+from pipeline.training.logging import TrainingLog, digits
+from pipeline.training.loop import Evaluators, TrainingError, TrainingLoop, first_not_finite
+from pipeline.training.resume import Progress, StateStore
 from pipeline.training.selection import Score
-from pipeline.training.trainer import Prepared, Trainer, Validation, Windows
-from tests.fixtures.policy import make_fitted, random_states
+from pipeline.training.trainer import Prepared, Trainer, Validation
+from pipeline.training.windows import Windows
+from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 SCORES = {2: Score(0.5, 9.0), 4: Score(1.0, 3.0), 5: Score(1.0, 2.0)}
 
 
-class Bench:
+class SmallTraining:
     """A small training whose parts can be tampered with."""
 
     def __init__(self, params: Params, layout: Layout, out: Path, **train: object) -> None:
@@ -34,7 +35,8 @@ class Bench:
         self.windows = Windows(
             states, states[:, :6] + 0.1, rows + torch.arange(2), rows + torch.arange(16)
         )
-        self.trainer = Trainer(model, self.params, 15, torch.Generator().manual_seed(0))
+        generator, limits = torch.Generator().manual_seed(0), make_limits(params)
+        self.trainer = Trainer(model, self.params, 15, generator, limits)
         self.validation = Validation(self.windows, model, torch.Generator().manual_seed(1))
         self.out = out
         out.mkdir(exist_ok=True)
@@ -42,15 +44,15 @@ class Bench:
     def save(self, path: Path) -> None:
         write_whole(path, {"ema": self.trainer.ema.state_dict()})
 
-    def learning(self, store: StateStore) -> Learning:
+    def learning(self, store: StateStore) -> TrainingLoop:
         scores = iter(SCORES.values())
-        judges = Judges(self.validation.loss, lambda model: next(scores))
-        return Learning(self.trainer, self.windows, judges, self.out, self.save, store)
+        evaluators = Evaluators(self.validation.loss, lambda model: next(scores))
+        return TrainingLoop(self.trainer, self.windows, evaluators, self.out, self.save, store)
 
     def run(self, store: StateStore) -> Progress:
         learning = self.learning(store)
-        with Curves(self.out) as curves:
-            learning.run(curves, lambda progress: None)
+        with TrainingLog(self.out) as log:
+            learning.run(log, lambda progress: None)
         return learning.progress
 
 
@@ -58,7 +60,7 @@ def test_epochs_are_rolled_out_kept_and_said(
     params: Params, layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with StateStore(tmp_path / "states", "a") as store:
-        progress = Bench(params, layout, tmp_path / "out").run(store)
+        progress = SmallTraining(params, layout, tmp_path / "out").run(store)
     scores = {record.row.epoch: record.row.score for record in progress.records}
     assert scores == {1: None, 3: None, **SCORES}
     assert progress.files == {
@@ -74,21 +76,21 @@ def test_epochs_are_rolled_out_kept_and_said(
 def test_a_loss_that_is_no_number_leaves_the_last_good_weights(
     params: Params, layout: Layout, tmp_path: Path
 ) -> None:
-    bench = Bench(params, layout, tmp_path / "out", state_every_s=0.0)
-    step = bench.trainer.step
+    training = SmallTraining(params, layout, tmp_path / "out", state_every_s=0.0)
+    step = training.trainer.step
     good: dict[int, dict[str, torch.Tensor]] = {}
 
     def poisoned(index: int, batch: Prepared) -> torch.Tensor:
         if index == 8:
             batch.clean[:] = torch.inf
         loss = step(index, batch)
-        good[index + 1] = {k: v.clone() for k, v in bench.trainer.ema.state_dict().items()}
+        good[index + 1] = {k: v.clone() for k, v in training.trainer.ema.state_dict().items()}
         return loss
 
-    bench.trainer.step = poisoned  # type: ignore[method-assign]
+    training.trainer.step = poisoned  # type: ignore[method-assign]
     with StateStore(tmp_path / "states", "a") as store:
-        with pytest.raises(LearningError, match=r"in step 9 of 15 at learning rate \d") as error:
-            bench.run(store)
+        with pytest.raises(TrainingError, match=r"in step 9 of 15 at learning rate \d") as error:
+            training.run(store)
         state = store.load()
     assert state is not None
     kept = torch.load(tmp_path / "out/last_good_model.pt", weights_only=True)["ema"]
@@ -99,24 +101,24 @@ def test_a_loss_that_is_no_number_leaves_the_last_good_weights(
 def test_a_full_disk_costs_the_state_but_not_the_training(
     params: Params, layout: Layout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bench = Bench(params, layout, tmp_path / "out", state_every_s=0.0)
+    training = SmallTraining(params, layout, tmp_path / "out", state_every_s=0.0)
     with StateStore(tmp_path / "states", "a") as store:
         (store.folder / ".state.pt.partial").symlink_to("/dev/full")
-        assert len(bench.run(store).records) == 5
+        assert len(training.run(store).records) == 5
     assert "not kept" in capsys.readouterr().out
 
 
 def test_a_checkpoint_that_cannot_be_written_ends_the_training_and_leaves_the_old_one(
     params: Params, layout: Layout, tmp_path: Path
 ) -> None:
-    bench = Bench(params, layout, tmp_path / "out")
+    training = SmallTraining(params, layout, tmp_path / "out")
     (tmp_path / "out/best_model.pt").write_text("old")
     (tmp_path / "out/.best_model.pt.partial").symlink_to("/dev/full")
     with (
         StateStore(tmp_path / "states", "a") as store,
-        pytest.raises(BundleError, match="No space"),
+        pytest.raises(CheckpointError, match="No space"),
     ):
-        bench.run(store)
+        training.run(store)
     assert (tmp_path / "out/best_model.pt").read_text() == "old"
 
 
@@ -124,30 +126,30 @@ def test_a_checkpoint_that_cannot_be_written_ends_the_training_and_leaves_the_ol
 def test_a_lost_worker_leaves_a_state_of_before_its_step(
     params: Params, layout: Layout, tmp_path: Path, lost: int
 ) -> None:
-    calm, bench = (Bench(params, layout, tmp_path / name) for name in ("calm", "lost"))
+    calm, training = (SmallTraining(params, layout, tmp_path / name) for name in ("calm", "lost"))
     with StateStore(tmp_path / "states", "calm") as store:
         calm.run(store)
-    step = bench.trainer.step
-    bench.trainer.workers = Workers(0, 2)
+    step = training.trainer.step
+    training.trainer.workers = Workers(0, 2)
 
     def alone(index: int, batch: Prepared) -> torch.Tensor:
         if index == lost:
             raise WorkerError("a worker is gone")
-        bench.trainer.workers = Workers(0, 1)
+        training.trainer.workers = Workers(0, 1)
         loss = step(index, batch)
-        bench.trainer.workers = Workers(0, 2)
+        training.trainer.workers = Workers(0, 2)
         return loss
 
-    bench.trainer.step = alone  # type: ignore[method-assign]
+    training.trainer.step = alone  # type: ignore[method-assign]
     with StateStore(tmp_path / "states", "lost") as store:
-        with pytest.raises(LearningError, match=f"gone in step {lost + 1} of 15; .*run the same"):
-            bench.run(store)
-        again = Bench(params, layout, tmp_path / "lost")
+        with pytest.raises(TrainingError, match=f"gone in step {lost + 1} of 15; .*run the same"):
+            training.run(store)
+        again = SmallTraining(params, layout, tmp_path / "lost")
         learning = again.learning(store)
         learning.resume()
         assert learning.progress.step == lost
-        with Curves(again.out) as curves:
-            learning.run(curves, lambda progress: None)
+        with TrainingLog(again.out) as log:
+            learning.run(log, lambda progress: None)
     torch.testing.assert_close(
         dict(again.trainer.ema.state_dict()), dict(calm.trainer.ema.state_dict()), rtol=0, atol=0
     )
@@ -158,3 +160,8 @@ def test_a_lost_worker_leaves_a_state_of_before_its_step(
 )
 def test_losses_show_enough_digits(loss: float, text: str) -> None:
     assert digits(loss) == text
+
+
+def test_the_first_loss_that_is_no_number_is_found() -> None:
+    assert first_not_finite(np.array([1, 2], np.float32)) is None
+    assert first_not_finite(np.array([1, np.inf, np.nan], np.float32)) == 1

@@ -6,6 +6,7 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
+from pipeline.policy.model import PolicyModel
 from pipeline.training.memory import (
     USABLE,
     BatchMemory,
@@ -32,50 +33,67 @@ def test_what_lives_at_once_is_counted() -> None:
     del second, view, in_place, third
 
 
-@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
-def test_a_step_takes_no_more_than_was_extrapolated(
-    params: Params, layout: Layout, rng: np.random.Generator, network: str
-) -> None:
-    model = make_fitted(params.override("policy", network=network), layout, rng).train()
-    obs = torch.from_numpy(random_states(rng, layout, 1, 2))
-    action = obs[:, -1:, :6].expand(1, 16, 6).clone()
-    memory = BatchMemory(model, obs, action, 2)
-    assert all(weight.grad is None for weight in model.parameters())
-    batch = 200
+def measure_step(model: PolicyModel, obs: torch.Tensor, action: torch.Tensor, batch: int) -> int:
+    """Bytes that a real step of so many windows takes at once, two draws each."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     with PeakMemory() as found:
         noise, steps = torch.randn(2 * batch, 16, 6), torch.randint(100, (2 * batch,))
         loss = model.loss(obs.repeat(batch, 1, 1), action.repeat(batch, 1, 1), noise, steps)
         torch.autograd.backward(loss)
         optimizer.step()
-    assert 0.5 * memory.needed(batch) < found.peak < 1.1 * memory.needed(batch)
+    return found.peak
 
 
 @pytest.fixture
-def memory() -> BatchMemory:
-    """One megabyte for the weights and a kilobyte a window."""
-    made = BatchMemory.__new__(BatchMemory)
-    made.fixed, made.window = 1e6, 1e3
-    return made
+def window(layout: Layout, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    obs = torch.from_numpy(random_states(rng, layout, 1, 2))
+    return obs, obs[:, -1:, :6].expand(1, 16, 6).clone()
 
 
-def test_the_largest_power_of_two_is_found(memory: BatchMemory) -> None:
-    free = int(memory.needed(1000) / USABLE)
-    assert memory.fitting(free) == 512
-    assert memory.fitting(int(1e6)) == 0
+@pytest.mark.parametrize("network", ["mlp", "unet", "transformer"])
+def test_a_step_takes_no_more_than_was_extrapolated(
+    params: Params,
+    layout: Layout,
+    rng: np.random.Generator,
+    window: tuple[torch.Tensor, torch.Tensor],
+    network: str,
+) -> None:
+    model = make_fitted(params.override("policy", network=network), layout, rng).train()
+    memory = BatchMemory(model, *window, 2)
+    assert all(weight.grad is None for weight in model.parameters())
+    assert 0.5 * memory.needed(200) < measure_step(model, *window, 200) < 1.1 * memory.needed(200)
 
 
-def test_auto_takes_what_fits_up_to_what_the_device_is_good_for(memory: BatchMemory) -> None:
-    assert choose_batch("auto", memory, 10**9, CPU) == 64
-    assert choose_batch("auto", memory, 10**9, torch.device("cuda")) == 256
-    assert choose_batch("auto", memory, int(memory.needed(40) / USABLE), CPU) == 32
-    assert choose_batch(1000, memory, 10**9, CPU) == 1000
+def test_the_chosen_batch_really_fits_and_a_much_larger_one_does_not(
+    fitted: PolicyModel, window: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    model = fitted.train()
+    memory = BatchMemory(model, *window, 2)
+    free = int(memory.needed(40) / USABLE)
+    chosen = choose_batch("auto", memory, free, CPU)
+    assert chosen == 32
+    assert measure_step(model, *window, chosen) < free
+    assert measure_step(model, *window, 8 * chosen) > free
 
 
-def test_a_batch_that_does_not_fit_is_refused_with_the_one_that_would(memory: BatchMemory) -> None:
+def test_auto_takes_no_more_than_the_device_is_good_for_and_a_number_is_obeyed(
+    fitted: PolicyModel, window: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    memory = BatchMemory(fitted.train(), *window, 2)
+    free = int(memory.needed(2000) / USABLE)
+    assert choose_batch("auto", memory, free, CPU) == 64
+    assert choose_batch("auto", memory, free, torch.device("cuda")) == 256
+    assert choose_batch(1000, memory, free, CPU) == 1000
+
+
+def test_a_batch_that_does_not_fit_is_refused_with_the_one_that_would(
+    fitted: PolicyModel, window: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    memory = BatchMemory(fitted.train(), *window, 2)
     free = int(memory.needed(100) / USABLE)
     with pytest.raises(MemoryLimitError, match=r"batch_size is 128.*batch_size 64 \(or auto\)"):
         choose_batch(128, memory, free, CPU)
+    assert choose_batch(64, memory, free, CPU) == 64
     with pytest.raises(MemoryLimitError, match="smaller network"):
         choose_batch("auto", memory, 1000, CPU)
 

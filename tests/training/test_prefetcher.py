@@ -1,4 +1,4 @@
-"""A feed gives every window once an epoch, and after a stop the batches that were to come."""
+"""Every window comes once per epoch, and a resumed training gets the remaining batches."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.training.prefetcher import Feed
-from pipeline.training.trainer import Prepared, Trainer, Windows
-from tests.fixtures.policy import make_fitted, random_states
+from pipeline.training.prefetcher import Prefetcher
+from pipeline.training.trainer import Prepared, Trainer
+from pipeline.training.windows import Windows
+from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 WINDOWS, BATCH, STEPS = 70, 8, 9
 
@@ -21,11 +22,11 @@ def _three_steps_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def feed(params: Params, layout: Layout) -> Feed:
-    return make_feed(params, layout)
+def prefetcher(params: Params, layout: Layout) -> Prefetcher:
+    return make_prefetcher(params, layout)
 
 
-def make_feed(params: Params, layout: Layout) -> Feed:
+def make_prefetcher(params: Params, layout: Layout) -> Prefetcher:
     rng = np.random.default_rng(0)
     states = torch.from_numpy(random_states(rng, layout, WINDOWS + 20))
     rows = torch.arange(WINDOWS)[:, None]
@@ -35,11 +36,12 @@ def make_feed(params: Params, layout: Layout) -> Feed:
     train = params.override(
         "train", batch_size=BATCH, noise_probability=0.0, noise_velocity_rad_s=0.0
     ).train
-    return Feed(windows, Trainer(model, train, 100, torch.Generator().manual_seed(0)))
+    generator = torch.Generator().manual_seed(0)
+    return Prefetcher(windows, Trainer(model, train, 100, generator, make_limits(params)))
 
 
-def epoch(feed: Feed, first: int = 0) -> list[Prepared]:
-    return [feed.batch(index) for index in range(first, feed.steps)]
+def epoch(prefetcher: Prefetcher, first: int = 0) -> list[Prepared]:
+    return [prefetcher.batch(index) for index in range(first, prefetcher.steps)]
 
 
 def same(first: Prepared, second: Prepared) -> bool:
@@ -47,22 +49,22 @@ def same(first: Prepared, second: Prepared) -> bool:
     return all(torch.equal(*pair) for pair in pairs)
 
 
-def test_an_epoch_holds_every_window_once(feed: Feed) -> None:
-    assert feed.steps == STEPS
-    batches = epoch(feed)
+def test_an_epoch_holds_every_window_once(prefetcher: Prefetcher) -> None:
+    assert prefetcher.steps == STEPS
+    batches = epoch(prefetcher)
     assert [len(batch) for batch in batches] == [BATCH] * 8 + [WINDOWS - 8 * BATCH]
     seen = torch.cat([batch.condition for batch in batches])
     assert len(torch.unique(seen, dim=0)) == WINDOWS
-    assert not same(batches[0], feed.batch(0)), "the next epoch has another order"
+    assert not same(batches[0], prefetcher.batch(0)), "the next epoch has another order"
 
 
 @pytest.mark.parametrize("stop", range(STEPS + 1))
-def test_a_feed_goes_on_with_the_batches_that_were_to_come(
-    feed: Feed, params: Params, layout: Layout, stop: int
+def test_a_resumed_prefetcher_gives_the_remaining_batches(
+    prefetcher: Prefetcher, params: Params, layout: Layout, stop: int
 ) -> None:
-    epoch(feed)
-    calm = epoch(feed) + epoch(feed)
-    stopped, again = make_feed(params, layout), make_feed(params, layout)
+    epoch(prefetcher)
+    calm = epoch(prefetcher) + epoch(prefetcher)
+    stopped, again = make_prefetcher(params, layout), make_prefetcher(params, layout)
     epoch(stopped)
     for index in range(stop):
         stopped.batch(index)
@@ -76,15 +78,15 @@ def test_a_feed_goes_on_with_the_batches_that_were_to_come(
 
 @pytest.mark.parametrize("index", [0, 2, 3])
 def test_a_batch_that_is_taken_back_comes_again(
-    feed: Feed, params: Params, layout: Layout, index: int
+    prefetcher: Prefetcher, params: Params, layout: Layout, index: int
 ) -> None:
     for earlier in range(index):
-        feed.batch(earlier)
-    before = feed.trainer.generator.get_state()
-    batch = feed.batch(index)
-    feed.take_back()
-    assert torch.equal(feed.trainer.generator.get_state(), before)
-    again = make_feed(params, layout)
+        prefetcher.batch(earlier)
+    before = prefetcher.trainer.generator.get_state()
+    batch = prefetcher.batch(index)
+    prefetcher.undo()
+    assert torch.equal(prefetcher.trainer.generator.get_state(), before)
+    again = make_prefetcher(params, layout)
     again.trainer.generator.set_state(before)
-    again.resume(feed.state_dict(), index)
+    again.resume(prefetcher.state_dict(), index)
     assert same(again.batch(index), batch)

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from pipeline import hashing
-from pipeline.policy.checkpoint import BundleError
-from pipeline.training.resume import StateStore, state_key
+from pipeline.policy.checkpoint import CheckpointError
+from pipeline.training.resume import StateStore, StopSignal, state_key
 
 
 def test_a_state_comes_back_with_its_checkpoints(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_a_disk_that_is_full_leaves_the_last_state_whole(tmp_path: Path) -> None
         store.save({"step": 1}, {})
         # Really full: what is written beside goes to a device that has no space.
         (store.folder / ".state.pt.partial").symlink_to("/dev/full")
-        with pytest.raises(BundleError, match="No space left on device"):
+        with pytest.raises(CheckpointError, match="No space left on device"):
             store.save({"step": 2, "x": torch.zeros(100_000)}, {})
         assert not (store.folder / ".state.pt.partial").is_symlink()
         state = store.load()
@@ -100,7 +101,7 @@ def test_a_file_that_may_not_grow_leaves_the_last_state_whole(tmp_path: Path) ->
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
         try:
-            with pytest.raises(BundleError, match="File too large"):
+            with pytest.raises(CheckpointError, match="File too large"):
                 store.save({"step": 2, "x": torch.zeros(100_000)}, {})
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -112,5 +113,26 @@ def test_a_file_that_may_not_grow_leaves_the_last_state_whole(tmp_path: Path) ->
 def test_a_state_of_other_bytes_is_refused_by_name(tmp_path: Path) -> None:
     with StateStore(tmp_path, "a") as store:
         (store.folder / "state.pt").write_bytes(b"no state")
-        with pytest.raises(BundleError, match="train from the beginning"):
+        with pytest.raises(CheckpointError, match="train from the beginning"):
             store.load()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_the_first_signal_is_remembered_and_the_second_ends(number: int, status: int) -> None:
+    with StopSignal() as stop:
+        assert stop.number == 0
+        os.kill(os.getpid(), number)
+        assert stop.number == number
+        assert stop.status == status
+        assert stop.name == signal.Signals(number).name
+        with pytest.raises(SystemExit) as ended:
+            os.kill(os.getpid(), number)
+            signal.getsignal(number)
+        assert ended.value.code == status
+
+
+def test_signals_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with StopSignal():
+        assert signal.getsignal(signal.SIGTERM) != before[0]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

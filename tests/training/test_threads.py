@@ -10,6 +10,7 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
+from pipeline.policy.features import ObservationFeatures
 from pipeline.training.threads import (
     fastest,
     find_threads,
@@ -43,6 +44,24 @@ def test_finding_threads_leaves_the_model_and_torch_as_they_were(
     assert torch.get_num_threads() == threads
     assert all(map(torch.equal, before, model.parameters()))
     assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_a_timed_step_computes_no_features(
+    params: Params, layout: Layout, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[int] = []
+    forward = ObservationFeatures.forward
+
+    def count(self: ObservationFeatures, obs: torch.Tensor) -> torch.Tensor:
+        counted.append(len(obs))
+        return forward(self, obs)
+
+    monkeypatch.setattr(ObservationFeatures, "forward", count)
+    obs = torch.from_numpy(random_states(rng, layout, 8, 2))
+    model = make_fitted(params, layout, rng).train()
+    counted.clear()
+    find_threads(model, obs, obs[:, -1:, :6].expand(8, 16, 6), draws=2, cores=2)
+    assert len(counted) == 1
 
 
 def test_a_number_once_found_stays_for_its_subject(tmp_path: Path) -> None:

@@ -17,13 +17,12 @@ from pipeline.training.distributed import Workers
 from pipeline.training.trainer import (
     Trainer,
     Validation,
-    Windows,
     averaging_rate,
-    first_not_finite,
     learning_rate,
     seeded_generators,
 )
-from tests.fixtures.policy import make_fitted, random_states
+from pipeline.training.windows import Windows
+from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 
 def make_windows(layout: Layout, rng: np.random.Generator) -> Windows:
@@ -84,7 +83,7 @@ def test_a_step_moves_the_weights_and_the_average_follows(
     model = make_fitted(params, layout, rng).train()
     before = [weight.detach().clone() for weight in model.parameters()]
     train = params.override("train", warmup_steps=0).train
-    trainer = Trainer(model, train, 100, torch.Generator().manual_seed(0))
+    trainer = Trainer(model, train, 100, torch.Generator().manual_seed(0), make_limits(params))
     loss = trainer.step(0, trainer.prepare(*make_windows(layout, rng).batch(torch.arange(8))))
     assert not loss.requires_grad
     assert trainer.gradient_norm() > 0
@@ -96,7 +95,7 @@ def test_a_step_moves_the_weights_and_the_average_follows(
 def test_the_loss_falls(params: Params, layout: Layout, rng: np.random.Generator) -> None:
     model = make_fitted(params, layout, rng).train()
     train = params.override("train", warmup_steps=10, lr=3e-3).train
-    trainer = Trainer(model, train, 150, torch.Generator().manual_seed(0))
+    trainer = Trainer(model, train, 150, torch.Generator().manual_seed(0), make_limits(params))
     batch = make_windows(layout, rng).batch(torch.arange(8))
     losses = [float(trainer.step(step, trainer.prepare(*batch))) for step in range(150)]
     assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
@@ -107,7 +106,7 @@ def test_prepared_windows_give_the_model_s_own_loss(
 ) -> None:
     model = make_fitted(params, layout, rng).train()
     train = params.override("train", noise_probability=0.0, noise_velocity_rad_s=0.0).train
-    trainer = Trainer(model, train, 100, torch.Generator().manual_seed(0))
+    trainer = Trainer(model, train, 100, torch.Generator().manual_seed(0), make_limits(params))
     obs, action = make_windows(layout, rng).batch(torch.arange(8))
     block = trainer.prepare(obs, action)
     assert len(block) == 8 and block.noise.shape == (train.noise_draws, *action.shape)
@@ -122,7 +121,13 @@ def test_a_trainer_goes_on_from_its_state_bit_by_bit(
 ) -> None:
     windows, train = make_windows(layout, rng), params.override("train", warmup_steps=2).train
     trainers = [
-        Trainer(make_fitted(params, layout, rng).train(), train, 20, torch.Generator())
+        Trainer(
+            make_fitted(params, layout, rng).train(),
+            train,
+            20,
+            torch.Generator(),
+            make_limits(params),
+        )
         for _ in range(2)
     ]
     batch = windows.batch(torch.arange(8))
@@ -150,7 +155,7 @@ def test_parts_of_a_batch_have_together_the_gradient_of_the_whole(
     def gradient(rank: int, size: int) -> tuple[Tensor, list[Tensor]]:
         model = make_fitted(params, layout, np.random.default_rng(1)).train()
         generator = torch.Generator().manual_seed(3)
-        trainer = Trainer(model, train, 10, generator, Part(rank, size))
+        trainer = Trainer(model, train, 10, generator, make_limits(params), Part(rank, size))
         loss = trainer._gradient(trainer.prepare(obs.clone(), action))
         return loss.detach(), [w.grad for w in model.parameters() if w.grad is not None]
 
@@ -182,8 +187,3 @@ def test_validation_is_the_same_each_time_and_does_not_depend_on_its_batches(
     assert validation.loss(fitted) == loss
     monkeypatch.setattr("pipeline.training.trainer.VALIDATION_BATCH", 7)
     assert validation.loss(fitted) == pytest.approx(loss, rel=1e-5)
-
-
-def test_the_first_loss_that_is_no_number_is_found() -> None:
-    assert first_not_finite(np.array([1, 2], np.float32)) is None
-    assert first_not_finite(np.array([1, np.inf, np.nan], np.float32)) == 1

@@ -74,7 +74,7 @@ def same(ones, others):
                 np.testing.assert_array_equal(left, right)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     kinds=st.lists(st.tuples(st.sampled_from([*BENDS]), st.sampled_from(CONTEXTS)), max_size=7),
     endless=st.booleans(),

@@ -80,7 +80,7 @@ def test_verdicts_on_a_whole_recording_are_told_apart(tmp_path, episode):
     assert concerns_messages(verdicts(episode)[0]) and not concerns_messages([broken])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_never_taken_for_whole(tmp_path, episode, data):
     path = tmp_path / "a"

@@ -229,7 +229,7 @@ def losses(history: Mapping[str, Array]) -> list[Figure]:
     return [inline(lambda axis: panels.losses(axis, epoch, train, val), caption)]
 
 
-def portrait(dataset: Dataset, rate_hz: float) -> list[Figure]:
+def episode_statistics(dataset: Dataset, rate_hz: float) -> list[Figure]:
     """How long, how fast and how far the episodes of a data set are.
 
     Args:
@@ -258,19 +258,25 @@ def portrait(dataset: Dataset, rate_hz: float) -> list[Figure]:
 
 
 def robustness(rows: Mapping[str, Mapping[str, Any]]) -> list[Figure]:
-    """Strict success under each variation.
+    """Strict success free of contact under each variation.
 
     Args:
-        rows: by name, each with n, success_strict and ci95_strict.
+        rows: by name, each with n, success_collision_free and ci95_collision_free.
     """
     share, low, high = (
         np.array(values, dtype=np.float64)
         for values in zip(
-            *((row["success_strict"], *row["ci95_strict"]) for row in rows.values()), strict=True
+            *(
+                (row["success_collision_free"], *row["ci95_collision_free"])
+                for row in rows.values()
+            ),
+            strict=True,
         )
     )
     counts = sorted({int(row["n"]) for row in rows.values()})
-    caption = f"Variations, nothing retrained, n = {' or '.join(map(str, counts))} each"
+    caption = (
+        f"Strict and free of contact, nothing retrained, n = {' or '.join(map(str, counts))} each"
+    )
     names = [name.replace("_", " ") for name in rows]
     size, left = (5.2, TOP + BOTTOM + 0.26 * len(names)), 0.3 + 0.075 * max(map(len, names))
     return [

@@ -35,6 +35,8 @@ TEMPLATE = "report.html.jinja"
 LISTED = 50
 """Failures listed in the page; failures.csv has them all."""
 PACKAGES = ("torch", "numpy", "scipy", "mujoco", "pin", "ompl", "toppra", "zarr", "matplotlib")
+HEADLINE = {"n", "success_collision_free", "ci95_collision_free"}
+"""What a row of metrics.json must have to be drawn."""
 SECTIONS = ("robot", "task", "collect", "dataset", "evaluate")
 """Parameters that an evaluation reads; those of the training stand in the training's own file."""
 
@@ -55,7 +57,7 @@ class Findings:
     rate_hz: float
     trials: Trials
     results: Mapping[str, ClosedLoop]
-    """By driver: policy, expert, stand_still."""
+    """Keys policy, expert and stand_still."""
     open_loop: OpenLoop
     known: Demonstrations
     failures: list[Failure]
@@ -172,7 +174,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
     robustness = {
         name: row
         for name, row in (found.metrics.get("robustness") or {}).items()
-        if isinstance(row, dict) and {"n", "success_strict", "ci95_strict"} <= row.keys()
+        if isinstance(row, dict) and row.keys() >= HEADLINE
     }
     picture = folder / "plots" / "robustness.png"
     lengths = np.diff(dataset.episode_ends, prepend=0)
@@ -190,7 +192,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
             ("control rate", f"{found.rate_hz:g} Hz"),
             ("layout", f"{dataset.layout.describe()} ({dataset.layout.fingerprint})"),
         ],
-        "portrait": diagrams.portrait(dataset, found.rate_hz),
+        "episode_statistics": diagrams.episode_statistics(dataset, found.rate_hz),
         "ingest": ingest,
         "history": history,
         "loss_figures": diagrams.losses(history) if history else [],
@@ -199,6 +201,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
         "robustness": diagrams.robustness(robustness) if robustness else [],
         "robustness_rows": robustness,
         "backends": found.metrics.get("backends") or {},
+        "guard": found.metrics.get("guard") or {},
         "robustness_png": _data_uri(picture) if picture.is_file() else None,
         "numbers": list(_flat(found.metrics)),
         "sections": {name: list(_flat(section)) for name, section in sections.items()},

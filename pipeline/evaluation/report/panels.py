@@ -1,4 +1,4 @@
-"""What single diagrams show, drawn onto matplotlib axes; see `plots` and `figures` for the rest."""
+"""Draws single panels on matplotlib axes, for `plots` (PNG) and `diagrams` (report.html)."""
 
 from __future__ import annotations
 
@@ -147,4 +147,4 @@ def intervals(axis: Axes, names: list[str], share: Array, low: Array, high: Arra
     axis.plot(share * 100, rows, "o", color=GOOD)
     axis.set_yticks(rows, names)
     axis.set_ylim(len(names) - 0.5, -0.5)
-    axis.set(xlabel="strict success, % (bar: 95 % interval)", xlim=(-2, 102))
+    axis.set(xlabel="strict and free of contact, % (bar: 95 % interval)", xlim=(-2, 102))

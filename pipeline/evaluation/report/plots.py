@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pipeline.evaluation import metrics
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.report import panels
-from pipeline.evaluation.report.panels import EXPERT, GOOD, OBJECT
+from pipeline.evaluation.report.panels import BAD, EXPERT, GOOD, OBJECT
 from pipeline.evaluation.robustness import Outcome
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
@@ -241,9 +241,9 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
 
     Args:
         path: PNG to write.
-        outcomes: of the robustness suite; the first is calm and begins every curve.
+        outcomes: of the robustness suite; the first is undisturbed and begins every curve.
     """
-    calm, families = outcomes[0], list(dict.fromkeys(o.condition.family for o in outcomes[1:]))
+    nominal, families = outcomes[0], list(dict.fromkeys(o.condition.family for o in outcomes[1:]))
     columns = 4
     rows = -(-len(families) // columns)
     with plt.rc_context(STYLE):
@@ -254,16 +254,17 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
             own = [o for o in outcomes if o.condition.family == family]
             curve = sorted(
                 [(o.condition.severity, o.summary) for o in own]
-                + [(own[0].condition.calm, calm.summary)],
+                + [(own[0].condition.nominal, nominal.summary)],
                 key=lambda point: point[0],
             )
             severity = [point[0] for point in curve]
-            low, high = zip(*(summary["ci95_strict"] for _, summary in curve), strict=True)
+            low, high = zip(*(summary["ci95_collision_free"] for _, summary in curve), strict=True)
             axis.fill_between(severity, low, high, color=GOOD, alpha=0.2, lw=0)
             for key, colour, name in (
                 ("success_team", EXPERT, "team's measure"),
                 ("success_5mm", OBJECT, "tight"),
-                ("success_strict", GOOD, "strict, 95 % interval"),
+                ("success_strict", BAD, "strict"),
+                ("success_collision_free", GOOD, "strict and free of contact, 95 % interval"),
             ):
                 values = [summary[key] for _, summary in curve]
                 axis.plot(severity, values, "o-", ms=4, color=colour, label=name)
@@ -274,10 +275,9 @@ def robustness(path: Path, outcomes: list[Outcome]) -> None:
         for axis in grid.flat[len(families) :]:
             axis.set_axis_off()
         figure.legend(
-            *grid.flat[0].get_legend_handles_labels(), frameon=False, ncol=3, loc="upper right"
+            *grid.flat[0].get_legend_handles_labels(), frameon=False, ncol=4, loc="upper right"
         )
-        figure.suptitle(
-            f"Success against severity, n = {calm.summary['n']} for each point", x=0.02, ha="left"
-        )
+        title = f"Success against severity, n = {nominal.summary['n']} for each point"
+        figure.suptitle(title, x=0.02, ha="left")
         figure.tight_layout()
         _save(figure, path)

@@ -1,7 +1,7 @@
-"""What every denoising network is: from a noisy chunk, its step and a condition to a prediction.
+"""The interface of denoising networks: noisy chunk, step and condition to a prediction.
 
-Shapes: B batch, H horizon, A action numbers, C condition numbers, E embedding. Networks know
-nothing of schedules, normalisation or what the numbers mean.
+Shapes: B batch, H horizon, A action numbers, C condition numbers, E embedding. Networks
+handle neither schedules nor normalisation.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class StepEncoding(nn.Module):
 class Denoiser(nn.Module, ABC):
     """A denoising network in three parts.
 
-    What depends on the observation alone is computed once a chunk (`embed_condition`), what depends
-    on the step alone becomes a table in the exported graph (`embed_step`), and only `denoise` runs
-    in every denoising step.
+    `embed_condition` depends on the observation alone and runs once per chunk. `embed_step` depends
+    on the step alone and becomes a table in the exported graph. Only `denoise` runs in every
+    denoising step.
     """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The flat MLP, and the choice among the denoising networks.
+"""The flat MLP, and the function that builds the chosen network.
 
 Shapes: B batch, H horizon, A action numbers, C condition numbers. All networks have one signature
 (`pipeline.policy.networks.denoiser`).

@@ -1,4 +1,4 @@
-"""The diffusion transformer: one token a step of the chunk, conditioned by adaptive LayerNorm.
+"""The diffusion transformer: one token per step of the chunk, conditioned by adaptive LayerNorm.
 
 Shapes: B batch, H horizon, A action numbers, C condition numbers, W width.
 """
@@ -43,8 +43,8 @@ class TransformerBlock(nn.Module):
     """Self-attention over the chunk, then a two-layer MLP, both modulated and gated.
 
     The block of the diffusion transformer (Peebles & Xie 2023, "Scalable Diffusion Models with
-    Transformers", figure 3, adaLN). Every step of a chunk sees every other: a chunk is predicted as
-    a whole, so nothing is hidden by a causal mask.
+    Transformers", figure 3, adaLN). Every step of a chunk attends to every other, without
+    a causal mask, because a chunk is predicted as a whole.
     """
 
     def __init__(self, width: int, heads: int) -> None:

@@ -1,1 +1,1 @@
-"""Recordings that are no bags: NumPy files, JSON and YAML, Diffusion Policy zarr, LeRobot."""
+"""Readers of recordings that are not bags: NumPy, JSON and YAML, Diffusion Policy zarr, LeRobot."""

@@ -1,6 +1,6 @@
-"""Reads demonstrations that were made into training data before: zarr of Diffusion Policy.
+"""Reads the training data of Diffusion Policy (zarr) as demonstrations.
 
-data/state and data/action in the layout of params.yaml, meta/episode_ends. Judges nothing.
+The arrays are data/state and data/action in the layout of params.yaml, and meta/episode_ends.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from pipeline.recordings.recording import (
 
 Array = NDArray[np.float64]
 
-# float32 of a few radians is exact to this.
+# Rounding of a few radians to float32 is smaller than this.
 _SAME_RAD = 1e-5
 
 
-class ReplayError(RecordingError):
+class ZarrRecordingError(RecordingError):
     """A zarr cannot be read as demonstrations."""
 
 
@@ -40,22 +40,22 @@ def is_zarr(path: Path) -> bool:
     return any((path / name).is_file() for name in (".zgroup", "zarr.json"))
 
 
-def read_replay(
+def read_zarr(
     path: Path, layout: Layout, frame_rate_hz: float | None, frame_id: str
 ) -> Iterator[Candidate]:
-    """Episodes of a zarr as plans with their executions, in order.
+    """Read the episodes of a zarr as plans with their executions, in order.
 
-    The zarr says no times: they come from its rate. An action is the command of the next step, or
-    of the same where it repeats the state.
+    Times come from the rate, because a zarr holds none. An action is the command of the next step,
+    or of the same step if all actions repeat their states.
 
     Args:
         path: the zarr folder.
-        layout: what its numbers mean where it does not say.
-        frame_rate_hz: steps in a second where it does not say, Hz.
-        frame_id: frame in which the object's pose is meant.
+        layout: what its numbers mean if it has no layout of its own.
+        frame_rate_hz: its rate if it has none of its own, Hz.
+        frame_id: frame of the object's pose.
 
     Raises:
-        ReplayError: the zarr is damaged, has other shapes than the layout, or no rate is known.
+        ZarrRecordingError: the zarr is damaged, does not fit the layout, or has no known rate.
     """
     try:
         group = open_group(path)
@@ -70,20 +70,20 @@ def read_replay(
     except RecordingError:
         raise
     except (PipelineError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ReplayError(f"{path}: not readable as demonstrations ({error})") from error
+        raise ZarrRecordingError(f"{path}: not readable as demonstrations ({error})") from error
     rows = int(ends[-1]) if len(ends) else 0
     for name, array, width in (
         ("data/state", state, layout.state_dim), ("data/action", action, layout.action_dim),
     ):  # fmt: skip
         if array.shape != (rows, width):
-            raise ReplayError(
+            raise ZarrRecordingError(
                 f"{path}: {name} has shape {array.shape}, expected ({rows}, {width}): "
                 f"{layout.describe()}; correct task.state_fields in params.yaml"
             )
     if not isinstance(rate, int | float) or not 0 < rate < np.inf:
-        raise ReplayError(
-            f"{path}: says no rate ({rate!r}), and times are not invented; set "
-            "ingest.frame_rate_hz to the steps in a second"
+        raise ZarrRecordingError(
+            f"{path}: has no rate ({rate!r}), so its times are unknown; set "
+            "ingest.frame_rate_hz to its steps per second"
         )
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         steps = slice(int(start), int(end))
@@ -93,15 +93,15 @@ def read_replay(
 def _candidate(
     index: int, state: Array, action: Array, layout: Layout, rate: float, frame_id: str
 ) -> Candidate:
-    velocity = unpack_part(layout, state, "joint_vel") if layout.has("joint_vel") else None
-    pose = object_of(layout, state, frame_id)
+    velocity = unpack_field(layout, state, "joint_vel") if layout.has("joint_vel") else None
+    pose = object_pose_of(layout, state, frame_id)
     t = np.arange(len(state)) / rate
     derived = ("times from the frame rate",)
-    position = unpack_part(layout, state, "joint_pos")
-    return steps_candidate(index, layout.joints, t, position, velocity, action, pose, derived)
+    position = unpack_field(layout, state, "joint_pos")
+    return candidate_from_steps(index, layout.joints, t, position, velocity, action, pose, derived)
 
 
-def steps_candidate(
+def candidate_from_steps(
     index: int,
     joint_names: tuple[str, ...],
     t: Array,
@@ -111,7 +111,7 @@ def steps_candidate(
     pose: ObjectPose | None,
     derived: tuple[str, ...],
 ) -> Candidate:
-    """Steps of training data as a plan, and as its execution where the two differ.
+    """The steps of an episode as a plan and, if states and commands differ, as its execution.
 
     Args:
         index: number of the episode.
@@ -120,23 +120,24 @@ def steps_candidate(
         joint_pos: rad. Shape (T, J).
         joint_vel: rad/s, shape (T, J), or None.
         action: commanded positions, rad, of the next step, or of the same. Shape (T, J).
-        pose: of the object.
+        pose: pose of the object.
         derived: what was computed instead of read.
     """
     t = t - t[:1]
     same = bool(np.abs(action - joint_pos).max(initial=0.0) <= _SAME_RAD)
-    # The command of the first step is nowhere written: the arm rests there.
+    # The data hold no command for the first step; there the arm is taken to rest.
     command = joint_pos if same else np.concatenate([joint_pos[:1], action[:-1]])
     if np.abs(command - joint_pos).max(initial=0.0) <= _SAME_RAD:
         plan = Plan("", index, 0, (Segment(joint_names, t, joint_pos, joint_vel),), sampled=True)
         return Candidate(plan, pose, None, derived)
     plan = Plan("", index, 0, (Segment(joint_names, t, command, None),), sampled=True)
     speed = np.full_like(joint_pos, np.nan) if joint_vel is None else joint_vel
-    return Candidate(plan, pose, Execution(t, joint_pos, speed, joint_pos[-1]), derived)
+    execution = Execution(t, joint_pos, speed, joint_pos[-1])
+    return Candidate(plan, pose, execution, derived, keeps_states=True)
 
 
-def unpack_part(layout: Layout, state: Array, kind: str) -> Array:
-    """One field of states, in double precision.
+def unpack_field(layout: Layout, state: Array, kind: str) -> Array:
+    """Unpack one field of states in double precision.
 
     Args:
         layout: what the numbers of a state mean.
@@ -146,15 +147,17 @@ def unpack_part(layout: Layout, state: Array, kind: str) -> Array:
     return np.asarray(layout.unpack(state, kind), np.float64)
 
 
-def object_of(layout: Layout, state: Array, frame_id: str) -> ObjectPose | None:
-    """The object's pose at the first of some states, None where states do not tell.
+def object_pose_of(layout: Layout, state: Array, frame_id: str) -> ObjectPose | None:
+    """The object's pose in the first of some states; None if states do not hold it.
 
     Args:
         layout: what the numbers of a state mean.
         state: shape (T, state_dim).
-        frame_id: frame in which the pose is meant.
+        frame_id: frame of the pose.
     """
     if not len(state) or not (layout.has("object_pos") and layout.has("object_axis")):
         return None
-    position, axis = (unpack_part(layout, state[0], kind) for kind in ("object_pos", "object_axis"))
+    position, axis = (
+        unpack_field(layout, state[0], kind) for kind in ("object_pos", "object_axis")
+    )
     return ObjectPose(0, frame_id, position, axis)

@@ -1,8 +1,8 @@
-"""Reads trajectories written as JSON or YAML, as `ros2 topic echo` and scripts leave them.
+"""Reads trajectories in JSON or YAML, as written by `ros2 topic echo` and by scripts.
 
-A file holds one message, a list of them, or YAML documents: DisplayTrajectory, RobotTrajectory or
-JointTrajectory, with <object>_position and <object>_axis beside it where it says where the object
-lies. Reads plain data only.
+A file holds one message, a list of messages, or YAML documents: DisplayTrajectory, RobotTrajectory
+or JointTrajectory. <object>_position and <object>_axis beside a trajectory give the object's pose.
+Reads plain data only.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Array = NDArray[np.float64]
 
 SUFFIXES = (".json", ".yaml", ".yml")
 _EXPECTED = "a JointTrajectory with joint_names and points, or a message that holds one"
-# Enough of a file to see whether it can be a trajectory.
+# The names of the joints stand at the start of a trajectory.
 _HEAD_BYTES = 1 << 20
 
 
-class DumpError(RecordingError):
-    """A dump cannot be read."""
+class JsonYamlError(RecordingError):
+    """A JSON or YAML file cannot be read as trajectories."""
 
 
-def looks_like_dump(path: Path) -> bool:
-    """Whether a file may be a dump of a trajectory: its ending, and joint names inside.
+def may_hold_trajectory(path: Path) -> bool:
+    """Whether a file may hold a trajectory: by its suffix and the word joint_names inside.
 
     Args:
         path: the file.
@@ -49,20 +49,20 @@ def looks_like_dump(path: Path) -> bool:
         return b"joint_names" in stream.read(_HEAD_BYTES)
 
 
-def read_dump(path: Path, object_name: str, frame_id: str) -> Iterator[Candidate | Unreadable]:
-    """Trajectories of a dump, in order.
+def read_json_yaml(path: Path, object_name: str, frame_id: str) -> Iterator[Candidate | Unreadable]:
+    """Read the trajectories of a file, in order.
 
     Args:
         path: the file.
         object_name: prefix of the object's position and axis, for instance "pen".
-        frame_id: frame in which the object's pose is meant.
+        frame_id: frame of the object's pose.
 
     Raises:
-        DumpError: the file is no JSON or YAML, or holds no trajectory.
+        JsonYamlError: the file is not JSON or YAML, or holds no trajectory.
     """
     messages = [each for document in _documents(path) for each in _messages(document)]
     if not messages:
-        raise DumpError(f"{path}: holds no trajectory; expected {_EXPECTED}")
+        raise JsonYamlError(f"{path}: holds no trajectory; expected {_EXPECTED}")
     for index, message in enumerate(messages):
         try:
             parts = _trajectories(message)
@@ -78,16 +78,16 @@ def _documents(path: Path) -> list[Any]:
         text = path.read_text()
         if path.suffix == ".json":
             return [json.loads(text)]
-        # A short file of aliases can unfold to any size.
+        # A short file of aliases can expand to any size.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
-            raise DumpError("YAML with aliases is not read; expected plain data")
-        # `ros2 topic echo` ends with a separator and nothing behind it.
+            raise JsonYamlError("has YAML aliases, expected plain data")
+        # `ros2 topic echo` ends with a separator, after which stands nothing.
         return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each is not None]
-    except DumpError as error:
-        raise DumpError(f"{path}: {error}") from error
+    except JsonYamlError as error:
+        raise JsonYamlError(f"{path}: {error}") from error
     except (OSError, ValueError, yaml.YAMLError, RecursionError, TypeError, KeyError) as error:
         lines = " ".join(str(error).split())
-        raise DumpError(f"{path}: not readable as {path.suffix[1:]} ({lines})") from error
+        raise JsonYamlError(f"{path}: not readable as {path.suffix[1:]} ({lines})") from error
 
 
 def _messages(document: Any) -> list[Mapping[str, Any]]:
@@ -96,7 +96,7 @@ def _messages(document: Any) -> list[Mapping[str, Any]]:
 
 
 def _trajectories(message: Mapping[str, Any]) -> list[Any]:
-    """The JointTrajectory messages in a message."""
+    """Find the JointTrajectory messages in a message."""
     if "points" in message or "joint_names" in message:
         return [message]
     inner = message.get("joint_trajectory")
@@ -113,7 +113,7 @@ def _segment(trajectory: Mapping[str, Any]) -> Segment:
     names = tuple(str(name) for name in trajectory["joint_names"])
     points = trajectory["points"]
     if "..." in names or "..." in points:
-        raise ValueError("cut short (`...`): write it with `ros2 topic echo --full-length`")
+        raise ValueError("is truncated (`...`): record it with `ros2 topic echo --full-length`")
     rows = [_row(point["positions"], names) for point in points]
     position = np.stack(rows) if rows else np.zeros((0, len(names)))
     speeds = [point.get("velocities") or [] for point in points]
@@ -132,7 +132,7 @@ def _row(values: Any, names: tuple[str, ...]) -> Array:
 
 
 def _seconds(duration: Any) -> float:
-    """A duration in the words of ROS 2, of ROS 1, or as a number."""
+    """A duration with the field names of ROS 2 or ROS 1, or as a number. Returns s."""
     if not isinstance(duration, dict):
         return float(duration)
     seconds = duration.get("sec", duration.get("secs"))

@@ -1,8 +1,8 @@
 """Reads LeRobot data sets of format v3: meta/info.json and data/**/*.parquet.
 
-observation.state is the joints' positions, or the layout of params.yaml; action the commanded ones;
-the object lies where observation.environment_state says: position and axis, or a pose. Reading
-parquet needs pyarrow, which is no part of the environment.
+observation.state holds joint positions or the layout of params.yaml, action commanded positions,
+and observation.environment_state the position and axis of the object or its pose. Reading parquet
+needs pyarrow, the extra `lerobot` of the package.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from pipeline.layout import Layout
 from pipeline.recordings.formats.diffusion_policy_zarr import (
-    object_of,
-    steps_candidate,
-    unpack_part,
+    candidate_from_steps,
+    object_pose_of,
+    unpack_field,
 )
 from pipeline.recordings.joint_names import find_joints
 from pipeline.recordings.recording import Candidate, ObjectPose, RecordingError
@@ -40,15 +40,15 @@ def is_lerobot(path: Path) -> bool:
 
 
 def read_lerobot(path: Path, layout: Layout, frame_id: str) -> Iterator[Candidate]:
-    """Episodes of a data set, in order; memory holds one file of it.
+    """Read the episodes of a data set, in order, with one of its files in memory at a time.
 
     Args:
         path: the data set's folder.
-        layout: joints, and what observation.state means where it is no joint positions.
-        frame_id: frame in which the object's pose is meant.
+        layout: joints, and what observation.state means if it is not joint positions.
+        frame_id: frame of the object's pose.
 
     Raises:
-        LerobotError: pyarrow is not installed, the data set is of another version or damaged, or
+        LerobotError: pyarrow is not installed, the data set has another version or is damaged, or
             its numbers fit neither the joints nor the layout.
     """
     names = _joint_names(path)
@@ -65,7 +65,7 @@ def read_lerobot(path: Path, layout: Layout, frame_id: str) -> Iterator[Candidat
             }  # fmt: skip
         index = columns["episode_index"]
         cuts = np.flatnonzero(np.diff(index)) + 1
-        # An episode may go on in the next file.
+        # An episode may continue in the next file.
         parts = [{key: values[start:end] for key, values in columns.items()}
                  for start, end in zip([0, *cuts], [*cuts, len(index)], strict=True)]  # fmt: skip
         for part in parts[:-1]:
@@ -76,7 +76,7 @@ def read_lerobot(path: Path, layout: Layout, frame_id: str) -> Iterator[Candidat
 
 
 def _joint_names(path: Path) -> tuple[str, ...]:
-    """Names of the numbers of observation.state; empty where the data set names none."""
+    """Names of the numbers of observation.state; empty if the data set has none."""
     try:
         info = json.loads((path / "meta" / "info.json").read_text())
         version, features = str(info["codebase_version"]), info["features"]
@@ -126,24 +126,26 @@ def _candidate(
     state, action, size = part[_STATE], part[_ACTION], len(layout.joints)
     joints, velocity, pose = layout.joints, None, _object(part, frame_id)
     if state.ndim != 2 or action.ndim != 2 or action.shape[1] < size:
-        raise LerobotError(f"{path}: state {state.shape}, action {action.shape}: not of this arm")
+        raise LerobotError(
+            f"{path}: state {state.shape}, action {action.shape}, expected {size} joints"
+        )
     if len(names) == state.shape[1] and find_joints(names, joints)[0] is not None:
         places = find_joints(names, joints)[0] or []
         joints = tuple(names[place] for place in places)
         state = state[:, places]
         action = action[:, places] if action.shape[1] == len(names) else action
     elif state.shape[1] == layout.state_dim:
-        pose = pose or object_of(layout, state, frame_id)
+        pose = pose or object_pose_of(layout, state, frame_id)
         if layout.has("joint_vel"):
-            velocity = unpack_part(layout, state, "joint_vel")
-        state = unpack_part(layout, state, "joint_pos")
+            velocity = unpack_field(layout, state, "joint_vel")
+        state = unpack_field(layout, state, "joint_pos")
     if state.shape[1] != size or action.shape[1] != size:
         raise LerobotError(
             f"{path}: {_STATE} has {part[_STATE].shape[1]} numbers a step ({', '.join(names)}), "
             f"expected {size} joints ({', '.join(layout.joints)}) or {layout.describe()}"
         )
     episode = int(part["episode_index"][0])
-    return steps_candidate(
+    return candidate_from_steps(
         episode, joints, part["timestamp"].ravel(), state, velocity, action, pose, ()
     )
 

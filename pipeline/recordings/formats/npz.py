@@ -1,7 +1,7 @@
-"""Reads trajectory files `traj_*.npz`. Never unpickles anything; judges nothing.
+"""Reads trajectory files `traj_*.npz`. Never unpickles anything.
 
 Arrays: joint_positions (T, J) rad, timestamps (T,) s, <object>_position (3,) m, <object>_axis (3,),
-and where they are there joint_velocities (T, J) rad/s.
+and optionally joint_velocities (T, J) rad/s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class NpzError(RecordingError):
     """A trajectory file cannot be read."""
 
     def __init__(self, message: str) -> None:
-        """Say what happened.
+        """Create the error.
 
         Args:
             message: file, value, what was expected, what to do.
@@ -29,16 +29,16 @@ class NpzError(RecordingError):
 
 
 def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: str) -> Candidate:
-    """One trajectory. The file names neither joints nor frames, so those of the arm are taken.
+    """Read a trajectory. The file names neither joints nor frames, so those of the arm are used.
 
     Args:
         path: the file.
         joints: names for the J columns.
         object_name: prefix of the object's arrays, for instance "pen".
-        frame_id: frame in which the object's pose is meant.
+        frame_id: frame of the object's pose.
 
     Raises:
-        NpzError: the file is missing or damaged, an array is missing, holds objects or has a
+        NpzError: the file is missing or damaged, or an array is missing, holds objects or has a
             wrong shape.
     """
     names = {
@@ -63,7 +63,7 @@ def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: st
                 velocity = np.asarray(file["joint_velocities"], np.float64)
     except NpzError:
         raise
-    except Exception as error:  # numpy lets faults of zip, zlib and its own header through
+    except Exception as error:  # numpy raises errors of zip, zlib and its own
         raise NpzError(f"{path}: not readable as .npz of numbers ({error})") from error
     steps = arrays["t"].shape[0] if arrays["t"].ndim == 1 else -1
     for key, shape in {

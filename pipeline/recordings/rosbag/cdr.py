@@ -1,9 +1,9 @@
-"""Reads joint states and poses straight from CDR, several times faster than a general decoder.
+"""Reads joint states and poses directly from CDR, several times faster than a general decoder.
 
-A shortcut only: it answers None whenever bytes are not as it expects them, and the general decoder
-takes over. Wire format: OMG CDR, little endian, as in DDS; alignment counts from the byte after the
-four of the encapsulation, a string is its length with the closing zero and then the bytes, a
-sequence is its length and then the elements, and an empty one has no padding.
+Returns None for bytes that it does not expect; the general decoder then reads them. The format is
+OMG CDR, little endian, as in DDS: alignment counts from the end of the four bytes of encapsulation;
+a string is its length, including a closing zero, and its bytes; a sequence is its length and its
+elements, and an empty one has no padding.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _POINTS = (
     "builtin_interfaces/msg/Duration",
 )
 _SEGMENTS = (ROBOT_TRAJECTORY, *_POINTS, "trajectory_msgs/msg/MultiDOFJointTrajectory")
-# Types whose fields these readers know by heart.
+# Types that are read directly, each with the types of its fields.
 _KNOWN = {
     JOINT_STATE: (JOINT_STATE, "std_msgs/msg/Header"),
     DISPLAY_TRAJECTORY: (DISPLAY_TRAJECTORY, *_SEGMENTS),
@@ -53,8 +53,8 @@ _KNOWN = {
 }
 
 
-def knows(store: Typestore, msgtype: str) -> bool:
-    """Whether a recording's definition of a type is the one that these readers know.
+def has_known_definition(store: Typestore, msgtype: str) -> bool:
+    """Whether a recording's definition of a type is the one that the direct readers assume.
 
     Args:
         store: types as the recording defines them.
@@ -69,10 +69,10 @@ def knows(store: Typestore, msgtype: str) -> bool:
 
 
 class Cursor:
-    """A place in a message, which moves on as fields are read."""
+    """A position in a message that advances as fields are read."""
 
     def __init__(self, raw: bytes) -> None:
-        """Stand behind the encapsulation.
+        """Start after the encapsulation.
 
         Args:
             raw: the message in CDR, little endian.
@@ -81,10 +81,10 @@ class Cursor:
         self.at = 4
 
     def uint32(self) -> int:
-        """The next number.
+        """Read a number.
 
         Raises:
-            struct.error: the message ends before.
+            struct.error: the message ends before it.
         """
         self.at += -self.at % 4
         (value,) = UINT32.unpack_from(self._raw, self.at)
@@ -92,10 +92,10 @@ class Cursor:
         return int(value)
 
     def string(self) -> str:
-        """The next text.
+        """Read a string.
 
         Raises:
-            ValueError: the message ends before, or it is no UTF-8.
+            ValueError: the message ends before it, or it is not UTF-8.
         """
         length = self.uint32()
         text = self._raw[self.at : self.at + length]
@@ -105,18 +105,18 @@ class Cursor:
         return text[:-1].decode()
 
     def strings(self) -> tuple[str, ...]:
-        """The next sequence of texts."""
+        """Read a sequence of strings."""
         return tuple(self.string() for _ in range(self.uint32()))
 
     def header(self) -> str:
-        """The frame of the next header."""
+        """Read a header; returns its frame."""
         self.at += -self.at % 4 + STAMP.size
         return self.string()
 
 
 @dataclass(frozen=True)
-class _Form:
-    """Where the numbers of a joint state stand, and the bytes by which it is known again."""
+class _Template:
+    """The offsets of a joint state's numbers, and the bytes that messages of this layout share."""
 
     names: tuple[str, ...]
     head: bytes
@@ -126,35 +126,39 @@ class _Form:
 
 
 class JointStateReader:
-    """Reads joint states of one topic; remembers the form of the one before."""
+    """Reads joint states of one topic; keeps the template of the last message."""
 
     def __init__(self) -> None:
-        self._form: _Form | None = None
+        self._template: _Template | None = None
 
     def __call__(self, raw: bytes) -> tuple[tuple[str, ...], Array, Array | None] | None:
-        """Names, positions (J,) and velocities (J,) or None; None where the form is another."""
-        form = self._form
-        if form is None or not _fits(form, raw):
-            form = self._form = _joint_state_form(raw)
-            if form is None or not _fits(form, raw):
+        """Names, positions (J,) and velocities (J,) or None; None for an unknown layout."""
+        template = self._template
+        if template is None or not _matches(template, raw):
+            template = self._template = _joint_state_template(raw)
+            if template is None or not _matches(template, raw):
                 return None
-        size = len(form.names)
-        position = np.frombuffer(raw, "<f8", size, form.position_at)
-        if form.velocity_at is None:
-            return form.names, position, None
-        return form.names, position, np.frombuffer(raw, "<f8", size, form.velocity_at)
+        size = len(template.names)
+        position = np.frombuffer(raw, "<f8", size, template.position_at)
+        if template.velocity_at is None:
+            return template.names, position, None
+        return template.names, position, np.frombuffer(raw, "<f8", size, template.velocity_at)
 
 
-def _fits(form: _Form, raw: bytes) -> bool:
-    size = len(form.names)
-    if len(raw) < form.length or not raw.startswith(form.head, 12) or raw[:2] != LITTLE_ENDIAN:
+def _matches(template: _Template, raw: bytes) -> bool:
+    size = len(template.names)
+    if (
+        len(raw) < template.length
+        or not raw.startswith(template.head, 12)
+        or raw[:2] != LITTLE_ENDIAN
+    ):
         return False
-    count_at = form.position_at + 8 * size  # of the velocities, right after the positions
-    count = size if form.velocity_at is not None else 0
+    count_at = template.position_at + 8 * size  # of the velocities, right after the positions
+    count = size if template.velocity_at is not None else 0
     return bool(UINT32.unpack_from(raw, count_at)[0] == count)
 
 
-def _joint_state_form(raw: bytes) -> _Form | None:
+def _joint_state_template(raw: bytes) -> _Template | None:
     cursor = Cursor(raw)
     try:
         cursor.header()
@@ -170,21 +174,31 @@ def _joint_state_form(raw: bytes) -> _Form | None:
     except (struct.error, ValueError):
         return None
     if velocities == size:
-        return _Form(names, head, velocity_at + 8 * size, position_at, velocity_at)
-    return _Form(names, head, cursor.at, position_at, None) if velocities == 0 else None
+        return _Template(names, head, velocity_at + 8 * size, position_at, velocity_at)
+    return _Template(names, head, cursor.at, position_at, None) if velocities == 0 else None
 
 
 def align(at: int) -> int:
-    """The next place for a double.
+    """The offset of the next double.
 
     Args:
-        at: a place that is a multiple of 4.
+        at: an offset that is a multiple of 4.
     """
     return at + (4 - at) % 8
 
 
+def read_stamp(raw: bytes) -> int:
+    """The stamp of a message that begins with a header, ns.
+
+    Args:
+        raw: the message in CDR, little endian, with at least its header.
+    """
+    seconds, nanoseconds = STAMP.unpack_from(raw, 4)
+    return int(seconds) * 10**9 + int(nanoseconds)
+
+
 def read_pose(raw: bytes) -> tuple[str, Array, Array] | None:
-    """Frame, position (3,) and quaternion xyzw (4,) of a PoseStamped; None for another form.
+    """Frame, position (3,) and quaternion xyzw (4,) of a PoseStamped; None for another layout.
 
     Args:
         raw: the message in CDR.

@@ -1,8 +1,7 @@
-"""Reads trajectories straight from CDR, whole columns of numbers at once (format: see cdr.py).
+"""Reads trajectories directly from CDR, whole columns of numbers at once (format: see cdr.py).
 
-A recording's plans have one form: the same joints, the same fields filled. The first is walked
-through field by field; where the next has the same bytes between its numbers, the numbers stand at
-known distances.
+The plans of a recording usually have the same joints and the same fields. The first is read field
+by field. If the next has the same bytes between its numbers, its numbers stand at the same offsets.
 """
 
 from __future__ import annotations
@@ -24,90 +23,100 @@ _TWO = struct.Struct("<II")
 
 
 @dataclass(frozen=True)
-class _Form:
-    """Where the numbers of a message of one segment stand, and the bytes by which it is known.
+class _Template:
+    """The offsets of the numbers in a message of one segment, and the bytes that all of them share.
 
-    A row begins at a point's positions: those of all points stand at one distance, although the
-    first point may be aligned otherwise.
+    A row begins at a point's positions. The distance between rows is constant, although the first
+    point may have another padding.
     """
 
     names: tuple[str, ...]
     before: bytes
-    """All before the stamp of the trajectory's header."""
+    """The bytes before the stamp of the trajectory's header."""
     between: bytes
-    """From behind the stamp to the number of points."""
+    """The bytes from the end of the stamp to the number of points."""
     after: bytes
-    """From behind the multi-DOF trajectory's stamp to its number of points, which is zero; empty
-    where the message has none."""
+    """The bytes from the end of the multi-DOF trajectory's stamp to its number of points, which is
+    zero; empty if the message has no such trajectory."""
     start: int
-    """First position of the first point."""
+    """Offset of the first position of the first point."""
     stride: int
+    """Bytes from row to row."""
     span: int
-    """From a point's positions to its end."""
+    """Bytes from a point's positions to its end."""
     words: NDArray[np.intp]
-    """Which four bytes of a row say how many velocities, accelerations and efforts there are."""
+    """Indices of the 4-byte words of a row that hold the numbers of velocities, accelerations and
+    efforts."""
     lengths: NDArray[np.uint32]
-    """And what they say."""
+    """The values of these words."""
     velocity_at: int | None
-    """From a point's positions to its velocities."""
+    """Bytes from a point's positions to its velocities; None if it has none."""
 
 
 class PlanReader:
-    """Reads the plans of one topic; remembers the form of the one before."""
+    """Reads the plans of one topic; keeps the template of the last message."""
 
     def __init__(self, msgtype: str) -> None:
-        """Start without a form.
+        """Start without a template.
 
         Args:
             msgtype: DisplayTrajectory, RobotTrajectory or JointTrajectory.
         """
         self._msgtype = msgtype
-        self._form: _Form | None = None
+        self._template: _Template | None = None
 
     def __call__(self, raw: bytes) -> tuple[Segment, ...] | None:
-        """The segments of a message, None where its form is not known.
+        """The segments of a message; None for an unknown layout.
 
         Args:
             raw: the message in CDR.
         """
-        if self._form is not None:
-            segment = _fill(self._form, raw)
+        if self._template is not None:
+            segment = _read_by_template(self._template, raw)
             if segment is not None:
                 return (segment,)
         segments = read_plan(raw, self._msgtype)
-        self._form = _learn(raw, self._msgtype) if segments and len(segments) == 1 else None
+        self._template = (
+            _template_of(raw, self._msgtype) if segments and len(segments) == 1 else None
+        )
         return segments
 
 
-def _fill(form: _Form, raw: bytes) -> Segment | None:
-    """The segment of a message that has the form, else None."""
-    stamp_end = len(form.before) + STAMP.size
-    count_at = stamp_end + len(form.between)
-    known = raw.startswith(form.before) and raw.startswith(form.between, stamp_end)
-    if not known or len(raw) < form.start:
+def _read_by_template(template: _Template, raw: bytes) -> Segment | None:
+    """The segment of a message that matches the template, else None."""
+    stamp_end = len(template.before) + STAMP.size
+    count_at = stamp_end + len(template.between)
+    known = raw.startswith(template.before) and raw.startswith(template.between, stamp_end)
+    if not known or len(raw) < template.start:
         return None
-    size = len(form.names)
+    size = len(template.names)
     number, first = _TWO.unpack_from(raw, count_at)
-    end = form.start + (number - 1) * form.stride + form.span
+    end = template.start + (number - 1) * template.stride + template.span
     if not number or first != size or end > len(raw):
         return None
-    if form.after and not raw.startswith(form.after, end + STAMP.size):
+    if template.after and not raw.startswith(template.after, end + STAMP.size):
         return None
-    words = np.ndarray((number, form.span // 4), "<u4", raw, form.start, (form.stride, 4))
-    following = np.ndarray((number - 1,), "<u4", raw, form.start + form.span, (form.stride,))
-    if (words[:, form.words] != form.lengths).any() or (following != size).any():
+    words = np.ndarray(
+        (number, template.span // 4), "<u4", raw, template.start, (template.stride, 4)
+    )
+    following = np.ndarray(
+        (number - 1,), "<u4", raw, template.start + template.span, (template.stride,)
+    )
+    if (words[:, template.words] != template.lengths).any() or (following != size).any():
         return None
-    place = (form.stride, 8)
-    position = np.ndarray((number, size), "<f8", raw, form.start, place)
+    place = (template.stride, 8)
+    position = np.ndarray((number, size), "<f8", raw, template.start, place)
     velocity = None
-    if form.velocity_at is not None:
-        velocity = np.ndarray((number, size), "<f8", raw, form.start + form.velocity_at, place)
+    if template.velocity_at is not None:
+        velocity = np.ndarray(
+            (number, size), "<f8", raw, template.start + template.velocity_at, place
+        )
     seconds = words[:, -2].view("<i4")
-    return Segment(form.names, seconds + words[:, -1] * 1e-9, position, velocity)
+    return Segment(template.names, seconds + words[:, -1] * 1e-9, position, velocity)
 
 
-def _learn(raw: bytes, msgtype: str) -> _Form | None:
-    """The form of a message that `read_plan` has read; None for fewer than two points."""
+def _template_of(raw: bytes, msgtype: str) -> _Template | None:
+    """The template of a message that `read_plan` can read; None for fewer than two points."""
     cursor = Cursor(raw)
     if msgtype == DISPLAY_TRAJECTORY:
         cursor.string()
@@ -138,7 +147,7 @@ def _learn(raw: bytes, msgtype: str) -> _Form | None:
         cursor.strings()
         cursor.uint32()
         after = raw[end + STAMP.size : cursor.at]
-    return _Form(
+    return _Template(
         names=names,
         before=raw[:stamp_at],
         between=raw[stamp_at + STAMP.size : count_at],
@@ -153,10 +162,10 @@ def _learn(raw: bytes, msgtype: str) -> _Form | None:
 
 
 def read_plan(raw: bytes, msgtype: str = DISPLAY_TRAJECTORY) -> tuple[Segment, ...] | None:
-    """The segments of a message field by field, None where its form is another.
+    """Read the segments of a message field by field; None for another layout.
 
-    Taken: points that all carry positions, and velocities and accelerations either all or none,
-    and no multi-DOF trajectory. The state before the plan is not looked at.
+    All points must have positions. Velocities and accelerations must stand in all points or in
+    none. There must be no multi-DOF trajectory. The state before the plan is ignored.
 
     Args:
         raw: the message in CDR.
@@ -189,16 +198,15 @@ def read_plan(raw: bytes, msgtype: str = DISPLAY_TRAJECTORY) -> tuple[Segment, .
 
 
 def _points(raw: bytes, cursor: Cursor, names: tuple[str, ...], number: int) -> Segment | None:
-    """All points of a trajectory; moves the cursor past them."""
+    """Read all points of a trajectory; the cursor then stands after them."""
     size = len(names)
-    if number * _DURATION_BYTES > len(raw):  # a wrong length would ask for any amount of memory
+    if number * _DURATION_BYTES > len(raw):  # a damaged number would allocate too much memory
         return None
     t = np.empty(number)
     position, velocity = np.empty((2, number, size))
     has_velocity = False
     first = 0
-    # A point starts on a multiple of 8 or between two; from the second on all start alike, so
-    # their numbers stand at a constant distance.
+    # The first point may need other padding than those after it, which have a constant distance.
     for count in (min(1, number), number - 1):
         if count <= 0:
             continue
@@ -228,7 +236,7 @@ def _points(raw: bytes, cursor: Cursor, names: tuple[str, ...], number: int) -> 
 
 
 def _point(cursor: Cursor, size: int) -> tuple[list[tuple[int, int]], dict[str, int], int] | None:
-    """Lengths of a point's sequences and where they stand, where their numbers start, its end."""
+    """Offsets and values of the lengths of a point's sequences, offsets of the numbers, its end."""
     lengths: list[tuple[int, int]] = []
     offsets: dict[str, int] = {}
     for name in ("positions", "velocities", "accelerations", "effort"):
@@ -245,7 +253,7 @@ def _point(cursor: Cursor, size: int) -> tuple[list[tuple[int, int]], dict[str, 
 def _column(
     raw: bytes, at: int, count: int, stride: int, dtype: str, width: int
 ) -> NDArray[np.float64]:
-    """Numbers that repeat at a distance, shape (count, width).
+    """Numbers at a constant distance. Shape (count, width).
 
     Raises:
         TypeError: they run past the end of the message.

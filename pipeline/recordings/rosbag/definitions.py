@@ -1,7 +1,7 @@
 """Message definitions for recordings that carry none, in the order in which they are tried.
 
-Owns the forms that a type took in different ROS 2 distributions and the user's own .msg files.
-A wrong definition fails loudly when it decodes, so trying one after the other is safe.
+Owns the versions of a type in different ROS 2 distributions and the user's own .msg files. A wrong
+definition raises an error when it decodes, so trying one after the other is safe.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from rosbags.typesys.store import Typestore
 from pipeline.errors import PipelineError
 from pipeline.recordings.rosbag.messages import (
     CONTROLLER_STATE,
-    DEFINITIONS,
     DISPLAY_TRAJECTORY,
     TRACKING_FEEDBACK,
+    typestore,
 )
 
 _POINT = "trajectory_msgs/JointTrajectoryPoint"
@@ -31,62 +31,44 @@ def _fields(kind: str, *names: str) -> str:
     return "".join(f"{kind} {name}\n" for name in names)
 
 
-_JAZZY = (
-    _HEAD
-    + _fields(_POINT, "reference", "feedback", "error", "output")
-    + "string[] multi_dof_joint_names\n"
-    + _fields(
-        _MULTI_DOF,
-        "multi_dof_reference",
-        "multi_dof_feedback",
-        "multi_dof_error",
-        "multi_dof_output",
+def _with_multi_dof(*names: str) -> str:
+    """Points of the named kinds for joints, and the same for joints with several DOF."""
+    return (
+        _HEAD
+        + _fields(_POINT, *names)
+        + "string[] multi_dof_joint_names\n"
+        + _fields(_MULTI_DOF, *(f"multi_dof_{name}" for name in names))
     )
-)
+
+
+_PLAIN = _HEAD + _fields(_POINT, "desired", "actual", "error")
+_JAZZY = _with_multi_dof("reference", "feedback", "error", "output")
 # control_msgs/msg/JointTrajectoryControllerState: control_msgs 2 and 3 (Foxy, Galactic), 4 (Humble,
 # Iron: both names of everything), 5 (Jazzy and later; its last minor versions add a factor).
 CONTROLLER_STATES = {
-    "humble": (
-        _HEAD
-        + _fields(_POINT, "reference", "feedback", "error", "output", "desired", "actual")
-        + "string[] multi_dof_joint_names\n"
-        + _fields(
-            _MULTI_DOF,
-            "multi_dof_reference",
-            "multi_dof_feedback",
-            "multi_dof_error",
-            "multi_dof_output",
-            "multi_dof_desired",
-            "multi_dof_actual",
-        )
-    ),
+    "humble": _with_multi_dof("reference", "feedback", "error", "output", "desired", "actual"),
     "jazzy": _JAZZY,
     "jazzy with speed scaling": _JAZZY + "float64 speed_scaling_factor\n",
-    "galactic": _HEAD + _fields(_POINT, "desired", "actual", "error"),
+    "galactic": _PLAIN,
 }
 _FEEDBACK = "control_msgs/msg/FollowJointTrajectory_Feedback"
-_FEEDBACK_PLAIN = _HEAD + _fields(_POINT, "desired", "actual", "error")
-_FEEDBACK_MULTI_DOF = (
-    _FEEDBACK_PLAIN
-    + "string[] multi_dof_joint_names\n"
-    + _fields(_MULTI_DOF, "multi_dof_desired", "multi_dof_actual", "multi_dof_error")
-)
+_FEEDBACK_MULTI_DOF = _with_multi_dof("desired", "actual", "error")
 # control_msgs/action/FollowJointTrajectory: its feedback gained multi-DOF joints, then an index.
 FEEDBACKS = {
     "multi-DOF": _FEEDBACK_MULTI_DOF,
-    "plain": _FEEDBACK_PLAIN,
+    "plain": _PLAIN,
     "indexed": _FEEDBACK_MULTI_DOF + "int32 index\n",
 }
 _FEEDBACK_MESSAGE = f"unique_identifier_msgs/UUID goal_id\n{_FEEDBACK} feedback\n"
 
 
 class DefinitionError(PipelineError):
-    """A message definition of the user's own cannot be read."""
+    """One of the user's message definitions cannot be read."""
 
 
 @cache
 def bundled_stores(msgtype: str) -> tuple[Typestore, ...]:
-    """Stores that know a type, the likeliest form first; register nothing in them.
+    """Type stores that know a type, the most common version first; register nothing in them.
 
     Args:
         msgtype: for instance "moveit_msgs/msg/DisplayTrajectory".
@@ -97,31 +79,19 @@ def bundled_stores(msgtype: str) -> tuple[Typestore, ...]:
         return tuple(
             _with(msgtype, _FEEDBACK_MESSAGE, {_FEEDBACK: text}) for text in FEEDBACKS.values()
         )
-    stores = [moveit_store(Stores.ROS2_HUMBLE)]
+    stores = [typestore()]
     if msgtype == DISPLAY_TRAJECTORY:
         # SolidPrimitive, part of an attached object, has no polygon before Humble.
-        stores.append(moveit_store(Stores.ROS2_FOXY))
+        stores.append(typestore(Stores.ROS2_FOXY))
     return tuple(store for store in stores if msgtype in store.fielddefs)
 
 
-@cache
-def moveit_store(distribution: Stores) -> Typestore:
-    """Types of a distribution and those of MoveIt2's plans; register nothing in it.
-
-    Args:
-        distribution: which common types to take.
-    """
-    store = get_typestore(distribution)
-    for name, text in DEFINITIONS.items():
-        store.register(get_types_from_msg(text, name))
-    return store
-
-
 def _with(msgtype: str, text: str, others: Mapping[str, str] | None = None) -> Typestore:
+    """The types of Humble and one type, with others that it is made of, by their definitions."""
     store = get_typestore(Stores.ROS2_HUMBLE)
     for name, part in (others or {}).items():
         store.register(get_types_from_msg(part, name))
-    # An action's message is named …/action/…; its fields are those of any message.
+    # The parser names an action's message …/msg/… although its type is …/action/….
     parsed = get_types_from_msg(text, msgtype)
     store.register({msgtype: next(iter(parsed.values()))})
     return store
@@ -155,27 +125,27 @@ def own_types(folder: Path) -> Mapping[str, Any]:
         except (TypesysError, SyntaxError, ValueError, KeyError, OSError) as error:
             raise DefinitionError(
                 f"{file}: cannot be parsed as the definition of {name} ({error}); expected a ROS 2 "
-                ".msg file: mend it or take it out of ingest.msg_path"
+                ".msg file: correct it or remove it from ingest.msg_path"
             ) from error
     return types
 
 
 @cache
 def own_store(folder: Path, msgtype: str) -> Typestore | None:
-    """A store that knows a type by the user's definitions, the rest by those of Humble.
+    """A type store with the user's definitions where there are any, else with those of Humble.
 
     Args:
         folder: `ingest.msg_path`.
         msgtype: the type.
 
     Returns:
-        The store, None where the folder does not concern the type.
+        The store; None if no definition of the folder is part of the type.
 
     Raises:
-        DefinitionError: a file cannot be parsed, or the definitions cannot be used together.
+        DefinitionError: a file cannot be parsed, or the definitions do not fit together.
     """
     own = own_types(folder)
-    known: dict[str, Any] = {**moveit_store(Stores.ROS2_HUMBLE).fielddefs, **own}
+    known: dict[str, Any] = {**typestore().fielddefs, **own}
     needed: dict[str, Any] = {}
     waiting = [msgtype]
     while waiting:
@@ -191,7 +161,7 @@ def own_store(folder: Path, msgtype: str) -> Typestore | None:
         store.register({name: fields for name, fields in needed.items() if "builtin" not in name})
     except (TypesysError, SyntaxError, ValueError, KeyError) as error:
         raise DefinitionError(
-            f"{folder}: its definitions do not make up {msgtype} ({error}); expected every type "
-            "that it names: complete ingest.msg_path"
+            f"{folder}: cannot define {msgtype} ({error}); expected every type that it names: "
+            "complete ingest.msg_path"
         ) from error
     return store

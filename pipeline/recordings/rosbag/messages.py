@@ -1,7 +1,7 @@
 """The ROS 2 message types that recordings of MoveIt2 plans hold.
 
 Owns the definitions that rosbags does not ship and the CDR serialisation of the types that the
-pipeline writes. Knows nothing of files or episodes.
+pipeline writes. It knows nothing about files or episodes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TF_MESSAGES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 MARKS = ("std_msgs/msg/Bool", "std_msgs/msg/String", "std_msgs/msg/Empty")
 
 # Fields and their order as in moveit_msgs (branch humble) and object_recognition_msgs (branch
-# ros2): together with the types of common_interfaces these are all that DisplayTrajectory needs.
+# ros2). With the types of common_interfaces, DisplayTrajectory needs no others.
 DEFINITIONS: dict[str, str] = {
     "object_recognition_msgs/msg/ObjectType": "string key\nstring db\n",
     "moveit_msgs/msg/CollisionObject": (
@@ -76,18 +76,17 @@ DEFINITIONS: dict[str, str] = {
 }
 
 
-def new_typestore() -> Typestore:
-    """Types of ROS 2 Humble and those of MoveIt2's plans, for a reader that may add to them."""
-    store = get_typestore(Stores.ROS2_HUMBLE)
+@cache
+def typestore(distribution: Stores = Stores.ROS2_HUMBLE) -> Typestore:
+    """Types of a ROS 2 distribution and those of MoveIt2's plans; register nothing in it.
+
+    Args:
+        distribution: which common types to take.
+    """
+    store = get_typestore(distribution)
     for name, text in DEFINITIONS.items():
         store.register(get_types_from_msg(text, name))
     return store
-
-
-@cache
-def typestore() -> Typestore:
-    """The shared store that writing uses; register nothing in it."""
-    return new_typestore()
 
 
 def _header(time_ns: int, frame_id: str) -> Any:
@@ -152,7 +151,7 @@ def serialize_display_trajectory(
                 ),
             )
         )
-    # MoveIt leaves the stamp of a plan at zero; the recording's log time dates it.
+    # MoveIt leaves the stamp of a plan at zero; its time is the log time.
     header = _header(0, frame_id)
     segment = types["moveit_msgs/msg/RobotTrajectory"](
         joint_trajectory=types["trajectory_msgs/msg/JointTrajectory"](
@@ -198,20 +197,21 @@ def serialize_pose(
 
 
 class JointStateSerializer:
-    """Serialises sensor_msgs/msg/JointState of one set of joints, quickly.
+    """Serialises sensor_msgs/msg/JointState of one set of joints.
 
-    All messages of a set of joints differ in the stamp and in two runs of doubles alone, so one
-    message of the library serves as a form to fill in; the bytes are the library's own.
+    Messages of the same joints differ only in the stamp, the positions and the velocities. One
+    message of the library is the template into which these are written, which is faster than the
+    library and gives the same bytes.
     """
 
     def __init__(self, joint_names: Sequence[str]) -> None:
         size = len(joint_names)
         message = _joint_state(0, joint_names, np.zeros(size), np.zeros(size))
         self._size = size
-        self._form = bytes(typestore().serialize_cdr(message, JOINT_STATE, little_endian=True))
-        # From the end: an empty effort is a length of 4 bytes; each run of doubles has its length
-        # and 4 bytes that align it before it.
-        self._velocity_at = len(self._form) - 4 - 8 * size
+        self._template = bytes(typestore().serialize_cdr(message, JOINT_STATE, little_endian=True))
+        # From the end: an empty effort is a length of 4 bytes. Before each array of doubles stand
+        # its length and 4 bytes of padding.
+        self._velocity_at = len(self._template) - 4 - 8 * size
         self._position_at = self._velocity_at - 8 - 8 * size
 
     def __call__(self, time_ns: int, joint_pos: FloatArray, joint_vel: FloatArray) -> bytes:
@@ -223,14 +223,14 @@ class JointStateSerializer:
             joint_vel: rad/s. Shape (J,).
 
         Raises:
-            ValueError: an array has another length than the joints have names.
+            ValueError: an array has not one number for each joint.
         """
         position, velocity = _doubles(joint_pos), _doubles(joint_vel)
         if position.shape != (self._size,) or velocity.shape != (self._size,):
             raise ValueError(
                 f"{self._size} joints, but positions {position.shape}, velocities {velocity.shape}"
             )
-        data = bytearray(self._form)
+        data = bytearray(self._template)
         struct.pack_into("<iI", data, 4, *divmod(time_ns, 10**9))
         data[self._position_at : self._position_at + 8 * self._size] = position.tobytes()
         data[self._velocity_at : self._velocity_at + 8 * self._size] = velocity.tobytes()

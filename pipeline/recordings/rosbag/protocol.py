@@ -1,4 +1,4 @@
-"""What every open bag offers, whichever library reads it. Pure."""
+"""The interface of an open bag, whichever library reads it. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class RawTopic:
-    """One topic as a recording describes it."""
+class BagTopic:
+    """One topic of a recording and one type of its messages."""
 
     topic: str
     msgtype: str
     messages: int
     encoding: str
-    """cdr for ROS 2, ros1 for ROS 1; anything else is not understood."""
+    """cdr for ROS 2, ros1 for ROS 1; no other encoding can be decoded."""
     definition: MessageDefinition | None = field(repr=False)
 
     @property
     def key(self) -> Key:
-        """Topic and message type, which together are one stream."""
+        """Topic and message type, which together identify a stream."""
         return self.topic, self.msgtype
 
 
@@ -35,7 +35,7 @@ class Bag(Protocol):
     storage: str
     """mcap, sqlite3 or ros1."""
     duration_s: float
-    topics: tuple[RawTopic, ...]
+    topics: tuple[BagTopic, ...]
 
     def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
         """Messages of some topics in order of log time: topic and type, ns, bytes.
@@ -44,5 +44,5 @@ class Bag(Protocol):
             keys: which topics.
 
         Raises:
-            BagError: the recording breaks; what stands before is passed on first.
+            BagError: the recording is damaged; the messages before the damage are yielded first.
         """

@@ -1,6 +1,6 @@
 """Reads what is left of an MCAP file that was cut off before its index was written.
 
-Owns the walk through the file record by record; knows nothing of what the messages say.
+Reads the file record by record and does not decode its messages.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from mcap.records import Channel, Chunk, McapRecord, Message, Schema
 from mcap.stream_reader import MAGIC_SIZE, StreamReader, breakup_chunk
 from rosbags.interfaces import MessageDefinition, MessageDefinitionFormat
 
-from pipeline.recordings.rosbag.protocol import Key, RawTopic
+from pipeline.recordings.rosbag.compression import MAX_BYTES
+from pipeline.recordings.rosbag.protocol import BagTopic, Key
 
-# Recorders write nearly in order of time; this many messages are held back to mend the rest.
+# Recorders write nearly in order of time. Sorting this many messages restores the order.
 _WINDOW = 1000
 _FORMATS = {"ros2msg": MessageDefinitionFormat.MSG, "ros2idl": MessageDefinitionFormat.IDL}
 
 
-class SalvagedMcap:
-    """An MCAP file without its end, with the face of any open bag; it gives what it has."""
+class RecoveredMcap:
+    """An MCAP file that may lack its end, as an open bag: it yields the messages that are left."""
 
     storage = "mcap"
 
     def __init__(self, file: Path) -> None:
-        """Walk through the file once to learn what it holds.
+        """Read the file once to count its messages.
 
         Args:
             file: the .mcap file.
         """
         self._file = file
         self.fault = ""
-        """What ended the walk; empty where the file is whole."""
-        keys: dict[int, RawTopic] = {}
+        """The error that ended reading; empty if the file is complete."""
+        keys: dict[int, BagTopic] = {}
         counts: Counter[Key] = Counter()
         first, last = 0, 0
         for channel, schema, message in self._records():
             topic = keys.get(channel.id)
             if topic is None:
-                topic = keys[channel.id] = _raw_topic(channel, schema)
+                topic = keys[channel.id] = _bag_topic(channel, schema)
             first = min(first, message.log_time) if counts else message.log_time
             last = max(last, message.log_time)
             counts[topic.key] += 1
@@ -53,12 +54,12 @@ class SalvagedMcap:
         self._keys = {identity: topic.key for identity, topic in keys.items()}
         unique = {topic.key: topic for topic in keys.values()}
         self.topics = tuple(
-            RawTopic(*key, counts[key], topic.encoding, topic.definition)
+            BagTopic(*key, counts[key], topic.encoding, topic.definition)
             for key, topic in unique.items()
         )
 
     def messages(self, keys: Collection[Key]) -> Iterator[tuple[Key, int, bytes]]:
-        """Messages of some topics, in order of log time but for those far out of it.
+        """Messages of some topics in order of log time, except those over 1,000 messages late.
 
         Args:
             keys: which topics.
@@ -77,10 +78,10 @@ class SalvagedMcap:
             yield first, time_ns, data
 
     def _records(self) -> Iterator[tuple[Channel, Schema | None, Message]]:
-        """Messages with their channels and schemas, up to the place where the file breaks."""
+        """Messages with their channels and schemas, up to the damage."""
         schemas: dict[int, Schema] = {}
         channels: dict[int, Channel] = {}
-        for record in self._walk():
+        for record in self._all_records():
             if isinstance(record, Schema):
                 schemas[record.id] = record
             elif isinstance(record, Channel):
@@ -89,11 +90,11 @@ class SalvagedMcap:
                 channel = channels[record.channel_id]
                 yield channel, schemas.get(channel.schema_id), record
 
-    def _walk(self) -> Iterator[McapRecord]:
+    def _all_records(self) -> Iterator[McapRecord]:
         """Every record that can be read, in the order of the file."""
         limit = self._file.stat().st_size
         with self._file.open("rb") as stream:
-            # A length that is damaged must not ask for more memory than the file has bytes.
+            # A damaged length must not allocate more memory than the file has bytes.
             reader = StreamReader(
                 stream, emit_chunks=True, validate_crcs=True, record_size_limit=limit
             )
@@ -105,16 +106,16 @@ class SalvagedMcap:
                     inner = breakup_chunk(record, True) if isinstance(record, Chunk) else [record]
                 except StopIteration:
                     return
-                except Exception as error:  # any fault of the file ends what can be read of it
+                except Exception as error:  # any damage ends the readable part
                     self.fault = f"{type(error).__name__}: {error}"
                     break
                 yield from inner
             stream.seek(max(start, MAGIC_SIZE))
-            yield from _torn_chunk(stream.read())
+            yield from _incomplete_chunk(stream.read())
 
 
-def _torn_chunk(data: bytes) -> Iterator[McapRecord]:
-    """The records at the start of a chunk whose end is missing; none where it is no chunk.
+def _incomplete_chunk(data: bytes) -> Iterator[McapRecord]:
+    """The records at the start of a chunk whose end is missing; none if the data are not a chunk.
 
     The layout is that of the MCAP specification, section Chunk (op=0x06): opcode and length; times,
     size and checksum; the name of the compression and the length of the records.
@@ -123,27 +124,27 @@ def _torn_chunk(data: bytes) -> Iterator[McapRecord]:
     if data[:1] != bytes([Opcode.CHUNK]) or len(data) < names_at + 4:
         return
     if len(data) - 9 >= int.from_bytes(data[1:9], "little"):
-        return  # nothing is missing, so what it holds is wrong
+        return  # the chunk is complete, so its content is damaged
     length = int.from_bytes(data[names_at : names_at + 4], "little")
     name, packed = data[names_at + 4 :][:length], data[names_at + 4 + length + 8 :]
     try:
         if name == b"zstd":
-            packed = zstd.ZstdDecompressor().decompress(packed)
+            packed = zstd.ZstdDecompressor().decompress(packed, max_length=MAX_BYTES)
         elif name == b"lz4":
-            packed = lz4.frame.LZ4FrameDecompressor().decompress(packed)
+            packed = lz4.frame.LZ4FrameDecompressor().decompress(packed, max_length=MAX_BYTES)
         records = StreamReader(
             BytesIO(packed), skip_magic=True, record_size_limit=len(packed)
         ).records
         while True:
             yield next(records)
-    except Exception:  # the end of what is left, wherever it lies
+    except Exception:  # the end of the readable part
         return
 
 
-def _raw_topic(channel: Channel, schema: Schema | None) -> RawTopic:
+def _bag_topic(channel: Channel, schema: Schema | None) -> BagTopic:
     if schema is None:
-        return RawTopic(channel.topic, "", 0, channel.message_encoding, None)
+        return BagTopic(channel.topic, "", 0, channel.message_encoding, None)
     form = _FORMATS.get(schema.encoding, MessageDefinitionFormat.NONE)
     text = schema.data.decode(errors="replace")
     definition = MessageDefinition(form, text)
-    return RawTopic(channel.topic, schema.name, 0, channel.message_encoding, definition)
+    return BagTopic(channel.topic, schema.name, 0, channel.message_encoding, definition)

@@ -1,11 +1,11 @@
-"""A bag's messages as events, by the roles of its topics."""
+"""Decodes the messages of a bag by the roles of its topics."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
-from pipeline.recordings.recording import Event, Unreadable
+from pipeline.recordings.recording import Message, Unreadable
 from pipeline.recordings.rosbag.decode import Decoder
 from pipeline.recordings.rosbag.protocol import Bag, Key
 from pipeline.recordings.topics import Reading
@@ -13,8 +13,8 @@ from pipeline.recordings.topics import Reading
 _ENCODINGS = {"cdr": False, "ros1": True}
 
 
-def read_events(bag: Bag, reading: Reading, msg_path: Path | None = None) -> Iterator[Event]:
-    """What the topics with a role say, in order of log time; topics that cannot be read first.
+def read_messages(bag: Bag, reading: Reading, msg_path: Path | None = None) -> Generator[Message]:
+    """Messages of the topics with a role, in order of log time, after topics that cannot be read.
 
     Args:
         bag: an open recording.
@@ -22,14 +22,14 @@ def read_events(bag: Bag, reading: Reading, msg_path: Path | None = None) -> Ite
         msg_path: folder of the user's own .msg files.
 
     Raises:
-        BagError: the recording breaks; events before the place are passed on first.
+        BagError: the recording is damaged; the messages before the damage are yielded first.
         DefinitionError: a definition of the user's cannot be read.
     """
     uses = {(use.topic, use.msgtype): use for use in reading.uses}
     decoders: dict[Key, Decoder] = {}
     for topic in bag.topics:
         use = uses[topic.key]
-        if use.misfit:
+        if use.has_wrong_type:
             yield Unreadable(topic.topic, None, "TYPE_UNKNOWN", f"{topic.topic} {use.note}")
         if use.role is None:
             continue

@@ -1,7 +1,7 @@
 """Writes plans, joint states and object poses as a rosbag2 that ROS 2 can open.
 
-Owns topics, QoS and storage of a recording. Knows nothing of robots or planning. The same calls
-give the same bytes.
+Owns topics, QoS and storage of a recording, and knows nothing about robots or planning. The same
+calls write the same bytes.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from pipeline.recordings.rosbag.messages import (
 
 FloatArray = NDArray[np.floating[Any]]
 
-# RMW's "infinite", which rosbag2 itself records for deadline, lifespan and lease.
+# RMW's "infinite", as rosbag2 records it for deadline, lifespan and lease.
 _INFINITE = QosTime(sec=9223372036, nsec=854775807)
-# What publishers of these topics offer by default.
+# The default of publishers of these topics.
 _QOS = Qos(
     history=QosHistory.KEEP_LAST,
     depth=10,
@@ -60,7 +60,7 @@ class BagWriteError(PipelineError):
 class BagWriter:
     """A rosbag2 folder being written; use it as a context manager.
 
-    Messages may come in any order of time: readers sort by it.
+    Messages may be written in any order: readers sort them by their log time.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class BagWriter:
         """Prepare a recording.
 
         Args:
-            path: the folder to make; it must not exist.
-            storage: how rosbag2 keeps the messages.
+            path: the folder to create; it must not exist.
+            storage: the storage plugin of rosbag2.
             model_id: name of the robot in plans.
             frame_id: root frame of the robot in plans.
 
@@ -84,7 +84,7 @@ class BagWriter:
         """
         plugin = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
         try:
-            # Version 8 keeps QoS in the form that every distribution from Humble on reads.
+            # Every distribution from Humble on reads the QoS of version 8.
             self._writer = Writer(path, version=8, storage_plugin=plugin)
         except WriterError as error:
             raise BagWriteError(
@@ -96,7 +96,7 @@ class BagWriter:
         self._joint_states: dict[tuple[str, ...], JointStateSerializer] = {}
 
     def __enter__(self) -> Self:
-        """Make the folder."""
+        """Create the folder."""
         self._writer.open()
         return self
 
@@ -106,7 +106,7 @@ class BagWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Finish the index and metadata.yaml, or give up after an error."""
+        """Write the index and metadata.yaml; after an error, write neither."""
         self._writer.__exit__(kind, error, traceback)
 
     def plan(

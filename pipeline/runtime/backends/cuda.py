@@ -1,7 +1,7 @@
-"""The little of CUDA that an engine needs to run without torch: memory, copies, a stream.
+"""Memory, copies and a stream on a GPU: the part of CUDA that an engine needs without torch.
 
 Calls the driver (libcuda) through ctypes, in the device's primary context, which TensorRT shares.
-Signatures are those of NVIDIA's CUDA Driver API reference. Not executed where no GPU is.
+Signatures are those of NVIDIA's CUDA Driver API reference.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Cuda:
     """One GPU: buffers by name, and a stream."""
 
     def __init__(self, device: int = 0) -> None:
-        """Take the primary context of a GPU.
+        """Use the primary context of a GPU.
 
         Args:
             device: its number.
 
         Raises:
-            CudaError: no driver, or it refuses.
+            CudaError: there is no driver, or it refuses a call.
         """
         try:
             self._driver = ctypes.CDLL("libcuda.so.1")
@@ -50,20 +50,20 @@ class Cuda:
         return int(self._stream.value or 0)
 
     def buffer(self, name: str, size: int) -> int:
-        """Address of a buffer on the GPU, made anew where it is too small.
+        """Address of a buffer on the GPU; one that is too small is replaced.
 
         Args:
             name: of the tensor.
             size: bytes.
         """
-        address, have = self._memory.get(name, (c_uint64(), 0))
-        if have < size:
-            if have:
-                self._call("cuMemFree_v2", address)
+        if name not in self._memory or self._memory[name][1] < size:
+            if name in self._memory:
+                # Forgotten first: if the allocation fails, the freed address must not be used.
+                self._call("cuMemFree_v2", self._memory.pop(name)[0])
             address = c_uint64()
             self._call("cuMemAlloc_v2", byref(address), c_size_t(size))
             self._memory[name] = (address, size)
-        return int(address.value)
+        return int(self._memory[name][0].value)
 
     def upload(self, name: str, array: NDArray[np.float32]) -> int:
         """Copy to the GPU.
@@ -83,7 +83,7 @@ class Cuda:
         return address
 
     def download(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Copy from the GPU, after the stream's work is done.
+        """Copy from the GPU once the stream has finished.
 
         Args:
             name: of the tensor.
@@ -98,7 +98,7 @@ class Cuda:
         return array
 
     def bind(self) -> None:
-        """Make the context current in the calling thread: a server answers from several."""
+        """Make the context current in the calling thread; a server uses several threads."""
         self._call("cuCtxSetCurrent", self._context)
 
     def _call(self, name: str, *arguments: Any) -> None:

@@ -1,6 +1,6 @@
-"""Work in a child process: a library that crashes for want of a driver costs a line, not the run.
+"""Runs a task in a child process, so that a library that crashes does not end this one.
 
-Imports neither torch nor rich, so that a robot may use it.
+TensorRT crashes where there is no driver. Imports neither torch nor rich, as a robot has neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 1800
-"""Longest build; a large U-Net with full TensorRT takes minutes."""
+"""Longest wait for a build, s; a large U-Net takes full TensorRT minutes."""
 
 
 @dataclass(frozen=True)
@@ -25,28 +25,27 @@ class Gpu:
     capability: str
     """Compute capability, for instance "8.9"."""
     driver: str = ""
-    """Newest CUDA version that the driver serves, for instance "13.0"."""
+    """Newest CUDA version that the driver supports, for instance "13.0"."""
 
 
 def find_gpus() -> tuple[list[Gpu], str]:
-    """GPUs of this machine, and the reason where there is none. Asked in a child process."""
+    """The GPUs of this machine, or none and the reason."""
     answer = call_worker({"kind": "gpus"})
     return [Gpu(**gpu) for gpu in answer.get("gpus", [])], str(answer.get("reason", ""))
 
 
 def call_worker(task: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
-    """Do a task in a child process.
+    """Run a task in a child process.
 
     Args:
         task: see `engine_worker`.
-        timeout_s: after that many seconds the child is ended.
+        timeout_s: longest wait for the answer; the child is then killed.
 
     Returns:
-        The worker's outcome; `status` failed with the `reason` where the child crashed.
+        The worker's answer; `status` failed and a `reason` where the child crashed.
     """
     command = [sys.executable, "-m", "pipeline.runtime.backends.engine_worker"]
-    # By module name, not by path: this folder's onnx.py would hide the library's. So the child must
-    # find this very package, from whatever folder the parent was started in.
+    # The child must find this very package, whatever folder the parent was started in.
     root = Path(__file__).parents[3]
     places = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:

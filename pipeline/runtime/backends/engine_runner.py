@@ -1,12 +1,13 @@
 """Runs a TensorRT engine on this machine's GPU, without torch.
 
-The same for `tensorrt` and `tensorrt_rtx`. Not executed where no GPU is.
+Works with `tensorrt` and `tensorrt_rtx`. Without a GPU it was only run with a driver of the tests.
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.runtime.backends.cuda import Cuda
+from pipeline.runtime.backends.engine_sidecar import read_sidecar
 
 Float32 = NDArray[np.float32]
 
@@ -26,8 +28,10 @@ class EngineError(PipelineError):
 class EngineRunner:
     """One engine, its context, and buffers on the GPU that are kept between calls.
 
-    Loading crashes the process where there is no driver: ask a child first
-    (`policy.child.find_gpus`).
+    Threads may share it: one call at a time has the context, the stream and the buffers.
+
+    Loading crashes the process where there is no driver: ask a child process first
+    (`driver_process.find_gpus`).
     """
 
     def __init__(self, path: Path, module: str) -> None:
@@ -41,16 +45,20 @@ class EngineRunner:
             CudaError: no driver.
             EngineError: the library refuses the engine.
         """
-        self._path, self._cuda = path, Cuda()
+        self._path, self._cuda, self._lock = path, Cuda(), threading.Lock()
         trt = importlib.import_module(module)
         self._log = error_log(trt)
         self._runtime = trt.Runtime(self._log)
+        # A version-compatible engine holds code for the CPU, its own runtime, which TensorRT runs
+        # only where that is allowed (TensorRT documentation, "Engine Compatibility").
+        if read_sidecar(path).get("version_compatible"):
+            self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
-            raise EngineError(f"{path}: the engine does not load here: {self._said()}")
+            raise EngineError(f"{path}: the engine does not load here: {self._reasons()}")
         self._context = self._engine.create_execution_context()
-        self.most = int(self._engine.get_tensor_profile_shape("obs", 0)[2][0])
-        """Observations of a call at most."""
+        self.max_batch = int(self._engine.get_tensor_profile_shape("obs", 0)[2][0])
+        """Largest number of observations of a call."""
 
     def run(self, obs: Float32, noise: Float32) -> Float32:
         """Chunks of actions.
@@ -65,23 +73,24 @@ class EngineRunner:
         Raises:
             EngineError: the batch is outside the engine's profile, or it does not execute.
         """
-        self._cuda.bind()
-        for name, values in (("obs", obs), ("noise", noise)):
-            array = np.ascontiguousarray(values, np.float32)
-            if not self._context.set_input_shape(name, array.shape):
-                raise EngineError(f"{self._path}: {name} {array.shape} is outside its profile")
-            self._context.set_tensor_address(name, self._cuda.upload(name, array))
-        self._context.set_tensor_address("action", self._cuda.buffer("action", noise.nbytes))
-        if not self._context.execute_async_v3(self._cuda.stream):
-            raise EngineError(f"{self._path}: it did not execute: {self._said()}")
-        return self._cuda.download("action", noise.shape)
+        with self._lock:
+            self._cuda.bind()
+            for name, values in (("obs", obs), ("noise", noise)):
+                array = np.ascontiguousarray(values, np.float32)
+                if not self._context.set_input_shape(name, array.shape):
+                    raise EngineError(f"{self._path}: {name} {array.shape} is outside its profile")
+                self._context.set_tensor_address(name, self._cuda.upload(name, array))
+            self._context.set_tensor_address("action", self._cuda.buffer("action", noise.nbytes))
+            if not self._context.execute_async_v3(self._cuda.stream):
+                raise EngineError(f"{self._path}: it did not execute: {self._reasons()}")
+            return self._cuda.download("action", noise.shape)
 
-    def _said(self) -> str:
+    def _reasons(self) -> str:
         return "; ".join(self._log.errors[-3:]) or "the library gave no reason"
 
 
 def error_log(trt: Any) -> Any:
-    """A logger that keeps what the library calls an error, in `errors`, and says nothing.
+    """A logger that keeps the library's errors in `errors` and prints nothing.
 
     Args:
         trt: the module tensorrt or tensorrt_rtx.

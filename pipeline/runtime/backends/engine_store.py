@@ -1,7 +1,7 @@
-"""Which engine fits here: sidecars read, mismatches named, engines rebuilt into a cache.
+"""Finds or builds the engine that fits this machine.
 
-Users' commonest trouble is an engine that was built for another GPU or by another release. Here it
-is one sentence in the log and a build from policy.onnx. Imports neither torch nor rich.
+Most often an engine does not load because it was built for another GPU or by another release. That
+becomes one sentence in the log and a build from policy.onnx. Imports neither torch nor rich.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,28 @@ from typing import Any
 from pipeline.errors import PipelineError
 from pipeline.hashing import sha256_file
 from pipeline.runtime.backends.driver_process import Gpu, call_worker
+from pipeline.runtime.backends.engine_sidecar import mismatch, read_profile
 
 logger = logging.getLogger(__name__)
 
 
 class EngineStoreError(PipelineError):
-    """No engine can be had for this machine."""
+    """There is no engine for this machine."""
 
 
 def default_cache() -> Path:
-    """Where rebuilt engines are kept: `$XDG_CACHE_HOME` or `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """Where engines that were built here are kept: `$XDG_CACHE_HOME` or `~/.cache`.
+
+    Raises:
+        EngineStoreError: this user has no home folder.
+    """
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise EngineStoreError(
+            "this user has no home folder to keep engines and policies in; name one with "
+            "load_policy(cache=…) or XDG_CACHE_HOME"
+        ) from error
     return Path(base) / "moveit2-diffusion-policy" / "engines"
 
 
@@ -44,75 +56,74 @@ def library_version(backend: str) -> tuple[str | None, str]:
     return answer.get("version"), str(answer.get("reason", ""))
 
 
-def mismatch(engine: Path, onnx_sha256: str, backend: str, version: str, gpu: Gpu) -> str | None:
-    """Why an engine cannot be used here, as one sentence; None where it can.
-
-    Args:
-        engine: the file; its sidecar is beside it.
-        onnx_sha256: of the policy that it must do the work of.
-        backend: tensorrt or tensorrt-rtx.
-        version: of the library that is installed.
-        gpu: that is here.
-    """
-    sidecar = engine.with_suffix(".json")
-    if not engine.is_file():
-        return f"there is no engine {engine.name}"
-    if not sidecar.is_file():
-        return f"{engine.name} has no sidecar {sidecar.name}, so nothing is known of it"
-    try:
-        known: dict[str, Any] = json.loads(sidecar.read_text())
-    except ValueError:
-        return f"{sidecar.name} is no JSON, so nothing is known of the engine"
-    wanted = {
-        "backend": (backend, "was built by {}, but {} is asked for"),
-        "version": (version, f"was built by {backend} {{}}, but {{}} is installed"),
-        "compute_capability": (gpu.capability, "is for compute capability {}, this GPU has {}"),
-        "onnx_sha256": (
-            onnx_sha256,
-            "was made from another policy.onnx ({:.8}… instead of {:.8}…)",
-        ),
-        "engine_sha256": (sha256_file(engine), "is corrupted (hash {:.8}… expected, {:.8}… found)"),
-    }
-    for key, (here, sentence) in wanted.items():
-        if known.get(key) != here:
-            return f"{engine.name} {sentence.format(str(known.get(key)), here)}"
-    return None
-
-
-def fitting_engine(onnx: Path, backend: str, version: str, gpu: Gpu, cache: Path) -> Path:
-    """An engine that runs here: the one beside the graph, one of the cache, or a new one.
+def fitting_engine(
+    onnx: Path, backend: str, version: str, gpu: Gpu, cache: Path, shipped: bool = True
+) -> Path:
+    """An engine that runs here: one beside the graph, one of the cache, or a new one.
 
     Args:
         onnx: policy.onnx; engines are looked for in `engines/` beside it.
         backend: tensorrt or tensorrt-rtx.
         version: of its library.
-        gpu: that is here.
-        cache: folder of rebuilt engines.
+        gpu: the GPU of this machine.
+        cache: folder of engines that were built here.
+        shipped: whether engines beside the graph may be loaded. An engine is code, so those of a
+            policy that was fetched are not; one is built here from the graph.
 
     Raises:
-        EngineStoreError: it cannot be built.
+        EngineStoreError: it cannot be built or kept, or the export found that this backend does
+            not compute what the policy does.
     """
+    _refuse_what_failed(onnx, backend, version, gpu)
     digest = sha256_file(onnx)
     beside = onnx.parent / "engines" / engine_name(backend, gpu.capability)
-    problem = mismatch(beside, digest, backend, version, gpu)
-    if problem is None:
-        return beside
-    profile = _profile(beside)
+    if shipped:
+        # An engine for several kinds of GPU is named after the kind that it was built on.
+        others = sorted(beside.parent.glob(engine_name(backend, "*")))
+        problems = {
+            path: mismatch(path, digest, backend, version, gpu) for path in (beside, *others)
+        }
+        for path, each in problems.items():
+            if each is None:
+                return path
+        problem = str(problems[beside])
+    else:
+        problem = f"an engine is code, so {beside.name} of a fetched policy is not loaded"
+    profile = read_profile(beside)
     # The graph's hash stands for its precision, too.
     key = json.dumps([digest, backend, version, gpu.capability, gpu.driver, profile])
     kept = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.engine"
     if mismatch(kept, digest, backend, version, gpu) is None:
-        logger.info("%s; using the one that was rebuilt before, %s", problem, kept)
+        logger.info("%s; using the one that was built here before, %s", problem, kept)
         return kept
-    logger.warning("%s; building it anew from %s into %s", problem, onnx, kept)
-    cache.mkdir(parents=True, exist_ok=True)
+    logger.warning("%s; building one from %s into %s", problem, onnx, kept)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache):
+            pass  # a build takes minutes: find out first whether it can be kept
+    except OSError as error:
+        raise EngineStoreError(
+            f"{problem}; a new one cannot be kept in {cache}: {error}; name a folder that can be "
+            "written with load_policy(cache=…) or XDG_CACHE_HOME"
+        ) from error
     options = BuildOptions(timing_cache=cache / f"timing-{gpu.capability}-{version}.cache")
     answer = build(onnx, kept, backend, gpu.capability, profile, options, gpu)
     if answer["status"] != "built":
-        raise EngineStoreError(
-            f"{problem}; building it anew: {answer['status']}: {answer['reason']}"
-        )
+        raise EngineStoreError(f"{problem}; building one: {answer['status']}: {answer['reason']}")
     return kept
+
+
+def _refuse_what_failed(onnx: Path, backend: str, version: str, gpu: Gpu) -> None:
+    """Raise where the export's report says that this backend failed its comparison here."""
+    try:
+        reports = json.loads((onnx.parent / "export.json").read_text())["backends"][backend]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for report in reports:
+        here = report.get("target") == gpu.capability and report.get("version") == version
+        # One that was built took seconds: it failed in what it computes.
+        if here and report.get("status") == "failed" and "seconds" in report:
+            raise EngineStoreError(f"its export says: {report.get('reason')}")
 
 
 def engine_name(backend: str, capability: str) -> str:
@@ -127,14 +138,14 @@ def engine_name(backend: str, capability: str) -> str:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How engines are built, beside what the graph says."""
+    """How engines are built; precision and shapes come from the graph."""
 
     version_compatible: bool = False
     """For later releases of the library too (full TensorRT)."""
     hardware_compatible: bool = False
     """For every GPU from Ampere on (full TensorRT)."""
     timing_cache: Path | None = None
-    """File in which full TensorRT keeps what it timed on this GPU, for the next build."""
+    """File in which full TensorRT keeps its timings on this GPU for the next build."""
 
 
 def build(
@@ -155,7 +166,7 @@ def build(
         capability: compute capability; full TensorRT builds for the GPU of this machine alone.
         batch: least, usual and most observations of a call.
         options: flags and timing cache; None for none.
-        gpu: that it is built on; None where it is built ahead of time.
+        gpu: the GPU that it is built on; None where it is built ahead of time.
 
     Returns:
         The worker's answer: `status` built with `version`, `seconds` and `bytes`; or skipped or
@@ -165,7 +176,7 @@ def build(
 
     policy = OnnxRuntimePolicy(onnx)
     chosen = options or BuildOptions()
-    # TensorRT-RTX has the flags in its interface and compiles for the GPU when it loads instead.
+    # TensorRT-RTX has the flags in its interface, but compiles for the GPU when it loads.
     full = backend == "tensorrt"
     flags = {
         "version_compatible": full and chosen.version_compatible,
@@ -209,12 +220,3 @@ def build(
     partial.write_text(json.dumps(sidecar, indent=1))
     partial.replace(engine.with_suffix(".json"))
     return answer
-
-
-def _profile(engine: Path) -> tuple[int, int, int]:
-    """Batch sizes of the engine that this one stands in for; one observation where unknown."""
-    try:
-        profile = json.loads(engine.with_suffix(".json").read_text())["profile"]
-        return int(profile["min_batch"]), int(profile["opt_batch"]), int(profile["max_batch"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 1, 1, 64

@@ -1,8 +1,8 @@
-"""Builds or runs one TensorRT engine, in a process of its own.
+"""Builds or runs one TensorRT engine in a process of its own.
 
-A library without a driver may take its process down; here that costs one line of a report. The task
-is read as JSON from standard input, the outcome is the last line of standard output. The code is
-one for `tensorrt` and `tensorrt_rtx`, whose interfaces are the same. Imports no torch.
+A library without a driver may crash its process; here that becomes one line of a report. The task
+is read as JSON from standard input; the last line of standard output is the answer. `tensorrt` and
+`tensorrt_rtx` have the same interface and share the code. Imports no torch.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     if task["timing_cache"] is not None:
         kept = Path(task["timing_cache"])
         timings = config.create_timing_cache(kept.read_bytes() if kept.is_file() else b"")
-        # A file of another GPU or release is no reason to fail: without it the build is slower.
+        # A file of another GPU or release is ignored; the build then takes longer.
         config.set_timing_cache(timings or config.create_timing_cache(b""), True)
     if task["capability"] is not None:
         name = "SM" + task["capability"].replace(".", "")
@@ -80,7 +80,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A file that is there whole or not at all."""
+    """Write a file beside its place, then rename it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     partial.replace(path)
@@ -115,7 +115,7 @@ def gpus(task: dict[str, Any]) -> dict[str, Any]:
     """Ask the NVIDIA driver for its GPUs.
 
     Args:
-        task: nothing but its kind.
+        task: not used.
 
     Returns:
         `gpus`, each with `name` and `capability`; `reason` where there is none.

@@ -1,4 +1,4 @@
-"""Runs an exported policy without torch: NumPy and an inference engine are enough on a robot.
+"""Runs an exported policy in ONNX Runtime, without torch.
 
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
 """
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.policy.observation import check_noise, check_observation
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
-# ONNX Runtime 1.32 numbers the machine and records its use, unless told so before it is imported.
+# ONNX Runtime 1.32 records its use and identifies the machine unless this is set before its import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
@@ -26,7 +26,7 @@ Float32 = NDArray[np.float32]
 
 
 class BackendError(PipelineError):
-    """A file is no exported policy of this pipeline."""
+    """A file is not an exported policy of this pipeline."""
 
 
 class OnnxRuntimePolicy:
@@ -49,7 +49,8 @@ class OnnxRuntimePolicy:
             threads: CPU threads of one inference; a small network is fastest with one.
 
         Raises:
-            BackendError: the file is missing, no ONNX graph, or not of this pipeline.
+            BackendError: the file is missing, is not an ONNX graph, or was not exported by this
+                pipeline.
             LayoutError: its layout is broken.
         """
         if not Path(path).is_file():
@@ -61,7 +62,7 @@ class OnnxRuntimePolicy:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its own exception classes share no base but Exception
+        except Exception as error:  # its exceptions share no base class but Exception
             raise BackendError(f"{path}: ONNX Runtime cannot load it: {error}") from error
         metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         missing = [key for key in ("layout", "config", "rate_hz") if key not in metadata]

@@ -1,4 +1,4 @@
-"""A TensorRT engine as a backend: what OnnxRuntimePolicy is for ONNX Runtime."""
+"""A TensorRT engine as a backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Float32 = NDArray[np.float32]
 
 
 class EnginePolicy:
-    """An engine that fits this machine; what observations mean is read from its policy.onnx.
+    """An engine that fits this machine; layout and configuration are read from its policy.onnx.
 
     Attributes:
         layout: the meaning of observations and actions.
@@ -29,8 +29,8 @@ class EnginePolicy:
         """Load the engine on the first GPU.
 
         Args:
-            engine: as `engine_store.fitting_engine` gives it.
-            onnx: policy.onnx that it was made from.
+            engine: a file that `engine_store.fitting_engine` chose.
+            onnx: the policy.onnx that it was built from.
             backend: tensorrt or tensorrt-rtx.
 
         Raises:
@@ -59,20 +59,24 @@ class EnginePolicy:
         """
         checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
         shape = (len(checked), int(self.config["horizon"]), self.layout.action_dim)
-        return in_pieces(self._runner.run, self._runner.most, checked, check_noise(noise, shape))
+        return in_batches(
+            self._runner.run, self._runner.max_batch, checked, check_noise(noise, shape)
+        )
 
 
-def in_pieces(
-    run: Callable[[Float32, Float32], Float32], most: int, obs: Float32, noise: Float32
+def in_batches(
+    run: Callable[[Float32, Float32], Float32], max_batch: int, obs: Float32, noise: Float32
 ) -> Float32:
-    """One result of several calls, none with more than an engine's profile allows.
+    """Run a batch in several calls, none larger than an engine's profile allows.
 
     Args:
-        run: chunks (N, H, A) of observations (N, T, S) and noise (N, H, A).
-        most: largest N of a call.
+        run: computes chunks (N, H, A) from observations (N, T, S) and noise (N, H, A).
+        max_batch: largest N of a call.
         obs: shape (B, T, S).
         noise: shape (B, H, A).
     """
-    starts = range(0, len(obs), most)
-    parts = [run(obs[start : start + most], noise[start : start + most]) for start in starts]
+    starts = range(0, len(obs), max_batch)
+    parts = [
+        run(obs[start : start + max_batch], noise[start : start + max_batch]) for start in starts
+    ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.policy.diffusion_policy import DiffusionPolicy
-from pipeline.runtime.session import Deployment
+from pipeline.runtime.deployment import Deployment
 
 Float32 = NDArray[np.float32]
 
@@ -31,10 +31,10 @@ class TorchPolicy:
             device: auto, cpu, cuda.
 
         Raises:
-            BundleError: it is no checkpoint of this pipeline.
+            CheckpointError: it is no checkpoint of this pipeline.
         """
         self._policy = DiffusionPolicy.from_checkpoint(checkpoint, device)
-        self.layout, self.config = self._policy.layout, self._policy.bundle.config
+        self.layout, self.config = self._policy.layout, self._policy.checkpoint.config
         rate = self.config["rate_hz"]
         self.rate_hz = None if rate is None else float(rate)
         self.deployment: Deployment | None = None

@@ -49,7 +49,7 @@ def test_the_same_data_gives_the_same_svg() -> None:
     assert diagrams.inline(_draw, "x, n = 2").svg == diagrams.inline(_draw, "x, n = 2").svg
 
 
-def test_the_portrait_measures_every_episode(params: Params) -> None:
+def test_the_statistics_cover_every_episode(params: Params) -> None:
     layout = Layout.from_params(params)
     state = np.zeros((7, 25), np.float32)
     state[3:, 0] = [0.0, 0.1, 0.2, 0.3]
@@ -57,15 +57,15 @@ def test_the_portrait_measures_every_episode(params: Params) -> None:
         Path("x"), state, state[:, :6], np.array([3, 7]), np.array([0, 2], np.int8), 30.0,
         layout, {}, {},
     )  # fmt: skip
-    found = diagrams.portrait(dataset, 30.0)
+    found = diagrams.episode_statistics(dataset, 30.0)
     assert len(found) == 3
     assert all("n = 2 episodes" in figure.caption for figure in found)
 
 
 def test_robustness_says_how_many_tries_each_line_stands_for() -> None:
     rows = {
-        "gains_0.1": {"n": 50, "success_strict": 0.98, "ci95_strict": [0.9, 1.0]},
-        "latency": {"n": 200, "success_strict": 0.5, "ci95_strict": [0.4, 0.6]},
+        "gains_0.1": {"n": 50, "success_collision_free": 0.98, "ci95_collision_free": [0.9, 1.0]},
+        "latency": {"n": 200, "success_collision_free": 0.5, "ci95_collision_free": [0.4, 0.6]},
     }
     (figure,) = diagrams.robustness(rows)
     assert figure.caption.endswith("n = 50 or 200 each")

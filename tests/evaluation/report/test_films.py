@@ -19,12 +19,13 @@ from pipeline.robot.model import RobotModel
 @pytest.fixture(scope="module")
 def expert(params: Params, trials: Trials) -> Rollouts:
     joint_pos = expert_commands(trials, 30.0, 40)
-    return Rollouts(joint_pos, joint_pos, RobotModel.from_params(params.robot).fk(joint_pos))
+    pose = RobotModel.from_params(params.robot).fk(joint_pos)
+    return Rollouts(joint_pos, joint_pos, pose, joint_pos)
 
 
 @pytest.fixture(scope="module")
 def still(expert: Rollouts) -> Rollouts:
-    parts = (expert.joint_pos, expert.command, expert.ee_pose)
+    parts = (expert.joint_pos, expert.command, expert.ee_pose, expert.motion)
     return Rollouts(*(np.repeat(part[:, :1], 40, axis=1) for part in parts))
 
 
@@ -53,7 +54,7 @@ def test_rendered_films_are_strips_of_all_frames(
     params: Params, trials: Trials, still: Rollouts, expert: Rollouts
 ) -> None:
     short = [
-        Rollouts(r.joint_pos[:, ::10], r.command[:, ::10], r.ee_pose[:, ::10])
+        Rollouts(r.joint_pos[:, ::10], r.command[:, ::10], r.ee_pose[:, ::10], r.motion)
         for r in (still, expert)
     ]
     made, how = films.films(params, trials, short[0], short[1], [1], 3.0)

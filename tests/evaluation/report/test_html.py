@@ -115,7 +115,7 @@ def test_the_page_is_whole_and_needs_no_network(page: str) -> None:
 
 
 def test_what_is_told_is_what_was_found(page: str) -> None:
-    assert "strict success: 0 of n = 3" in page
+    assert "strict and free of contact: 0 of n = 3" in page
     assert "expert (ceiling)" in page
     assert page.count("<b>Trial ") == 2
     assert page.count('</td><td class="keep">') == 3
@@ -137,7 +137,7 @@ def test_what_earlier_stages_and_other_parts_left_is_shown(found: Findings, tmp_
     content = {"totals": totals, "codes": {"TOO_SHORT": 2}, "sources": [{}], "state": "planned"}
     report.write_text(json.dumps(content))
     (plots / "robustness.png").write_bytes(b"\x89PNG")
-    latency = {"n": 50, "success_strict": 0.9, "ci95_strict": [0.8, 0.95]}
+    latency = {"n": 50, "success_collision_free": 0.9, "ci95_collision_free": [0.8, 0.95]}
     try:
         quick = found.params.override("evaluate", films=0)
         metrics = {"robustness": {"latency": latency}}

@@ -1,12 +1,16 @@
-"""Training data of others become demonstrations again; times are never invented."""
+"""Training data become demonstrations again, with times from a known rate only."""
+
+from itertools import chain
 
 import numpy as np
 import pytest
 import zarr
 
 from pipeline.layout import Layout
-from pipeline.recordings.formats.diffusion_policy_zarr import ReplayError, is_zarr, read_replay
+from pipeline.recordings.formats.diffusion_policy_zarr import ZarrRecordingError, is_zarr, read_zarr
 from pipeline.recordings.recording import Candidate
+from pipeline.recordings.sources import describe_source
+from pipeline.validation.validate import harvest
 
 
 def write(path, layout, shift=1, lag=0.0, episodes=2, steps=5, **attributes):
@@ -41,7 +45,7 @@ def layout(params):
 
 
 def read(path, layout, rate=None):
-    return list(read_replay(path, layout, rate, "base_link"))
+    return list(read_zarr(path, layout, rate, "base_link"))
 
 
 @pytest.mark.parametrize("shift", [0, 1])
@@ -56,7 +60,7 @@ def test_actions_of_the_next_and_of_the_same_step_give_the_same_plan(tmp_path, l
     assert second.derived == ("times from the frame rate",)
 
 
-def test_states_that_lag_behind_are_the_execution_of_the_commands(tmp_path, layout):
+def test_states_that_lag_their_commands_are_the_execution(tmp_path, layout):
     first, _ = read(write(tmp_path / "a.zarr", layout, lag=0.01, rate_hz=30.0), layout)
     commands = first.plan.segments[0].joint_pos[:, 0]
     np.testing.assert_allclose(commands[1:], np.arange(1, 5) / 9, atol=1e-6)
@@ -64,10 +68,27 @@ def test_states_that_lag_behind_are_the_execution_of_the_commands(tmp_path, layo
     np.testing.assert_allclose(first.execution.t[1], 1 / 30)
 
 
+def test_states_that_lag_their_commands_become_the_episode(tmp_path, layout, params, arm):
+    """With `ingest.state: planned`, which says what to take from a recording of plans."""
+    path = write(tmp_path / "a.zarr", layout, lag=0.01, rate_hz=30.0)
+    assert params.ingest.state == "planned"
+    source = describe_source(path)
+    verdicts = list(chain.from_iterable(harvest(source, arm, params)))
+    assert [[finding.code for finding in verdict.findings] for verdict in verdicts] == [
+        ["TIME_DERIVED"], ["TIME_DERIVED"],
+    ]  # fmt: skip
+    episode = verdicts[0].episode
+    np.testing.assert_allclose(episode.joint_pos[:, 0], np.arange(5) / 9 - 0.01, atol=1e-6)
+    np.testing.assert_allclose(episode.joint_command[1:, 0], np.arange(1, 5) / 9, atol=1e-6)
+    np.testing.assert_allclose(episode.joint_vel, 0.5)
+
+
 def test_a_zarr_without_a_rate_is_refused_until_one_is_given(tmp_path, layout):
     path = write(tmp_path / "a.zarr", layout)
     assert is_zarr(path)
-    with pytest.raises(ReplayError, match=r"times are not invented; set ingest\.frame_rate_hz"):
+    with pytest.raises(
+        ZarrRecordingError, match=r"its times are unknown; set ingest\.frame_rate_hz"
+    ):
         read(path, layout)
 
 
@@ -76,21 +97,23 @@ def test_another_layout_is_named(tmp_path, layout):
     group.require_group("data").create_array("state", data=np.zeros((4, 7), np.float32))
     group["data"].create_array("action", data=np.zeros((4, 6), np.float32))
     group.require_group("meta").create_array("episode_ends", data=np.array([4]))
-    with pytest.raises(ReplayError, match=r"data/state has shape \(4, 7\), expected \(4, 25\)"):
+    with pytest.raises(
+        ZarrRecordingError, match=r"data/state has shape \(4, 7\), expected \(4, 25\)"
+    ):
         read(tmp_path / "b.zarr", layout, 30.0)
 
 
 @pytest.mark.parametrize("ends", [[3, 2], [], [99]])
-def test_ends_that_make_no_sense_are_refused(tmp_path, layout, ends):
+def test_impossible_ends_of_episodes_are_refused(tmp_path, layout, ends):
     path = write(tmp_path / "a.zarr", layout)
     group = zarr.open_group(path, mode="a")
     del group["meta/episode_ends"]
     group["meta"].create_array("episode_ends", data=np.array(ends, np.int64))
-    with pytest.raises(ReplayError):
+    with pytest.raises(ZarrRecordingError):
         read(path, layout, 30.0)
 
 
-def test_what_is_no_zarr_is_refused(tmp_path, layout):
+def test_a_folder_that_is_not_a_zarr_is_refused(tmp_path, layout):
     (tmp_path / ".zgroup").write_text("{")
-    with pytest.raises(ReplayError, match="not readable as demonstrations"):
+    with pytest.raises(ZarrRecordingError, match="not readable as demonstrations"):
         read(tmp_path, layout, 30.0)

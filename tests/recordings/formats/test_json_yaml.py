@@ -1,4 +1,4 @@
-"""Dumps by tools and by hand are read; what is no plain trajectory is refused in words."""
+"""JSON and YAML trajectories are read; other content is refused with a reason."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pipeline.recordings.formats.json_yaml import DumpError, looks_like_dump, read_dump
+from pipeline.recordings.formats.json_yaml import JsonYamlError, may_hold_trajectory, read_json_yaml
 from pipeline.recordings.recording import Unreadable
 
 NAMES = ["joint_1", "joint_2"]
@@ -39,7 +39,7 @@ FORMS = {
 
 
 def read(path):
-    return list(read_dump(path, "pen", "base_link"))
+    return list(read_json_yaml(path, "pen", "base_link"))
 
 
 @pytest.mark.parametrize("suffix", ["json", "yaml", "yml"])
@@ -48,7 +48,7 @@ def test_each_message_is_read_in_json_and_yaml(tmp_path, suffix, form):
     path = tmp_path / f"plan.{suffix}"
     write = json.dumps if suffix == "json" else yaml.safe_dump
     path.write_text(write(FORMS[form](trajectory())))
-    assert looks_like_dump(path)
+    assert may_hold_trajectory(path)
     (item,) = read(path)
     (segment,) = item.plan.segments
     assert segment.joint_names == ("joint_1", "joint_2")
@@ -59,7 +59,7 @@ def test_each_message_is_read_in_json_and_yaml(tmp_path, suffix, form):
 
 
 @pytest.mark.parametrize("duration", [{"secs": 1, "nsecs": 0}, 1, 1.0, {"sec": 1}])
-def test_durations_are_read_in_any_words(tmp_path, duration):
+def test_durations_are_read_in_every_notation(tmp_path, duration):
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(trajectory(lambda index: duration, velocities=False)))
     (item,) = read(path)
@@ -74,7 +74,7 @@ def test_an_echo_of_several_messages_is_as_many_plans(tmp_path):
     assert [item.plan.message for item in read(path)] == [0, 1]
 
 
-def test_an_echo_cut_short_by_the_tool_says_how_to_write_it(tmp_path):
+def test_for_a_truncated_echo_the_error_says_how_to_record_it(tmp_path):
     path = tmp_path / "plan.yaml"
     path.write_text(yaml.safe_dump({**trajectory(), "points": [*trajectory()["points"], "..."]}))
     (item,) = read(path)
@@ -82,7 +82,7 @@ def test_an_echo_cut_short_by_the_tool_says_how_to_write_it(tmp_path):
     assert "ros2 topic echo --full-length" in item.value
 
 
-def test_the_object_may_stand_beside_the_trajectory(tmp_path):
+def test_the_object_s_pose_is_read_beside_the_trajectory(tmp_path):
     path = tmp_path / "plan.json"
     path.write_text(json.dumps(
         {**robot(trajectory()), "pen_position": [0.4, 0, 0.2], "pen_axis": [0, 0, 1]}
@@ -102,7 +102,7 @@ def test_the_object_may_stand_beside_the_trajectory(tmp_path):
         ({"pen_position": [1], "pen_axis": [1]}, "three numbers each"),
     ],
 )
-def test_a_trajectory_that_does_not_hold_together_says_why(tmp_path, change, words):
+def test_an_inconsistent_trajectory_gives_a_reason(tmp_path, change, words):
     path = tmp_path / "plan.json"
     path.write_text(json.dumps({**trajectory(), **change}))
     (item,) = read(path)
@@ -123,17 +123,17 @@ def test_a_trajectory_that_does_not_hold_together_says_why(tmp_path, change, wor
         ("a.yaml", "\x00", "not readable as yaml"),
     ],
 )
-def test_what_is_no_dump_is_refused_and_nothing_is_run(tmp_path, monkeypatch, name, text, words):
+def test_other_content_is_refused_and_never_executed(tmp_path, monkeypatch, name, text, words):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(DumpError, match=words):
+    with pytest.raises(JsonYamlError, match=words):
         read(path)
     assert not Path("owned").exists()
 
 
-def test_other_files_do_not_look_like_dumps(tmp_path):
+def test_other_files_do_not_look_like_trajectories(tmp_path):
     (tmp_path / "params.yaml").write_text("a: 1")
     (tmp_path / "joint_names.txt").write_text("joint_names")
-    assert not looks_like_dump(tmp_path / "params.yaml")
-    assert not looks_like_dump(tmp_path / "joint_names.txt")
+    assert not may_hold_trajectory(tmp_path / "params.yaml")
+    assert not may_hold_trajectory(tmp_path / "joint_names.txt")

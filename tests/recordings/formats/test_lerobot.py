@@ -1,10 +1,12 @@
-"""LeRobot v3 data sets become demonstrations; other versions and a missing reader are named."""
+"""LeRobot v3 data sets become demonstrations; other versions are refused."""
 
 import json
 import sys
 
 import numpy as np
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from pipeline.layout import Layout
 from pipeline.recordings.formats.lerobot import LerobotError, is_lerobot, read_lerobot
@@ -25,11 +27,8 @@ def info(path, version="v3.0", names=None):
     return path
 
 
-def write(path, names=None, order=range(6), split=7, extra=0):
-    """Two episodes of five steps, the second cut in two by the end of a file."""
-    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is no part of the environment")
-    from pyarrow import parquet
-
+def write(path, names=None, order=range(6), split=7, extra=0, lag=0.0):
+    """Two episodes of five steps, the second of them split over two files."""
     info(path, names=names)
     folder = path / "data" / "chunk-000"
     folder.mkdir(parents=True)
@@ -37,7 +36,7 @@ def write(path, names=None, order=range(6), split=7, extra=0):
     state = np.hstack([base[:, list(order)], np.zeros((10, extra))])
     action = np.concatenate([part[[1, 2, 3, 4, 4]] for part in np.split(state, 2)])
     columns = {
-        "observation.state": state.tolist(),
+        "observation.state": (state - lag).tolist(),
         "action": action.tolist(),
         "observation.environment_state": np.tile([0.4, 0, 0.2, 0, 0, 1.0], (10, 1)).tolist(),
         "timestamp": [0.1 * (row % 5) for row in range(10)],
@@ -51,7 +50,7 @@ def write(path, names=None, order=range(6), split=7, extra=0):
     return path
 
 
-def test_episodes_run_on_over_files(tmp_path, layout):
+def test_episodes_may_span_two_files(tmp_path, layout):
     path = write(tmp_path / "set")
     assert is_lerobot(path)
     first, second = read_lerobot(path, layout, "base_link")
@@ -63,6 +62,13 @@ def test_episodes_run_on_over_files(tmp_path, layout):
         assert item.plan.message == index
 
 
+def test_states_that_lag_their_commands_become_the_episode(tmp_path, layout):
+    first, _ = read_lerobot(write(tmp_path / "set", lag=0.02), layout, "base_link")
+    assert first.keeps_states
+    np.testing.assert_allclose(first.execution.joint_pos[:, 0], np.arange(5) / 9 - 0.02)
+    np.testing.assert_allclose(first.plan.segments[0].joint_pos[1:, 0], np.arange(1, 5) / 9)
+
+
 def test_joints_are_found_by_the_names_of_the_features(tmp_path, layout):
     order = [5, 4, 3, 2, 1, 0]
     names = {"motors": [*(f"arm_{JOINTS[index]}.pos" for index in order), "gripper.pos"]}
@@ -72,7 +78,7 @@ def test_joints_are_found_by_the_names_of_the_features(tmp_path, layout):
     np.testing.assert_allclose(segment.joint_pos[0], np.arange(6) * 0.1)
 
 
-def test_another_number_of_joints_is_named(tmp_path, layout):
+def test_another_number_of_joints_is_refused(tmp_path, layout):
     path = write(tmp_path / "set", extra=2)
     with pytest.raises(LerobotError, match=r"has 8 numbers a step .*expected 6 joints"):
         list(read_lerobot(path, layout, "base_link"))
@@ -86,7 +92,7 @@ def test_a_damaged_file_is_refused(tmp_path, layout):
         list(read_lerobot(path, layout, "base_link"))
 
 
-def test_another_version_says_how_to_convert(tmp_path, layout):
+def test_for_another_version_the_error_says_how_to_convert(tmp_path, layout):
     path = info(tmp_path / "set", "v2.1")
     with pytest.raises(LerobotError, match=r"format v2\.1, expected v3: convert it"):
         list(read_lerobot(path, layout, "base_link"))

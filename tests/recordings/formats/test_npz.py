@@ -58,12 +58,12 @@ def test_velocities_may_be_missing_or_of_another_length(write, velocities):
         ({"timestamps": np.array(list("abcde"))}, "not readable"),
     ],
 )
-def test_a_file_of_another_form_is_refused(write, changes, message):
+def test_a_file_with_wrong_arrays_is_refused(write, changes, message):
     with pytest.raises(NpzError, match=message):
         read(write(**changes))
 
 
-def test_a_file_cut_off_is_refused(write):
+def test_a_truncated_file_is_refused(write):
     path = write()
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(NpzError, match="not readable"):

@@ -1,4 +1,4 @@
-"""The shortcut reads what the library reads, or steps aside."""
+"""Direct decoding gives what the library gives, or None."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from pipeline.recordings.rosbag.cdr import JointStateReader, knows, read_pose
+from pipeline.recordings.rosbag.cdr import JointStateReader, has_known_definition, read_pose
 from pipeline.recordings.rosbag.messages import (
     DISPLAY_TRAJECTORY,
     JOINT_STATE,
     JOINT_TRAJECTORY,
     POSE_STAMPED,
     ROBOT_TRAJECTORY,
-    new_typestore,
     serialize_pose,
     typestore,
 )
@@ -49,7 +48,7 @@ def test_joint_states_are_read_as_the_library_reads_them(names, velocity, effort
 
 
 @given(st.lists(st.tuples(joint_names, st.booleans()), max_size=6), st.integers(0, 99))
-def test_joint_states_of_changing_forms_are_each_read_by_their_own(forms, seed):
+def test_joint_states_of_changing_layouts_are_read(forms, seed):
     rng = np.random.default_rng(seed)
     read = JointStateReader()
     for names, velocity in forms:
@@ -60,7 +59,7 @@ def test_joint_states_of_changing_forms_are_each_read_by_their_own(forms, seed):
         assert (speed is not None) == velocity
 
 
-def test_forms_that_the_shortcut_does_not_know_are_left_to_the_library():
+def test_unknown_layouts_are_left_to_the_library():
     rng = np.random.default_rng(0)
     _, big_endian = joint_state(["a", "b"], rng, little_endian=False)
     assert JointStateReader()(big_endian) is None
@@ -69,7 +68,7 @@ def test_forms_that_the_shortcut_does_not_know_are_left_to_the_library():
 
 
 @given(st.integers(0, 400), st.integers(0, 99))
-def test_messages_cut_off_are_left_to_the_library(length, seed):
+def test_truncated_messages_are_left_to_the_library(length, seed):
     _, joints = joint_state(["a", "b"], np.random.default_rng(seed))
     if length < len(joints) - 4:  # the effort's length is not looked at
         assert JointStateReader()(joints[:length]) is None
@@ -97,9 +96,9 @@ def test_poses_are_read_as_the_library_reads_them(frame, numbers):
     "msgtype", [JOINT_STATE, DISPLAY_TRAJECTORY, ROBOT_TRAJECTORY, JOINT_TRAJECTORY, POSE_STAMPED]
 )
 def test_only_the_known_definitions_are_read(msgtype):
-    assert knows(new_typestore(), msgtype)
-    assert not knows(get_typestore(Stores.EMPTY), msgtype)
-    assert not knows(new_typestore(), "std_msgs/msg/String")
+    assert has_known_definition(typestore(), msgtype)
+    assert not has_known_definition(get_typestore(Stores.EMPTY), msgtype)
+    assert not has_known_definition(typestore(), "std_msgs/msg/String")
     other = get_typestore(Stores.EMPTY)
     other.register(get_types_from_msg("float32[] position\n", msgtype))
-    assert not knows(other, msgtype)
+    assert not has_known_definition(other, msgtype)

@@ -1,4 +1,4 @@
-"""Plans are read as the library reads them, whatever their form, or left to it."""
+"""Direct decoding of plans gives what the library gives, or None."""
 
 from dataclasses import fields
 
@@ -108,7 +108,7 @@ def test_plans_are_read_as_the_library_reads_them(parts, carried, model_id, seed
     ),
     seed=st.integers(0, 99),
 )
-def test_a_reader_reads_every_message_of_a_topic_whatever_came_before(msgtype, forms, seed):
+def test_a_reader_reads_every_message_of_a_topic_in_any_order(msgtype, forms, seed):
     rng = np.random.default_rng(seed)
     read = PlanReader(msgtype)
     for names, carried, model_id, numbers in forms:
@@ -125,7 +125,7 @@ def test_a_reader_reads_every_message_of_a_topic_whatever_came_before(msgtype, f
 
 
 @given(st.data())
-def test_a_message_that_differs_anywhere_is_read_as_field_by_field_or_left(data):
+def test_a_changed_message_is_read_as_field_by_field_or_not_at_all(data):
     rng = np.random.default_rng(0)
     read = PlanReader(DISPLAY_TRAJECTORY)
     raw = bytearray(display([robot_trajectory(["a", "b"], 4, rng)]))
@@ -142,7 +142,7 @@ def test_a_message_that_differs_anywhere_is_read_as_field_by_field_or_left(data)
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
-def test_forms_that_the_shortcut_does_not_know_are_left_to_the_library():
+def test_unknown_layouts_are_left_to_the_library():
     rng = np.random.default_rng(0)
     names = ["a", "b"]
     uneven = robot_trajectory(names, 3, rng)
@@ -157,7 +157,7 @@ def test_forms_that_the_shortcut_does_not_know_are_left_to_the_library():
 
 
 @given(st.integers(0, 400), st.integers(0, 99))
-def test_messages_cut_off_are_left_to_the_library(length, seed):
+def test_truncated_messages_are_left_to_the_library(length, seed):
     plan = display([robot_trajectory(["a", "b"], 4, np.random.default_rng(seed))])
     end = plan.rindex(b"odom\0") + len(b"odom\0")
     read = PlanReader(DISPLAY_TRAJECTORY)
@@ -167,7 +167,7 @@ def test_messages_cut_off_are_left_to_the_library(length, seed):
         assert read(plan[:length]) is None
 
 
-def test_a_length_out_of_all_proportion_is_left_to_the_library():
+def test_a_length_beyond_the_message_is_left_to_the_library():
     plan = bytearray(display([robot_trajectory(["a"], 1, np.random.default_rng(0))]))
     at = plan.index(b"a\0", plan.index(b"base_link") + 9) + 2
     at += -at % 4

@@ -1,4 +1,4 @@
-"""Each distribution's form of a type is decoded by its own definition, and by no other."""
+"""Each distribution's version of a type is decoded by its own definition and by no other."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from pipeline.recordings.rosbag.definitions import (
     FEEDBACKS,
     DefinitionError,
     bundled_stores,
-    moveit_store,
     own_store,
     own_types,
 )
@@ -19,6 +18,7 @@ from pipeline.recordings.rosbag.messages import (
     DISPLAY_TRAJECTORY,
     JOINT_TRAJECTORY,
     TRACKING_FEEDBACK,
+    typestore,
 )
 
 
@@ -45,7 +45,7 @@ def _value(store, kind, detail, depth):
 
 
 @pytest.mark.parametrize("msgtype", [CONTROLLER_STATE, TRACKING_FEEDBACK, DISPLAY_TRAJECTORY])
-def test_a_form_is_read_by_its_own_definition_alone(msgtype):
+def test_each_version_is_decoded_by_its_own_definition_only(msgtype):
     stores = bundled_stores(msgtype)
     assert len(stores) == {CONTROLLER_STATE: len(CONTROLLER_STATES),
                            TRACKING_FEEDBACK: len(FEEDBACKS)}.get(msgtype, 2)  # fmt: skip
@@ -59,7 +59,7 @@ def test_a_form_is_read_by_its_own_definition_alone(msgtype):
                     other.deserialize_cdr(raw, msgtype)
 
 
-def test_types_nobody_bundles_have_no_store():
+def test_types_without_a_bundled_definition_have_no_store():
     assert bundled_stores("test_msgs/msg/Strings") == ()
 
 
@@ -70,7 +70,7 @@ def definitions(tmp_path, text="uint8 type\nfloat64[] dimensions\nstring colour\
     return tmp_path / "share"
 
 
-def test_the_user_s_own_definitions_are_used_where_they_matter(tmp_path):
+def test_the_user_s_definitions_are_used_for_the_types_they_are_part_of(tmp_path):
     folder = definitions(tmp_path)
     assert list(own_types(folder)) == ["shape_msgs/msg/SolidPrimitive"]
     store = own_store(folder, DISPLAY_TRAJECTORY)
@@ -93,12 +93,15 @@ def test_definitions_that_cannot_be_read_are_named(tmp_path):
         own_store(folder, DISPLAY_TRAJECTORY)
 
 
-def test_a_definition_that_names_a_type_nobody_has_is_refused(tmp_path):
+def test_a_definition_that_names_an_unknown_type_is_refused(tmp_path):
     folder = definitions(tmp_path, "nobody_msgs/Unheard of\n")
     store = own_store(folder, DISPLAY_TRAJECTORY)
     with pytest.raises(Exception, match="nobody_msgs"):
         filled(store, "shape_msgs/msg/SolidPrimitive")
 
 
-def test_a_distribution_s_store_is_made_once():
-    assert moveit_store(Stores.ROS2_HUMBLE) is moveit_store(Stores.ROS2_HUMBLE)
+def test_a_plan_of_foxy_differs_from_one_of_humble():
+    fields = [dict(typestore(each).fielddefs["shape_msgs/msg/SolidPrimitive"][1])
+              for each in (Stores.ROS2_FOXY, Stores.ROS2_HUMBLE)]  # fmt: skip
+    assert ["polygon" in each for each in fields] == [False, True]
+    assert typestore() is typestore()

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rosbags.typesys import get_types_from_msg
 
 from pipeline.recordings.rosbag.messages import (
     DEFINITIONS,
@@ -12,7 +11,6 @@ from pipeline.recordings.rosbag.messages import (
     JOINT_STATE,
     POSE_STAMPED,
     JointStateSerializer,
-    new_typestore,
     serialize_display_trajectory,
     serialize_pose,
     typestore,
@@ -28,7 +26,7 @@ from pipeline.recordings.rosbag.messages import (
     time_ns=st.integers(0, 2**31 * 10**9 - 1),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_quick_joint_states_equal_the_library_byte_for_byte(names, time_ns, seed):
+def test_joint_states_equal_those_of_the_library_byte_for_byte(names, time_ns, seed):
     rng = np.random.default_rng(seed)
     position, velocity = rng.normal(size=(2, len(names)))
     types = typestore().types
@@ -47,7 +45,7 @@ def test_quick_joint_states_equal_the_library_byte_for_byte(names, time_ns, seed
     assert JointStateSerializer(names)(time_ns, position, velocity) == expected
 
 
-def test_joint_states_of_another_length_are_refused():
+def test_joint_states_with_a_wrong_number_of_joints_are_refused():
     with pytest.raises(ValueError, match="2 joints, but positions"):
         JointStateSerializer(["a", "b"])(0, np.zeros(3), np.zeros(2))
 
@@ -89,10 +87,8 @@ def test_a_pose_survives_the_round_trip():
     assert (message.pose.orientation.y, message.pose.orientation.w) == (0.6, 0.8)
 
 
-def test_every_type_of_a_plan_is_known_and_readers_do_not_share_a_store():
-    store = new_typestore()
+def test_every_type_of_a_plan_is_known():
+    store = typestore()
     assert set(DEFINITIONS) <= set(store.fielddefs)
     definition, _ = store.generate_msgdef(DISPLAY_TRAJECTORY, ros_version=2)
     assert definition.count("MSG: ") == 27  # with the type itself the 28 that a plan needs
-    store.register(get_types_from_msg("float64 x\n", "my_msgs/msg/Mine"))
-    assert "my_msgs/msg/Mine" not in new_typestore().fielddefs

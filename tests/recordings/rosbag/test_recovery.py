@@ -1,4 +1,4 @@
-"""What stands before the cut is read; nothing behind it is guessed."""
+"""Of a truncated MCAP file, the messages before its end are read."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 
 from pipeline.recordings.rosbag.messages import JOINT_STATE, JointStateSerializer, typestore
 from pipeline.recordings.rosbag.reader import open_bag
-from pipeline.recordings.rosbag.recovery import SalvagedMcap
+from pipeline.recordings.rosbag.recovery import RecoveredMcap
 
 NAMES = ["a", "b"]
 
@@ -37,7 +37,7 @@ def times(bag):
 def test_a_file_cut_off_gives_its_messages_up_to_the_cut(tmp_path, keep, compressed):
     file = record(tmp_path / "bag", compressed=compressed)
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * keep)])
-    bag = SalvagedMcap(file)
+    bag = RecoveredMcap(file)
     (topic,) = bag.topics
     read = times(bag)
     assert read == [index * 1000 for index in range(len(read))]
@@ -48,8 +48,8 @@ def test_a_file_cut_off_gives_its_messages_up_to_the_cut(tmp_path, keep, compres
     assert topic.definition.data
 
 
-def test_messages_a_little_out_of_order_are_put_in_order(tmp_path):
-    bag = SalvagedMcap(record(tmp_path / "bag", 3000, swap=True))
+def test_messages_slightly_out_of_order_are_sorted(tmp_path):
+    bag = RecoveredMcap(record(tmp_path / "bag", 3000, swap=True))
     assert times(bag) == [index * 1000 for index in range(3000)]
     assert bag.fault == ""
 
@@ -58,34 +58,34 @@ def test_a_whole_file_reads_as_the_library_reads_it(tmp_path):
     file = record(tmp_path / "bag", 500)
     with open_bag(file) as bag:
         expected = list(bag.messages({topic.key for topic in bag.topics}))
-    salvaged = SalvagedMcap(file)
+    salvaged = RecoveredMcap(file)
     assert list(salvaged.messages({topic.key for topic in salvaged.topics})) == expected
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89MCAP0\r\n", b"no mcap at all", b"\x00" * 500])
-def test_a_file_of_which_nothing_is_left_is_empty(tmp_path, content):
+def test_a_file_without_readable_records_is_empty(tmp_path, content):
     file = tmp_path / "bag.mcap"
     file.write_bytes(content)
-    bag = SalvagedMcap(file)
+    bag = RecoveredMcap(file)
     assert bag.topics == ()
     assert times(bag) == []
     assert bag.fault
 
 
-def test_a_length_that_is_damaged_asks_for_no_memory(tmp_path):
+def test_a_damaged_length_allocates_no_memory(tmp_path):
     file = record(tmp_path / "bag", 500)
     data = bytearray(file.read_bytes())
     data[9:17] = b"\xff" * 7 + b"\x7f"
     file.write_bytes(data)
-    assert SalvagedMcap(file).topics == ()
+    assert RecoveredMcap(file).topics == ()
 
 
-def test_a_chunk_whose_bytes_were_changed_is_not_believed(tmp_path):
+def test_a_chunk_with_changed_bytes_is_not_read(tmp_path):
     file = record(tmp_path / "bag", compressed=True)
     data = bytearray(file.read_bytes())
     data[5000:7000] = bytes(2000)
     file.write_bytes(data)
-    bag = SalvagedMcap(file)
+    bag = RecoveredMcap(file)
     read = times(bag)
     assert read == [index * 1000 for index in range(len(read))]
     assert len(read) < 15_000

@@ -22,8 +22,12 @@ def test_a_child_that_crashes_becomes_a_line_of_the_report() -> None:
     assert "KeyError" in answer["reason"]
 
 
-def test_a_child_that_takes_too_long_is_ended() -> None:
-    answer = call_worker({"kind": "gpus"}, timeout_s=1e-3)
+def test_a_child_that_takes_too_long_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hanging.py").write_text("import signal\nsignal.pause()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    answer = call_worker({"kind": "version", "module": "hanging"}, timeout_s=1.0)
     assert answer["status"] == "failed"
     assert "no answer" in answer["reason"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.policy.observation import ObservationError
 from pipeline.runtime.backends.onnx_runtime import BackendError, OnnxRuntimePolicy
 
@@ -17,14 +17,14 @@ REPOSITORY = Path(__file__).parents[3]
 
 
 def test_an_exported_policy_says_what_it_is_and_refuses_what_does_not_fit(
-    exported: tuple[Bundle, Path],
+    exported: tuple[Checkpoint, Path],
 ) -> None:
-    bundle, path = exported
+    checkpoint, path = exported
     policy = OnnxRuntimePolicy(path)
-    assert policy.layout == bundle.layout
-    assert policy.config == bundle.config
+    assert policy.layout == checkpoint.layout
+    assert policy.config == checkpoint.config
     assert policy.rate_hz == 30.0
-    obs, noise = bundle.examples.numpy(), np.zeros((5, 16, 6), np.float32)
+    obs, noise = checkpoint.examples.numpy(), np.zeros((5, 16, 6), np.float32)
     together = policy.predict(obs, noise)
     assert together.shape == (5, 16, 6)
     np.testing.assert_allclose(policy.predict(obs[3], noise[:1])[0], together[3], atol=1e-5)
@@ -56,7 +56,7 @@ def test_another_program_s_graph_is_refused(tmp_path: Path) -> None:
         OnnxRuntimePolicy(tmp_path / "m.onnx")
 
 
-def test_nothing_of_its_use_is_recorded(exported: tuple[Bundle, Path], tmp_path: Path) -> None:
+def test_nothing_of_its_use_is_recorded(exported: tuple[Checkpoint, Path], tmp_path: Path) -> None:
     code = "import sys; from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy as P; "
     code += "P(sys.argv[1])"
     environment = {key: v for key, v in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}

@@ -7,8 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dataset.windows import window_index
-from pipeline.training.streaming import BLOCKS_A_BUFFER, BUFFERS, StreamedWindows, StreamError
-from pipeline.training.trainer import Windows
+from pipeline.training.windows import (
+    BLOCKS_A_BUFFER,
+    BUFFERS,
+    StreamedWindows,
+    StreamError,
+    Windows,
+)
 
 CPU = torch.device("cpu")
 ROW_BYTES = 4 * (3 + 2)

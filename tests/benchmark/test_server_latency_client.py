@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 
-from pipeline.benchmark.load_client import RoundTrips, drive, frame_of
+from pipeline.benchmark.server_latency_client import RoundTrips, drive, frame_of
 from pipeline.serving.protocol import decode, encode
 
 

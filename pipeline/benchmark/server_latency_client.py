@@ -1,9 +1,9 @@
-"""Robots that ask a server once a control period: the other side of a load test, a process apart.
+"""Clients of a load test: robots that ask a server once a control period, in their own process.
 
-    python -m pipeline.benchmark.load_client ws://127.0.0.1:8765 CLIENTS CALLS RATE_HZ < MESSAGE
+    python -m pipeline.benchmark.server_latency_client URL CLIENTS CALLS RATE_HZ < MESSAGE
 
-The message is JSON, for instance {"call": "act", "observation": {"joint_pos": […], …}}; so is what
-they waited for, on standard output.
+The message is JSON, for instance {"call": "act", "observation": {"joint_pos": […], …}}. The waiting
+times are written as JSON to standard output.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pipeline.serving.protocol import decode, encode
 
 @dataclass
 class RoundTrips:
-    """What clients waited for."""
+    """Waiting times of clients."""
 
     clients: int
     rate_hz: float
     ms: list[float] = field(default_factory=list)
-    """One number a call, of all clients."""
+    """Waiting time of each call of all clients, ms."""
     errors: int = 0
     late: int = 0
     """Calls whose answer came after the next call was due."""
@@ -50,7 +50,7 @@ class RoundTrips:
 
 
 def frame_of(message: Mapping[str, Any]) -> bytes:
-    """A call as it goes over the wire; lists become arrays.
+    """The frame of a call; lists become arrays.
 
     Args:
         message: the call and its arguments.
@@ -68,10 +68,10 @@ async def drive(url: str, frame: bytes, calls: int, found: RoundTrips) -> None:
     """Let the robots call.
 
     Args:
-        url: of the server.
-        frame: every call.
-        calls: of each robot.
-        found: filled.
+        url: address of the server.
+        frame: the same in every call.
+        calls: calls of each robot.
+        found: gets the waiting times.
     """
     period = 1 / found.rate_hz
     begin = asyncio.get_running_loop().time() + 0.02 * found.clients

@@ -1,7 +1,7 @@
-"""Windows of a data set that is larger than the device's memory, read block by block.
+"""Training windows: in the device's memory, or read from disk block by block.
 
 Shapes: N rows of the data set, W windows, B windows of a batch, T history steps, H horizon, S state
-numbers, A action numbers. The same interface as `pipeline.training.trainer.Windows`.
+numbers, A action numbers. Data that do not fit are streamed:
 
     epoch    blocks in a random order  3 0 6 | 5 1 4 | 2      whole episodes, read at once
     buffer   three of them, windows shuffled inside; meanwhile a thread reads the next three
@@ -26,7 +26,7 @@ from pipeline.errors import PipelineError
 BLOCKS_A_BUFFER = 8
 """Blocks whose windows are shuffled together: one batch mixes as many places of the data set."""
 BUFFERS = 3
-"""One is trained on, one is read, and while it is put together its parts lie beside it."""
+"""One is trained on, one is read, and its parts take the place of a third meanwhile."""
 
 
 class StreamError(PipelineError):
@@ -42,6 +42,63 @@ class Rows(Protocol):
 
     def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
         """The rows of a slice."""
+
+
+class Source(Protocol):
+    """A source of batches: the order of an epoch, and the windows of a batch."""
+
+    def __len__(self) -> int:
+        """Number of windows, W."""
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The windows of an epoch, shape (W,); the same generator state gives the same order."""
+
+    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Flat data and the rows of every window, on one device."""
+
+    state: Tensor
+    """Shape (N, S)."""
+    action: Tensor
+    """Shape (N, A), rad."""
+    obs_rows: Tensor
+    """Shape (W, T)."""
+    action_rows: Tensor
+    """Shape (W, H)."""
+
+    def __len__(self) -> int:
+        """Number of windows, W."""
+        return len(self.obs_rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are made."""
+        return self.state.device
+
+    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
+        return self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
+
+    def order(self, generator: torch.Generator) -> Tensor:
+        """The windows of one epoch in the order of its batches, shape (W,).
+
+        Args:
+            generator: on the windows' device; the same state gives the same order.
+        """
+        return torch.randperm(len(self), generator=generator, device=self.state.device)
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All windows in their own order, a batch at a time.
+
+        Args:
+            size: windows of a batch.
+        """
+        for rows in torch.split(torch.arange(len(self), device=self.device), size):
+            yield self.batch(rows)
 
 
 @dataclass(frozen=True)
@@ -69,7 +126,7 @@ class StreamedWindows:
         limit_bytes: int,
         device: torch.device,
     ) -> None:
-        """Cut the episodes into blocks.
+        """Divide the episodes into blocks.
 
         Args:
             rows: states (N, S) and actions (N, A).
@@ -137,7 +194,7 @@ class StreamedWindows:
     def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,), any of them.
 
-        Fast where windows follow `order`, since what comes next is then read ahead.
+        Fast where windows follow `order`, since the next ones are then read ahead.
         """
         chosen = windows.cpu().numpy()
         blocks = np.searchsorted(self._block_starts, chosen, "right") - 1
@@ -163,7 +220,7 @@ class StreamedWindows:
             yield self.batch(rows)
 
     def _group(self, blocks: NDArray[np.int64]) -> None:
-        """Say which blocks share a buffer, in the order of an epoch."""
+        """Assign blocks to buffers in the order of an epoch."""
         self._groups = np.split(blocks, range(BLOCKS_A_BUFFER, len(blocks), BLOCKS_A_BUFFER))
         self._group_of_block = np.empty(self.num_blocks, np.int64)
         for index, group in enumerate(self._groups):
@@ -220,7 +277,7 @@ class StreamedWindows:
 
 
 def resident_bytes(dataset: Dataset, episodes: Index, lengths: tuple[int, int]) -> int:
-    """What the windows of some episodes take where the whole data set lies on the device.
+    """Bytes of some episodes' windows when the whole data set lies on the device.
 
     Args:
         dataset: all rows, of every split.

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.benchmark.load import LoadTestError, direct_calls, under_load
+from pipeline.benchmark.server_latency import LoadTestError, direct_calls, under_load
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle
+from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
+from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import Deployment, RobotPolicy
+from pipeline.runtime.session import RobotPolicy
 
 SEEN = {
     "joint_pos": np.zeros(6),
@@ -22,7 +23,7 @@ SEEN = {
 
 
 @pytest.fixture(scope="module")
-def policy(exported: tuple[Bundle, Path], params: Params) -> RobotPolicy:
+def policy(exported: tuple[Checkpoint, Path], params: Params) -> RobotPolicy:
     limits = RobotModel.from_params(params.robot).limits
     deployment = Deployment.from_params(params.execution, limits)
     return load_policy(exported[1], "onnxruntime", deployment=deployment)

@@ -1,6 +1,6 @@
-"""A served policy under load: round trips of many clients beside direct calls.
+"""Measures a policy server under load: round trips of many clients, and direct calls.
 
-Each client is a robot that asks once a control period; what is measured is how long it waits.
+Each client is a robot that asks once a control period; the time it waits is measured.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.benchmark.load_client import RoundTrips
+from pipeline.benchmark.server_latency_client import RoundTrips
 from pipeline.errors import PipelineError
 from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.server import PolicyServer
@@ -25,16 +25,16 @@ Float64 = NDArray[np.float64]
 
 
 class LoadTestError(PipelineError):
-    """Clients could not be started, or failed."""
+    """The clients' process could not be started, or failed."""
 
 
 def direct_calls(policy: RobotPolicy, observation: dict[str, Float64], calls: int) -> list[float]:
-    """What `act` takes without a server, ms.
+    """Times of `act` without a server, ms.
 
     Args:
         policy: loaded.
-        observation: of every call.
-        calls: how many.
+        observation: the same in every call.
+        calls: number of calls.
     """
     session, times = policy.session(), []
     for _ in range(calls):
@@ -51,14 +51,14 @@ def under_load(
     calls: int,
     rate_hz: float,
 ) -> RoundTrips:
-    """Serve on loopback and let clients in another process call at a rate.
+    """Serve on loopback while clients in another process call at a fixed rate.
 
     Args:
         policy: loaded.
-        message: every call, as JSON knows it: see `load_client`.
-        clients: how many robots.
-        calls: of each.
-        rate_hz: of each robot.
+        message: the call, in JSON's types: see `server_latency_client`.
+        clients: number of robots.
+        calls: calls of each robot.
+        rate_hz: calls of each robot a second.
 
     Raises:
         LoadTestError: the clients' process failed.
@@ -73,7 +73,12 @@ async def _drive(server: PolicyServer, arguments: list[str], message: bytes) -> 
         port = next(iter(listening.sockets)).getsockname()[1]
         robots = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "pipeline.benchmark.load_client", f"ws://127.0.0.1:{port}", *arguments),
+            *(
+                "-m",
+                "pipeline.benchmark.server_latency_client",
+                f"ws://127.0.0.1:{port}",
+                *arguments,
+            ),
             env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

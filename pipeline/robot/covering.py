@@ -1,0 +1,127 @@
+"""Collision shapes of arm, scene and object as plain numbers that cover the true shapes.
+
+Boxes, cylinders, capsules and spheres are taken as they are; of anything else (meshes, cones, …)
+the smaller of two boxes around its points. The pairs are those that the collision checks look at.
+"""
+
+from __future__ import annotations
+
+import coal
+import numpy as np
+import pinocchio as pin
+from numpy.typing import NDArray
+
+from pipeline.collision_geometry import CollisionGeometry, Shape
+from pipeline.kinematics import matrix, vector
+from pipeline.params import RobotParams, TaskParams
+from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.model import ModelError, RobotModel
+
+Array = NDArray[np.float64]
+Numbers = tuple[Array, Array, Array, float, float]
+"""Orientation and centre in the geometry's own frame, half edges, disc, ball."""
+
+
+def collision_geometry(robot: RobotParams, task: TaskParams) -> CollisionGeometry:
+    """Shapes and pairs exactly as `CollisionChecker` checks them.
+
+    Args:
+        robot: description files, joints, base and tip link.
+        task: the object, the table, the scene's boxes.
+
+    Raises:
+        ModelError: the descriptions cannot be read, or a shape that counts moves with a joint that
+            does not carry the TCP.
+    """
+    checker = CollisionChecker(robot, task)
+    model, scene = checker.model, checker.model.geometry
+    pairs = [(pair.first, pair.second) for pair in scene.collisionPairs]
+    used = sorted({index for pair in pairs for index in pair})
+    frames = _frames(model)
+    shapes = []
+    for index in used:
+        geometry = scene.geometryObjects[index]
+        if geometry.parentJoint not in frames:
+            raise ModelError(
+                f"{robot.urdf}: {geometry.name} moves with joint "
+                f"{model.pinocchio.names[geometry.parentJoint]!r}, which does not carry the TCP, "
+                "so its clearance cannot be computed from the chain"
+            )
+        number, to_frame = frames[geometry.parentJoint]
+        # Scene and object have no frame; a link's shape bears the link's name and a number.
+        fixed = geometry.parentFrame == 0
+        name = geometry.name if fixed else model.pinocchio.frames[geometry.parentFrame].name
+        shapes.append(_shape(str(name), number, to_frame, geometry))
+    size = [sum(shape.half_m) + shape.disc_m + shape.ball_m for shape in shapes]
+    place = {index: position for position, index in enumerate(used)}
+    ordered = [sorted((place[a], place[b]), key=lambda i: size[i]) for a, b in pairs]
+    named = [i for i, shape in enumerate(shapes) if (shape.name, shape.joints) == (task.object, 0)]
+    return CollisionGeometry(
+        tuple(shapes),
+        tuple((first, second) for first, second in ordered),
+        named[-1] if named else None,
+    )
+
+
+def _frames(model: RobotModel) -> dict[int, tuple[int, pin.SE3]]:
+    """By pinocchio joint: joints of the chain up to it, and what leads into the chain's frame."""
+    tcp = model.pinocchio.frames[model.tcp_frame]
+    chain = list(model.pinocchio.supports[tcp.parentJoint])[1:]
+    frames = {0: (0, model.world_base.inverse())}
+    return frames | {j: (number, pin.SE3.Identity()) for number, j in enumerate(chain, start=1)}
+
+
+def _shape(name: str, joints: int, to_frame: pin.SE3, geometry: pin.GeometryObject) -> Shape:
+    turn, centre, half, disc, ball = cover(geometry.geometry)
+    placement = to_frame * geometry.placement * pin.SE3(turn, centre)
+    return Shape(
+        name, joints, matrix(placement.rotation), vector(placement.translation),
+        vector(half), disc, ball,
+    )  # fmt: skip
+
+
+def cover(shape: coal.CollisionGeometry) -> Numbers:
+    """Numbers of a body that covers a collision shape.
+
+    Args:
+        shape: of a URDF, scaled already as pinocchio loads it.
+
+    Returns:
+        Orientation (3, 3) and centre (3,) in the shape's own frame, half edges (3,), radii of disc
+        and ball, m.
+    """
+    eye, zero = np.eye(3), np.zeros(3)
+    if isinstance(shape, coal.Box):
+        return eye, zero, np.asarray(shape.halfSide, float), 0.0, 0.0
+    if isinstance(shape, coal.Sphere):
+        return eye, zero, zero, 0.0, float(shape.radius)
+    if isinstance(shape, coal.Capsule):
+        return eye, zero, np.array([0.0, 0.0, shape.halfLength]), 0.0, float(shape.radius)
+    if isinstance(shape, coal.Cylinder):
+        return eye, zero, np.array([0.0, 0.0, shape.halfLength]), float(shape.radius), 0.0
+    return _box_around(shape)
+
+
+def _box_around(shape: coal.CollisionGeometry) -> Numbers:
+    """The smaller of the box along the shape's own axes and the one along its principal axes."""
+    shape.computeLocalAABB()
+    box = shape.aabb_local
+    low, high = np.asarray(box.min_, float), np.asarray(box.max_, float)
+    boxes = [(np.eye(3), (low + high) / 2, (high - low) / 2)]
+    points = _vertices(shape)
+    if len(points) > 3:
+        axes = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2].T
+        axes[:, 2] *= np.sign(np.linalg.det(axes))
+        inside = points @ axes
+        low, high = inside.min(axis=0), inside.max(axis=0)
+        boxes.append((axes, axes @ ((low + high) / 2), (high - low) / 2))
+    turn, centre, half = min(boxes, key=lambda box: float(np.prod(box[2] + 1e-6)))
+    return turn, centre, half, 0.0, 0.0
+
+
+def _vertices(shape: coal.CollisionGeometry) -> Array:
+    if isinstance(shape, coal.BVHModelBase):
+        return np.array(shape.vertices(), float).reshape(-1, 3)
+    if isinstance(shape, coal.ConvexBase):
+        return np.array([shape.point(i) for i in range(shape.num_points)], float).reshape(-1, 3)
+    return np.zeros((0, 3))

@@ -1,0 +1,1 @@
+"""Checks chunks before they are sent: clearances, repair, and what became of each chunk."""

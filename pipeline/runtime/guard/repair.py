@@ -1,0 +1,119 @@
+"""Plans that come too near to something are pushed away from it, as little as is needed.
+
+Each sample that is too near moves its two rows along the gradient of the clearance, by a damped
+step (Wampler 1986); corrections are spread along the plan (CHOMP, Ratliff et al. 2009, smooths its
+own likewise); no row leaves the plan by more than the joints can accelerate until then. NumPy
+alone. N plans, K rows, J joints, S samples, M combinations of a sample and a pair.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.kinematics import JointLimits
+from pipeline.runtime.deployment import Execution
+from pipeline.runtime.guard.sweep import Near, Objects, Sweep
+
+if TYPE_CHECKING:
+    from pipeline.params import ExecutionParams
+
+Array = NDArray[np.float64]
+DAMPING_M2 = 0.02
+"""Keeps steps short where the joints hardly change a distance, m²/rad²."""
+WATCHED_M = 0.03
+"""What is this much further away than the margin may come nearer while a plan is repaired."""
+BEYOND_M = 0.001
+"""Repair aims this far beyond the margin, so that it ends and does not creep."""
+
+
+class Repair:
+    """Pushes plans of one arm out of the margins of one scene."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        margin_m: Array,
+        settings: Execution | ExecutionParams,
+        limits: JointLimits,
+        rate_hz: float,
+    ) -> None:
+        """Fix margins and limits.
+
+        Args:
+            sweep: measures.
+            margin_m: by pair. Shape (P,).
+            settings: the section `execution`.
+            limits: of the joints.
+            rate_hz: rows a second.
+        """
+        self._sweep, self._aim = sweep, margin_m + BEYOND_M
+        self._settings, self._limits, self._rate_hz = settings, limits, rate_hz
+
+    def run(self, plans: Array, start: Array, objects: Objects) -> Array:
+        """Push plans out of the margins.
+
+        Args:
+            plans: rad. Shape (N, K, J).
+            start: where the joints are commanded to be, rad. Shape (N, J).
+            objects: of the plans.
+
+        Returns:
+            rad. Shape (N, K, J); a plan may still come too near where nothing more could be done.
+        """
+        number, rows, _ = plans.shape
+        motions = np.concatenate([start[:, None], plans], axis=1)
+        original = motions.copy()
+        times = np.arange(rows + 1)[:, None] / self._rate_hz
+        room = 0.5 * self._limits.acceleration * times**2
+        low = np.maximum(original - room, np.minimum(self._limits.lower, original))
+        high = np.minimum(original + room, np.maximum(self._limits.upper, original))
+        near = self._sweep.near(motions, objects, self._aim + WATCHED_M)
+        search = None
+        for _ in range(self._settings.guard_turns):
+            if not len(near.sample):
+                break
+            found = self._sweep.measure(motions, objects, near, search)
+            short = self._aim[near.pair] - found.distance
+            if (short <= BEYOND_M).all():
+                break
+            push = self._push(near, np.maximum(short, 0.0), found.gradient, number, rows)
+            # Plans that are free already stay: what they are does not depend on the others.
+            worst = np.full(number, -np.inf)
+            np.maximum.at(worst, near.motion[near.sample], short)
+            push[worst <= BEYOND_M] = 0.0
+            motions = np.clip(motions + self._spread(push), low, high)
+            keep = (short > -WATCHED_M) & (worst[near.motion[near.sample]] > BEYOND_M)
+            near, search = near.only(keep), found.search[:, keep]
+        return motions[:, 1:]
+
+    def _push(self, near: Near, short: Array, gradient: Array, number: int, rows: int) -> Array:
+        """What each row would move to end all shortfalls alone, rad. (N, K + 1, J)."""
+        most = self._settings.guard_turn_rad
+        size = (gradient * gradient).sum(axis=1) + DAMPING_M2
+        step = gradient * (short / size)[:, None]
+        whole = np.zeros((len(near.motion), step.shape[1]))
+        np.add.at(whole, near.sample, step)
+        whole *= np.minimum(1.0, most / np.maximum(np.abs(whole).max(axis=1), 1e-12))[:, None]
+        moves = np.abs(whole).max(axis=1) > 0
+        push = np.zeros((number, rows + 1, step.shape[1]))
+        weights = np.zeros((number, rows + 1))
+        for offset, weight in ((0, 1 - near.share), (1, near.share)):
+            at = (near.motion[moves], near.step[moves] + offset)
+            np.add.at(push, at, weight[moves, None] * whole[moves])
+            np.add.at(weights, at, weight[moves])
+        push /= np.maximum(weights, 1e-12)[..., None]
+        return push
+
+    def _spread(self, push: Array) -> Array:
+        """Corrections spread along the plan by a Gaussian, the largest as large as before."""
+        steps = np.arange(push.shape[1])
+        width = self._settings.guard_smooth_s * self._rate_hz
+        kernel = np.exp(-0.5 * ((steps[:, None] - steps) / max(width, 1e-6)) ** 2)
+        spread = np.einsum("rk,nkj->nrj", kernel, push)
+        before, after = (np.abs(values).max(axis=(1, 2)) for values in (push, spread))
+        spread *= (before / np.maximum(after, 1e-12))[:, None, None]
+        spread[:, 0] = 0.0
+        return np.asarray(spread)

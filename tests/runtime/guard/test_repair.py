@@ -1,0 +1,41 @@
+"""Plans are pushed away as far as needed, and no faster than the joints can."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.params import Params
+from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.covering import collision_geometry
+from pipeline.robot.model import RobotModel
+from pipeline.runtime.guard.clearance import ClearanceModel
+from pipeline.runtime.guard.repair import Repair
+from pipeline.runtime.guard.sweep import Objects, Sweep
+
+RATE_HZ = 30.0
+MARGIN_M = 0.015
+
+
+def test_a_plan_near_the_pen_is_pushed_out_of_the_margin(params: Params) -> None:
+    robot = RobotModel.from_params(params.robot)
+    shapes = collision_geometry(params.robot, params.task)
+    model = ClearanceModel(kinematic_chain(robot), robot.joints, shapes, robot.limits)
+    sweep, margin = Sweep(model, 0.01), np.full(len(model.pairs), MARGIN_M)
+    start, times = robot.home[None], np.arange(1, 17)[:, None] / RATE_HZ
+    plan = (robot.home + 0.5 * times**2 * [1.0, 0, 0, 0, 0, 0])[None]
+    finger = robot.fk(plan[0, -1])[:3]
+    pen = Objects(finger[None] + np.array([0.005, 0.0, -0.05]), np.array([[0.0, 0.0, 1.0]]))
+
+    def least(rows: np.ndarray) -> float:
+        motion = np.concatenate([start[:, None], rows], axis=1)
+        near = sweep.near(motion, pen, margin + 0.05)
+        return float(sweep.measure(motion, pen, near).distance.min())
+
+    repair = Repair(sweep, margin, params.execution, robot.limits, RATE_HZ)
+    repaired = repair.run(plan, start, pen)
+    assert least(plan) < MARGIN_M - 0.001
+    assert least(repaired) >= MARGIN_M
+    room = 0.5 * robot.limits.acceleration * times**2
+    assert (np.abs(repaired[0] - plan[0]) <= room + 1e-12).all()
+    away = Objects(pen.position + np.array([0.5, 0.5, 0.0]), pen.axis)
+    np.testing.assert_array_equal(repair.run(plan, start, away), plan)

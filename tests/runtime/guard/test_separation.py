@@ -1,0 +1,35 @@
+"""Distances of simple bodies whose answers are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline.runtime.guard.separation import Body, separate
+
+EYE = np.eye(3)[..., None]
+CUBE = Body(np.full((3, 1), 0.5), np.zeros(1))
+ROD = Body(np.array([[0.0], [0.0], [1.0]]), np.array([0.2]))
+"""A cylinder of radius 0.2 m and length 2 m."""
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart", "distance"),
+    [
+        (CUBE, CUBE, (1.3, 0.0, 0.0), 0.3),
+        (CUBE, CUBE, (1.3, 1.4, 0.0), 0.5),
+        (CUBE, CUBE, (1.2, 0.9, 0.2), 0.2),
+        (CUBE, CUBE, (0.9, 0.0, 0.0), -0.1),
+        (ROD, CUBE, (1.0, 0.0, 0.3), 0.3),
+        (ROD, CUBE, (0.0, 0.0, 1.6), 0.1),
+        (ROD, ROD, (0.6, 0.8, 0.0), 0.6),
+        (ROD, ROD, (0.0, 0.3, 0.0), -0.1),
+    ],
+)
+def test_a_known_distance_is_found(
+    first: Body, second: Body, apart: tuple[float, ...], distance: float
+) -> None:
+    found = separate(np.array(apart)[:, None], EYE, first, second, None)
+    assert found.bound[0] == pytest.approx(distance, abs=1e-3)
+    assert found.bound[0] <= distance + 1e-9
+    assert np.linalg.norm(found.direction[:, 0]) == pytest.approx(1.0)
