@@ -93,7 +93,10 @@ def test_a_loaded_policy_is_guarded_and_reports_it(graph: Path, guarded: Params)
 
 
 def test_a_policy_without_shapes_runs_unguarded_and_says_so(
-    exported: tuple[Checkpoint, Path], guarded: Params, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    exported: tuple[Checkpoint, Path],
+    guarded: Params,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As one of an earlier export, whose settings say nothing of a guard either."""
     robot = RobotModel.from_params(guarded.robot)
