@@ -1,7 +1,7 @@
 #!/bin/sh
 # environment.sh PYTHON FOLDER: installs the pinned packages into a new virtual environment.
 #
-# uv does it in seconds where it is on the PATH, venv and pip in minutes elsewhere or with UV= (empty).
+# uv does it where it is on the PATH, venv and pip elsewhere or with UV= (empty), which takes longer.
 # What an interrupted run left in the folder is cleared first.
 set -euf
 python=$1
@@ -15,13 +15,21 @@ stop() {
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || version=
 case $version in
 3.11 | 3.12 | 3.13) ;;
-*) stop "$python is ${version:-not there}, but Python 3.11, 3.12 or 3.13 is needed: \`make setup PYTHON=python3.12\` names one, \`uv python install 3.12\` fetches one." ;;
+*)
+    found=${version:+"is Python $version; expected"}
+    stop "$python ${found:-was not found; expected Python} 3.11, 3.12 or 3.13: run \`make setup PYTHON=python3.12\`, if need be after \`uv python install 3.12\`"
+    ;;
 esac
 # The interpreter behind an active environment, which may be the very one that is cleared.
 base=$("$python" -c 'import sys; print(sys._base_executable)')
 
+# Compiling all 18,000 files takes longer than installing them. An import compiles what it needs, unless
+# Python is told to write no bytecode.
+compile=--no-compile
+[ -z "${PYTHONDONTWRITEBYTECODE-}" ] || compile=--compile
+
 if [ -n "${UV-uv}" ] && uv=$(command -v "${UV-uv}"); then
-    # uv does not read pip's configuration, where a machine may name a mirror or packages that it has.
+    # uv does not read pip's settings, which may name a mirror or a folder of packages.
     settings=$("$python" -m pip config list 2>/dev/null) || settings=
     configured() {
         printf '%s\n' "$settings" | sed -nE "s/^(global|install)\.$1='(.*)'$/\2/p" | tail -n 1 | sed 's/\\n/ /g'
@@ -38,14 +46,20 @@ if [ -n "${UV-uv}" ] && uv=$(command -v "${UV-uv}"); then
         export UV_INDEX_STRATEGY="${UV_INDEX_STRATEGY:-unsafe-best-match}"
         set -- "$@" --index "$index"
     done
+    case ${PIP_NO_INDEX-$(configured no-index)} in
+    1 | [Tt]rue | [Yy]es | [Oo]n) set -- "$@" --no-index ;;
+    esac
     echo "Installing into $folder with uv and Python $version."
-    UV_VENV_CLEAR=1 "$uv" venv -q --seed --python "$base" "$folder"
-    # Compiled as pip does: no warning of a package's source then turns up in the middle of a run.
-    "$uv" pip install -q --compile-bytecode --python "$folder" "$@" -r requirements.in -c constraints.txt
+    UV_VENV_CLEAR=1 "$uv" venv -q --python "$base" "$folder"
+    "$uv" pip install -q $compile --python "$folder" "$@" pip -r requirements.in -c constraints.txt
 else
     "$base" -c 'import ensurepip' 2>/dev/null ||
-        stop "$python cannot make environments, it has no ensurepip: \`sudo apt install python$version-venv\` (Debian, Ubuntu), or install uv."
-    echo "Installing into $folder with pip and Python $version; this takes minutes (with uv on the PATH, seconds)."
+        stop "$python has no ensurepip, which makes environments: run \`sudo apt install python$version-venv\` (Debian, Ubuntu), or install uv"
+    echo "Installing into $folder with pip and Python $version. This takes some minutes; uv on the PATH is faster."
     "$base" -m venv --clear "$folder"
-    "$folder/bin/pip" install -q -r requirements.in -c constraints.txt
+    "$folder/bin/pip" install -q $compile -r requirements.in -c constraints.txt
 fi
+# Python warns of escapes in toppra's source when it compiles them, and tests take warnings for errors.
+"$folder/bin/python" -W ignore -c '
+import compileall, sysconfig
+compileall.compile_dir(sysconfig.get_path("purelib") + "/toppra", quiet=2)'

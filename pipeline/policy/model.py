@@ -115,7 +115,6 @@ class PolicyModel(nn.Module):
         action: Tensor,
         noise: Tensor,
         steps: Tensor,
-        precision: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> Tensor:
         """Mean squared error of the prediction (Ho et al. 2020, Algorithm 1).
 
@@ -127,14 +126,12 @@ class PolicyModel(nn.Module):
             action: absolute joint positions, rad, shape (B, H, A).
             noise: standard normal, shape (D · B, H, A).
             steps: diffusion steps, integers from 0, shape (D · B,).
-            precision: makes the context in which the network runs; features, normalisation and the
-                loss itself stay in float32, where a millimetre of a metre has its digits.
 
         Returns:
             A scalar.
         """
         clean = self.codec.encode(action, self.current_joints(obs))
-        return self.denoising_loss(self.condition(obs), clean, noise, steps, precision)
+        return self.denoising_loss(self.condition(obs), clean, noise, steps)
 
     def denoising_loss(
         self,
@@ -151,7 +148,8 @@ class PolicyModel(nn.Module):
             clean: actions as the codec encodes them, shape (B, H, A).
             noise: standard normal, shape (D · B, H, A).
             steps: diffusion steps, integers from 0, shape (D · B,).
-            precision: see `loss`.
+            precision: makes the context in which the network runs; features, normalisation and the
+                loss stay in float32, where a millimetre of a metre has its digits.
 
         Returns:
             A scalar.

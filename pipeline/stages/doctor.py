@@ -7,7 +7,6 @@ line says what does not work without it.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from packaging.requirements import Requirement
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
@@ -91,9 +91,9 @@ def examine(params: Params) -> Iterator[Line]:
 def python() -> Line:
     """Check the version of Python."""
     found = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info[:2] in ((3, 11), (3, 12)):
+    if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Line("python", "ok", found)
-    return Line("python", "problem", found, "make clean; make setup PYTHON=python3.11")
+    return Line("python", "problem", found, "rm -r .venv; make setup PYTHON=python3.12")
 
 
 def packages(constraints: Path) -> Line:
@@ -104,14 +104,16 @@ def packages(constraints: Path) -> Line:
     """
     if not constraints.is_file():
         return Line("packages", "absent", f"no {constraints} here", "cd to the repository")
-    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", constraints.read_text(), re.M))
+    lines = [Requirement(line) for line in constraints.read_text().splitlines()]
+    here = [line for line in lines if line.marker is None or line.marker.evaluate()]
+    pins = {line.name: str(line.specifier).removeprefix("==") for line in here}
     wrong = []
     for name, pinned in pins.items():
         try:
             # A local tag such as +cpu describes the build, not the version.
             found = version(name).partition("+")[0]
         except PackageNotFoundError:
-            continue  # pinned for another platform; a missing package fails on import
+            continue  # not needed here, such as CUDA libraries; else its import fails
         if found != pinned:
             wrong.append(f"{name} {found} (pinned {pinned})")
     if wrong:

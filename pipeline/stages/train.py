@@ -126,7 +126,7 @@ def _train(
         _collision(params),
     )
     key = _key(params, path, inputs.dataset.rate_hz, device)
-    evaluators = _evaluators(inputs) if workers.is_main else Evaluators(lambda model: 0.0, None)
+    evaluators = _evaluators(inputs) if workers.is_main else None
     save = partial(_save, inputs, trainer, config)
     store = StateStore(state_root("train"), key)
     if not workers.is_main:

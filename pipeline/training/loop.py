@@ -52,7 +52,7 @@ class TrainingLoop:
         self,
         trainer: Trainer,
         data: Source,
-        evaluators: Evaluators,
+        evaluators: Evaluators | None,
         out: Path,
         save: Callable[[Path], None],
         store: StateStore,
@@ -62,7 +62,7 @@ class TrainingLoop:
         Args:
             trainer: takes the steps.
             data: training windows.
-            evaluators: measure the averaged weights.
+            evaluators: measure the averaged weights; None in all processes but the main one.
             out: folder of the stage.
             save: writes a checkpoint of the trainer's weights.
             store: of the state to resume from.
@@ -126,8 +126,8 @@ class TrainingLoop:
                 for step in track(remaining, "Training", len(remaining)):
                     self._step(step, stop)
                     progress.step = step + 1
-                    if progress.step % self.steps == 0 and log is not None:
-                        self._end_epoch(step, log)
+                    if progress.step % self.steps == 0 and log and self.evaluators:
+                        self._end_epoch(step, log, self.evaluators)
                         progress.seconds = time.perf_counter() - self._session
                         summarise(progress)
                     self._pause(stop)
@@ -153,7 +153,7 @@ class TrainingLoop:
                 f"{error} in step {step + 1} of {self.trainer.num_steps}{kept}"
             ) from error
 
-    def _end_epoch(self, step: int, log: TrainingLog) -> None:
+    def _end_epoch(self, step: int, log: TrainingLog, evaluators: Evaluators) -> None:
         losses = self._losses.cpu().numpy()
         seconds = time.perf_counter() - self._epoch
         self._require_finite(losses, step + 1 - self.steps)
@@ -161,13 +161,11 @@ class TrainingLoop:
         number = progress.step // self.steps
         every = self.params.rollout_every
         due = every > 0 and (number % every == 0 or number == self.params.num_epochs)
-        score = (
-            self.evaluators.roll_out(ema) if due and self.evaluators.roll_out is not None else None
-        )
+        score = evaluators.roll_out(ema) if due and evaluators.roll_out is not None else None
         row = Epoch(
             epoch=number,
             train_loss=float(losses.mean()),
-            val_loss=self.evaluators.validate(ema),
+            val_loss=evaluators.validate(ema),
             lr=learning_rate(step, self.trainer.num_steps, self.params),
             score=score,
             samples_per_s=len(self.data) * self.params.noise_draws / seconds,

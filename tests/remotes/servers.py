@@ -10,13 +10,15 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
+
+from tests.fixtures.ports import reserved_port
 
 SSHD_CONFIG = """
 ListenAddress 127.0.0.1
@@ -37,23 +39,6 @@ S3_CONFIG = """{"identities": [
   {"name": "guest", "credentials": [{"accessKey": "guest", "secretKey": "secret"}],
    "actions": ["Read:another"]}]}"""
 KEYS = {"access_key_id": "key", "secret_access_key": "secret"}
-
-
-def reserve_port(stack: ExitStack) -> int:
-    """Find a free port of loopback whose number plus 10,000 is free too: SeaweedFS uses both.
-
-    Sockets that nobody listens on hold them until the stack is closed. A server may listen there,
-    as it sets SO_REUSEADDR, too; no other program is given these ports, even while it is dead.
-    """
-    while True:
-        low, high = (stack.enter_context(socket.socket()) for _ in range(2))
-        for holder in (low, high):
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        low.bind(("127.0.0.1", 0))
-        port = int(low.getsockname()[1])
-        with suppress(OSError, OverflowError):
-            high.bind(("127.0.0.1", port + 10_000))
-            return port
 
 
 @dataclass
@@ -138,7 +123,7 @@ def ssh_server(folder: Path) -> Iterator[SshServer]:
         subprocess.run(words, check=True)
     shutil.copy(folder / "key.pub", folder / "authorized")
     with ExitStack() as stack:
-        port = reserve_port(stack)
+        port = stack.enter_context(reserved_port())
         (folder / "sshd_config").write_text(SSHD_CONFIG.format(port=port, folder=folder))
         command = [found, "-D", "-e", "-f", str(folder / "sshd_config")]
         server = SshServer(command, port, folder / "log", folder=folder)
@@ -152,7 +137,7 @@ class S3Server(Server):
     """SeaweedFS with the bucket `store` for the key `key`, which `guest` may not read."""
 
     folder: Path = Path()
-    ports: tuple[int, ...] = ()
+    ports: Sequence[int] = ()
 
     def endpoint(self, port: int | None = None) -> str:
         """Its address, with another port if one is given."""
@@ -209,7 +194,9 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     (folder / "s3.json").write_text(S3_CONFIG)
     (folder / "data").mkdir()
     with ExitStack() as stack:
-        port, master, volume, filer = (reserve_port(stack) for _ in range(4))
+        # SeaweedFS listens on each of these and on the one 10,000 above it.
+        ports = [stack.enter_context(reserved_port(10_000)) for _ in range(4)]
+        port, master, volume, filer = ports
         command = [
             found, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3",
             f"-s3.port={port}", f"-s3.config={folder}/s3.json", "-s3.port.iceberg=0",
@@ -218,7 +205,6 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
             "-volume.max=20",
         ]  # fmt: skip
         environment = {**os.environ, "HOME": str(folder), "TMPDIR": str(folder)}
-        ports = (port, master, volume, filer)
         place = folder / "data"
         server = S3Server(command, port, folder / "log", environment, folder=place, ports=ports)
         stack.callback(server.kill)

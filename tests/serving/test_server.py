@@ -188,8 +188,8 @@ def test_with_tls_a_client_that_trusts_the_certificate_may_call(
             with pytest.raises(ClientError, match="certificate verify failed"):
                 await asyncio.to_thread(PolicyClient, place, TOKEN)
             with pytest.raises(ClientError, match="No such file"):
-                await asyncio.to_thread(PolicyClient, place, TOKEN, 10.0, tmp_path / "no.pem")
-            client = await asyncio.to_thread(PolicyClient, place, TOKEN, 10.0, certificate[0])
+                await asyncio.to_thread(PolicyClient, place, TOKEN, HANG_S, tmp_path / "no.pem")
+            client = await asyncio.to_thread(PolicyClient, place, TOKEN, HANG_S, certificate[0])
             answer = await asyncio.to_thread(client.act, OBSERVATION)
             assert answer.shape == (6,)
             await asyncio.to_thread(client.close)

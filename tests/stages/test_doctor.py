@@ -31,6 +31,9 @@ def test_the_line_names_a_package_of_another_version(tmp_path: Path) -> None:
     pins = tmp_path / "constraints.txt"
     pins.write_text(f"numpy=={version('numpy')}\nnot-installed-here==1.0 ; sys_platform == 'x'\n")
     assert doctor.packages(pins).status == "ok"
+    others = "numpy==0.1 ; python_version < '3'\nnumpy==9.1 ; sys_platform == 'x'\n"
+    pins.write_text(f"numpy=={version('numpy')} ; python_version >= '3'\n{others}")
+    assert doctor.packages(pins).status == "ok"
     pins.write_text("numpy==0.1\n")
     line = doctor.packages(pins)
     assert (line.status, line.remedy) == ("problem", "make setup")

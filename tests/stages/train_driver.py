@@ -10,11 +10,8 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +22,7 @@ from pipeline.params import Params, load_params
 from pipeline.stages import train
 from pipeline.training import loop
 from pipeline.training.trainer import Prepared, Trainer
+from tests.fixtures.ports import reserved_port
 
 CHILDREN: set[int] = set()
 """Trainings that have not been waited for."""
@@ -122,15 +120,6 @@ def ended(child: int) -> int:
     _, status = os.waitpid(child, 0)
     CHILDREN.discard(child)
     return os.waitstatus_to_exitcode(status)
-
-
-@contextmanager
-def reserved_port() -> Iterator[int]:
-    """A free port of loopback. A child can listen on it, but no other program is given it."""
-    with socket.socket() as holder:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", 0))
-        yield int(holder.getsockname()[1])
 
 
 ENDS = (

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from pipeline.training.distributed import (
     torchrun_size,
     worker_device,
 )
+from tests.fixtures.ports import reserved_port
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -75,21 +75,19 @@ with joined_workers(torch.device("cpu")) as workers:
 
 
 def test_two_processes_sum_their_gradients_and_a_lost_one_is_told_in_a_sentence() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
     joined = os.environ | {
         "PYTHONPATH": str(REPOSITORY), "TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2",
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
+        "MASTER_ADDR": "127.0.0.1",
     }  # fmt: skip
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", LOSING], env=joined | {"RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE, text=True,
-        )
-        for rank in ("0", "1")
-    ]  # fmt: skip
-    first, second = (process.communicate()[0].splitlines() for process in processes)
+    with reserved_port() as port:
+        processes = [
+            subprocess.Popen(
+                [sys.executable, "-c", LOSING], stdout=subprocess.PIPE, text=True,
+                env=joined | {"MASTER_PORT": str(port), "RANK": rank, "LOCAL_RANK": rank},
+            )
+            for rank in ("0", "1")
+        ]  # fmt: skip
+        first, second = (process.communicate()[0].splitlines() for process in processes)
     assert [process.returncode for process in processes] == [0, 9]
     assert second == ["[2.0, 2.0, 2.0]"]
     assert first[0] == "[2.0, 2.0, 2.0]"

@@ -22,6 +22,7 @@ from pipeline.runtime.backends.tensorrt_engine import EnginePolicy, in_batches
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.client import PolicyClient
+from tests.conftest import HANG_S
 from tests.fixtures.fake_gpu import ENGINE, answer
 from tests.fixtures.policy import random_states
 from tests.fixtures.serving import served
@@ -80,7 +81,7 @@ def test_each_client_of_a_served_engine_gets_its_own_answers(
     def ask(url: str, number: int) -> list[bool]:
         rng = np.random.default_rng(number)
         right = []
-        with PolicyClient(url, timeout_s=60) as client:
+        with PolicyClient(url, timeout_s=HANG_S) as client:
             for call in range(25):
                 size = 1 + (number + call) % 9
                 obs = random_states(rng, engine.layout, size, 2)

@@ -18,7 +18,7 @@ from pipeline.evaluation.trials import Trials
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.checkpoint import Bundle, load_bundle, make_config, save_bundle
+from pipeline.policy.checkpoint import Checkpoint, load_checkpoint, make_config, save_checkpoint
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
@@ -38,7 +38,7 @@ def guarded(params: Params) -> Params:
 
 
 @pytest.fixture(scope="module")
-def bundle_with_shapes(exported: tuple[Bundle, Path], params: Params) -> Bundle:
+def bundle_with_shapes(exported: tuple[Checkpoint, Path], params: Params) -> Checkpoint:
     bundle = exported[0]
     shapes = collision_geometry(params.robot, params.task)
     config = make_config(bundle.params, bundle.layout, bundle.geometry, 30.0, shapes)
@@ -47,7 +47,7 @@ def bundle_with_shapes(exported: tuple[Bundle, Path], params: Params) -> Bundle:
 
 @pytest.fixture(scope="module")
 def graph(
-    bundle_with_shapes: Bundle, guarded: Params, tmp_path_factory: pytest.TempPathFactory
+    bundle_with_shapes: Checkpoint, guarded: Params, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     path = tmp_path_factory.mktemp("guarded") / "policy.onnx"
     limits = RobotModel.from_params(guarded.robot).limits
@@ -61,11 +61,11 @@ def _observation(joint_pos: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def test_checkpoint_and_graph_carry_the_shapes(
-    bundle_with_shapes: Bundle, graph: Path, params: Params, tmp_path: Path
+    bundle_with_shapes: Checkpoint, graph: Path, params: Params, tmp_path: Path
 ) -> None:
     shapes = collision_geometry(params.robot, params.task)
-    save_bundle(tmp_path / "best_model.pt", bundle_with_shapes)
-    loaded = load_bundle(tmp_path / "best_model.pt").config["collision"]
+    save_checkpoint(tmp_path / "best_model.pt", bundle_with_shapes)
+    loaded = load_checkpoint(tmp_path / "best_model.pt").config["collision"]
     assert CollisionGeometry.from_dict(loaded) == shapes
     metadata = {entry.key: entry.value for entry in onnx.load(graph).metadata_props}
     assert CollisionGeometry.from_dict(json.loads(metadata["config"])["collision"]) == shapes
@@ -93,7 +93,10 @@ def test_a_loaded_policy_is_guarded_and_reports_it(graph: Path, guarded: Params)
 
 
 def test_a_policy_without_shapes_runs_unguarded_and_says_so(
-    exported: tuple[Bundle, Path], guarded: Params, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    exported: tuple[Checkpoint, Path],
+    guarded: Params,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """As one of an earlier export, whose settings say nothing of a guard either."""
     robot = RobotModel.from_params(guarded.robot)
