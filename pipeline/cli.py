@@ -59,6 +59,10 @@ def _options(
 ) -> None:
     """Define the options of every command. `main` reads --debug."""
     from pipeline.experiments.gpus import USERS, claim_gpu
+    from pipeline.machine import fix_rounding
+
+    if context.invoked_subcommand in ("collect", "ingest", "dataset"):
+        fix_rounding()  # so that every machine makes the same data
 
     if context.invoked_subcommand in USERS:
         claim_gpu()

@@ -1,10 +1,11 @@
-"""Cores and processor of this machine. Needs only the standard library."""
+"""Cores, processor and rounding of this machine. Needs only the standard library."""
 
 from __future__ import annotations
 
 import math
 import os
 import platform
+import sys
 from pathlib import Path
 
 
@@ -40,3 +41,24 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def fix_rounding() -> None:
+    """Make NumPy and OpenBLAS round alike on every x86-64 CPU that has AVX2 and FMA.
+
+    Both choose code by the CPU, and code for AVX-512 rounds differently from code for AVX2. Takes
+    effect before NumPy is imported, in this process and its children. Other CPUs, and variables
+    that are already set, are left alone.
+    """
+    if "numpy" in sys.modules or platform.machine() != "x86_64" or not _has_avx2():
+        return
+    os.environ.setdefault("OPENBLAS_CORETYPE", "Haswell")
+    os.environ.setdefault("NPY_DISABLE_CPU_FEATURES", "X86_V4,AVX512_ICL,AVX512_SPR")
+
+
+def _has_avx2() -> bool:
+    """Whether OpenBLAS's code for Haswell runs here; it would not check."""
+    try:
+        return {"avx2", "fma"} <= set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return False

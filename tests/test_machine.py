@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,30 @@ def test_the_quota_of_a_container_limits_the_cores(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
     assert available_cores(tmp_path) == cores
+
+
+PRINT_FEATURES = (
+    "from numpy._core._multiarray_umath import __cpu_features__ as found; import os;"
+    "print(found['X86_V4'], os.environ.get('OPENBLAS_CORETYPE'))"
+)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other CPUs choose other code")
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [("", "False Haswell"), ("import numpy;", None)],
+    ids=["before NumPy", "after NumPy"],
+)
+def test_rounding_is_fixed_before_numpy_is_imported(first: str, expected: str | None) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS", "NPY"))}
+
+    def features(code: str) -> str:
+        command = [sys.executable, "-W", "error", "-c", code + PRINT_FEATURES]
+        return subprocess.run(
+            command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    if "avx2" not in Path("/proc/cpuinfo").read_text().split():
+        pytest.skip("this CPU has no AVX2, so its rounding stays its own")
+    fixed = features(first + "from pipeline.machine import fix_rounding; fix_rounding();")
+    assert fixed == (expected or features(""))

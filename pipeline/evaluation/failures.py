@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 from pipeline.dataset.store import Dataset
 from pipeline.dataset.windows import episode_rows, episode_starts
 from pipeline.evaluation import metrics
-from pipeline.evaluation.guarding import guard_finding
+from pipeline.evaluation.execution import guard_finding
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams

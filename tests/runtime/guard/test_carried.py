@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from pipeline.collision_geometry import CollisionGeometry
-from pipeline.evaluation.guarding import guard_finding, guard_summary, make_guard
+from pipeline.evaluation.execution import guard_finding, guard_summary, make_guard
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
 from pipeline.export.graph import export_onnx

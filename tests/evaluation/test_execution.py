@@ -1,12 +1,21 @@
-"""Jumps of velocity are found where they are put."""
+"""Execution is summarised by limits, smoothness and the guard's verdicts."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from pipeline.evaluation.rollout import Rollouts
-from pipeline.evaluation.smoothness import execution_summary, velocity_jumps
+from pipeline.evaluation.execution import (
+    execution_summary,
+    guard_finding,
+    guard_summary,
+    make_guard,
+    velocity_jumps,
+)
+from pipeline.evaluation.rollout import Loop, Rollouts
+from pipeline.evaluation.trials import Trials
+from pipeline.params import Params
+from pipeline.robot.model import RobotModel
 from pipeline.runtime.chunking import ExecutionReport
 
 
@@ -43,3 +52,16 @@ def test_fixed_commands_have_no_execution() -> None:
         np.zeros((1, 5, 2)), np.zeros((1, 5, 2)), np.zeros((1, 5, 7)), np.zeros((1, 6, 2))
     )
     assert execution_summary(fixed, 10.0) == {}
+
+
+def test_a_guard_that_is_off_is_none(params: Params) -> None:
+    robot = RobotModel.from_params(params.robot)
+    assert make_guard(params.override("execution", guard="off"), robot) is None
+    assert make_guard(params.override("execution", guard="check"), robot) is not None
+
+
+def test_rollouts_without_a_guard_count_nothing(loop: Loop, trials: Trials) -> None:
+    still = np.tile(loop.model.home, (len(trials), 5, 1))
+    rollouts = loop.replay(still, trials)
+    assert guard_summary(rollouts) == {}
+    assert guard_finding(rollouts, 0) == ""
