@@ -101,9 +101,7 @@ class TrainParams(Section):
     @model_validator(mode="after")
     def _there_is_something_to_select_by(self) -> TrainParams:
         if self.select == "rollout" and self.rollout_every == 0:
-            raise ValueError(
-                "select rollout needs rollout_every 1 or more; 0 runs no closed loop"
-            )
+            raise ValueError("select rollout needs rollout_every 1 or more; 0 runs no closed loop")
         return self
 
     @property
