@@ -26,11 +26,11 @@ class EngineError(PipelineError):
 
 
 class EngineRunner:
-    """One engine, its context, and buffers on the GPU that are kept between calls.
+    """One engine with its context and its GPU buffers, which are kept between calls.
 
-    Threads may share it: one call at a time has the context, the stream and the buffers.
+    Threads may share it; a lock admits one call at a time.
 
-    Loading crashes the process where there is no driver: ask a child process first
+    Loading crashes the process if there is no driver, so ask a child process first
     (`driver_process.find_gpus`).
     """
 
