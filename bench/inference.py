@@ -4,8 +4,8 @@
 
 One CPU thread, batch 1, ten DDIM steps, untrained weights; the calls alternate in one process. Our
 time covers everything from raw observation to joint positions, LeRobot's from normalised
-observation to normalised actions. `python -m pipeline bench inference` compares our backends with each other.
-Writes bench/results/inference_peer.json and prints the table as Markdown.
+observation to normalised actions. `python -m pipeline bench inference` compares our backends with
+each other. Writes bench/results/inference_peer.json and prints the table as Markdown.
 """
 
 from __future__ import annotations
