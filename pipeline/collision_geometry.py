@@ -1,7 +1,7 @@
-"""What may touch what, as plain numbers: shapes of links, obstacles and object, and their pairs.
+"""Describes collision geometry as plain numbers: shapes and the pairs that must not touch.
 
-A robot model makes it from URDF, SRDF and task; a checkpoint carries it; the guard of the runtime
-computes clearances from it.
+The robot model builds it from the URDF, the SRDF and the task. A checkpoint stores it, and the
+runtime's guard computes clearances from it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class CollisionGeometryError(PipelineError):
 
 @dataclass(frozen=True)
 class Shape:
-    """A convex, centrally symmetric body: a box, grown by a disc in its x-y plane, then by a ball.
+    """A convex, centrally symmetric body: a box grown by a disc in its x-y plane, then by a ball.
 
-    A cylinder is a line along z grown by a disc, a capsule a line grown by a ball.
+    A cylinder is a line along z grown by a disc; a capsule is a line along z grown by a ball.
     """
 
     name: str
-    """Link, table, obstacle or object that it belongs to."""
+    """Name of the link, table, obstacle or object that the shape belongs to."""
     joints: int
-    """It is fixed to the frame after this many joints of the kinematic chain; 0 is the base."""
+    """Number of joints of the chain before the frame that the shape is fixed to; 0 is the base."""
     rotation: Matrix
     """Orientation in that frame. (3, 3)."""
     centre: Vector
@@ -43,16 +43,16 @@ class Shape:
 
 @dataclass(frozen=True)
 class CollisionGeometry:
-    """Every shape and the pairs that must not touch."""
+    """Collision shapes, and the pairs of them that must not touch."""
 
     shapes: tuple[Shape, ...]
     pairs: tuple[tuple[int, int], ...]
-    """Indices of shapes; the second one of a pair is the larger."""
+    """Indices of shapes; the second shape of a pair is the larger one."""
     object: int | None
-    """Index of the object's shape: an observation says where it is; its axis is its z."""
+    """Index of the object's shape; observations give its pose, and its axis is the shape's z."""
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON form."""
+        """Convert to values that JSON can hold."""
         return {
             "shapes": [
                 {
@@ -72,11 +72,11 @@ class CollisionGeometry:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CollisionGeometry:
-        """The geometry that an artefact carries (see `to_dict`).
+        """Read the geometry from an artefact (see `to_dict`).
 
         Raises:
-            CollisionGeometryError: keys are missing or of another type, or a pair names a shape
-                that is not there.
+            CollisionGeometryError: a key is missing or has the wrong type, or a pair refers to a
+                shape that does not exist.
         """
         try:
             shapes = tuple(
@@ -105,5 +105,5 @@ class CollisionGeometry:
 def _broken(data: Any, reason: str) -> CollisionGeometryError:
     return CollisionGeometryError(
         f"no collision geometry in {str(data)[:200]}: {reason}; the artefact was written by "
-        "another version of the pipeline: make it again"
+        "another version of the pipeline; create it again"
     )

@@ -1,8 +1,8 @@
-"""Measures how long each backend takes for a chunk.
+"""Measures how long each backend takes to compute a chunk.
 
 Every backend runs in a child process, and their calls alternate in blocks. Other load on the
-machine then affects all alike, so ratios hold on a busy machine where times do not. Imports no
-torch.
+machine then affects all backends equally, so the ratios hold even on a busy machine. Does not
+import torch.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import numpy as np
 from pipeline.errors import PipelineError
 
 BLOCK = 50
-"""Calls of one backend before those of the next."""
+"""Number of calls of one backend before the next backend's turn."""
 
 
 class TimingError(PipelineError):
-    """A child process ended before it was timed."""
+    """A child process ended before its timing was complete."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,23 @@ class Subject:
     path: Path
     """policy.onnx or a checkpoint."""
     deployment: str
-    """As `Deployment.to_json` writes it."""
+    """JSON text from `Deployment.to_json`."""
 
 
 @dataclass
 class Timing:
-    """Measurements of one backend; None where nothing was measured."""
+    """Measurements of one backend; None for values that were not measured."""
 
     reason: str | None = None
-    """Why it does not run here."""
+    """Reason why the backend does not run here."""
     load_s: float | None = None
     """Time from a fresh interpreter to the first chunk, s."""
     peak_rss_mb: float | None = None
     ms: list[float] = field(default_factory=list)
-    """Time of each call, ms, in their order."""
+    """Time of each call in order, ms."""
 
     def summary(self) -> dict[str, Any]:
-        """JSON numbers: median, 99th percentile, most, load time, memory; or the reason."""
+        """Summarise as JSON: median, 99th percentile, maximum, load time, memory; or the reason."""
         if self.reason is not None:
             return {"status": "not here", "reason": self.reason}
         median, high = np.percentile(self.ms, (50, 99))
@@ -72,13 +72,13 @@ class Timing:
 def time_backends(
     subjects: Mapping[str, Subject], calls: int, threads: int, batch: int = 1
 ) -> dict[str, Timing]:
-    """Time the same call by several backends.
+    """Time the same call on several backends.
 
     Args:
-        subjects: by name.
-        calls: calls of each backend, after a tenth as many to warm up.
-        threads: CPU threads of a call.
-        batch: observations of a call.
+        subjects: backends to time, by name.
+        calls: timed calls of each backend; a tenth as many warm it up first.
+        threads: CPU threads per call.
+        batch: observations per call.
 
     Raises:
         TimingError: a child ended without an answer.
@@ -102,7 +102,7 @@ def time_backends(
 
 
 def blocks(calls: int) -> Iterator[int]:
-    """Sizes of the blocks that make up a number of calls.
+    """Split a number of calls into blocks and yield their sizes.
 
     Args:
         calls: total number of calls.

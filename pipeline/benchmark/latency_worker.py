@@ -1,7 +1,7 @@
-"""Times one backend in a process of its own: `python -m pipeline.benchmark.latency_worker`.
+"""Times one backend in a separate process: `python -m pipeline.benchmark.latency_worker`.
 
-A process of its own measures its own memory and start. The task is a JSON line on standard input;
-the first answer holds the time of loading; each further line asks for some calls.
+The separate process allows memory and start-up time to be measured. The task is a JSON line on
+standard input; the first answer holds the loading time; each further line requests some calls.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy as np
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Load a policy, then time as many calls as each line asks for, until the input ends.
+    """Load a policy, then time the calls that each line requests until the input ends.
 
     Args:
         requests: a line {"path", "backend", "threads", "deployment"} (deployment as JSON text),
             then lines {"calls", "batch"}.
-        answers: lines {"load_s", "rss_mb", "device"}, then {"ms": one number a call,
-            "peak_rss_mb"}; or {"error"} where the policy does not load.
+        answers: lines {"load_s", "rss_mb", "device"}, then {"ms": one number per call,
+            "peak_rss_mb"}; or {"error"} if the policy does not load.
     """
     task = json.loads(requests.readline())
     started = time.perf_counter()
@@ -72,7 +72,7 @@ def peak_rss_mb() -> float:
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
-            # Not ru_maxrss, which Linux inherits from the parent through exec.
+            # ru_maxrss is no use here: on Linux, exec keeps the parent's value.
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

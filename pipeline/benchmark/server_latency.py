@@ -1,6 +1,6 @@
-"""Measures a policy server under load: round trips of many clients, and direct calls.
+"""Measures the latency of a policy server under load, and of direct calls.
 
-Each client is a robot that asks once a control period; the time it waits is measured.
+Each client acts as a robot that sends one call per control period; its waiting time is measured.
 """
 
 from __future__ import annotations
@@ -29,12 +29,15 @@ class LoadTestError(PipelineError):
 
 
 def direct_calls(policy: RobotPolicy, observation: dict[str, Float64], calls: int) -> list[float]:
-    """Times of `act` without a server, ms.
+    """Time calls of `act` without a server.
 
     Args:
-        policy: loaded.
-        observation: the same in every call.
+        policy: the loaded policy.
+        observation: observation for every call.
         calls: number of calls.
+
+    Returns:
+        Time of each call, ms.
     """
     session, times = policy.session(), []
     for _ in range(calls):
@@ -54,11 +57,11 @@ def under_load(
     """Serve on loopback while clients in another process call at a fixed rate.
 
     Args:
-        policy: loaded.
-        message: the call, in JSON's types: see `server_latency_client`.
+        policy: the loaded policy.
+        message: the call as JSON values; see `server_latency_client`.
         clients: number of robots.
-        calls: calls of each robot.
-        rate_hz: calls of each robot a second.
+        calls: calls per robot.
+        rate_hz: calls per second of each robot.
 
     Raises:
         LoadTestError: the clients' process failed.

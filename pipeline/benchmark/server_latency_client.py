@@ -1,4 +1,4 @@
-"""Clients of a load test: robots that ask a server once a control period, in their own process.
+"""Runs the clients of a load test: robots that call a server once per control period.
 
     python -m pipeline.benchmark.server_latency_client URL CLIENTS CALLS RATE_HZ < MESSAGE
 
@@ -24,7 +24,7 @@ from pipeline.serving.protocol import decode, encode
 
 @dataclass
 class RoundTrips:
-    """Waiting times of clients."""
+    """Waiting times of all clients."""
 
     clients: int
     rate_hz: float
@@ -32,10 +32,10 @@ class RoundTrips:
     """Waiting time of each call of all clients, ms."""
     errors: int = 0
     late: int = 0
-    """Calls whose answer came after the next call was due."""
+    """Number of calls whose answer came after the next call was due."""
 
     def summary(self) -> dict[str, Any]:
-        """JSON numbers."""
+        """Summarise the waiting times as JSON numbers."""
         median, high = np.percentile(self.ms, (50, 99))
         return {
             "clients": self.clients,
@@ -50,7 +50,7 @@ class RoundTrips:
 
 
 def frame_of(message: Mapping[str, Any]) -> bytes:
-    """The frame of a call; lists become arrays.
+    """Encode a call as a frame; lists become arrays.
 
     Args:
         message: the call and its arguments.
@@ -65,17 +65,17 @@ def _arrays(value: Any) -> Any:
 
 
 async def drive(url: str, frame: bytes, calls: int, found: RoundTrips) -> None:
-    """Let the robots call.
+    """Run all robots at once.
 
     Args:
         url: address of the server.
-        frame: the same in every call.
-        calls: calls of each robot.
-        found: gets the waiting times.
+        frame: encoded message of every call.
+        calls: calls per robot.
+        found: receives the waiting times.
     """
     period = 1 / found.rate_hz
     begin = asyncio.get_running_loop().time() + 0.02 * found.clients
-    # Robots are not in step with each other.
+    # The robots' calls are spread evenly over the period.
     offsets = np.arange(found.clients) * period / found.clients
     await asyncio.gather(
         *(_robot(url, frame, calls, begin + float(offset), found) for offset in offsets)
@@ -98,7 +98,7 @@ async def _robot(url: str, frame: bytes, calls: int, begin: float, found: RoundT
 
 
 def main(arguments: list[str]) -> None:
-    """The command line."""
+    """Run the command line."""
     url, clients, calls, rate_hz = arguments
     frame = frame_of(json.load(sys.stdin))
     found = RoundTrips(int(clients), float(rate_hz))

@@ -1,1 +1,1 @@
-"""Closed- and open-loop trials of a policy and their pictures; knows robots, but no network."""
+"""Evaluates a policy in closed and open loop and draws the results; independent of the network."""

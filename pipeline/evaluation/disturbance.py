@@ -1,4 +1,4 @@
-"""How a rollout is disturbed: start of the arm, errors of the sensors, latency. N rollouts."""
+"""Disturbs rollouts: start of the arm, sensor errors, latency, moved objects. N rollouts."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Disturbance:
-    """One way in which a rollout is harder than the demonstrations. The defaults disturb nothing.
+    """Makes a rollout harder than the demonstrations. The default values disturb nothing.
 
     Servo gains, held commands and the control rate belong to the simulator and are not set here.
     """
 
     start_rad: float = 0.0
-    """Every joint starts off home by a uniform draw of at most this, rad."""
+    """Largest offset of each joint from home at the start, drawn uniformly, rad."""
     noise_m: float = 0.0
-    """Standard deviation of each coordinate of the observed object, drawn anew each step, m."""
+    """Standard deviation of each coordinate of the observed position, drawn at each step, m."""
     noise_deg: float = 0.0
-    """Standard deviation of its axis' rotation about each of two normals, as often, degrees."""
+    """Standard deviation of the axis' rotation about two normals, drawn at each step, degrees."""
     bias_m: float = 0.0
     """Length of a constant error of the observed position, in a random direction, m."""
     bias_deg: float = 0.0
     """Angle of a constant error of the observed axis, degrees."""
     latency_steps: int = 0
-    """The policy sees the state of this many control steps ago and takes it for the present one."""
+    """Age of the state that the policy sees as the present one, control steps."""
     moves_at_s: float = float("inf")
     """Time at which the object is moved to its second place, s."""
 
@@ -43,8 +43,8 @@ class Sensor:
         """Draw the constant errors.
 
         Args:
-            disturbance: how the sensor errs.
-            rngs: N generators, one for each rollout, so that none affects another.
+            disturbance: errors of the sensor.
+            rngs: N generators, one per rollout, so that rollouts are independent.
         """
         self._noise_m, self._noise_deg = disturbance.noise_m, disturbance.noise_deg
         self._rngs = rngs
@@ -52,7 +52,7 @@ class Sensor:
         self._turn = np.radians(disturbance.bias_deg) * _directions(self._normal(2))
 
     def observe(self, position: Array, axis: Array) -> tuple[Array, Array]:
-        """One observation.
+        """Simulate one observation of each object.
 
         Args:
             position: true centres, m. Shape (N, 3).
@@ -69,12 +69,12 @@ class Sensor:
         return position + offset, tilt(axis, turn)
 
     def _normal(self, size: int) -> Array:
-        """Standard normal numbers, each rollout's from its own generator. Shape (N, size)."""
+        """Draw standard normal numbers from each rollout's own generator. Shape (N, size)."""
         return np.stack([rng.standard_normal(size) for rng in self._rngs])
 
 
 def tilt(axis: Array, turn: Array) -> Array:
-    """Turn unit vectors about axes at right angles to them.
+    """Rotate unit vectors about axes perpendicular to them.
 
     Args:
         axis: unit vectors. Shape (N, 3).
@@ -84,7 +84,7 @@ def tilt(axis: Array, turn: Array) -> Array:
     Returns:
         Unit vectors. Shape (N, 3).
     """
-    # The coordinate axis that is furthest from the vector gives a well-conditioned first normal.
+    # The coordinate axis at the largest angle to the vector gives a well-conditioned normal.
     furthest = np.eye(3)[np.argmin(np.abs(axis), axis=-1)]
     first = _directions(np.cross(axis, furthest))
     second = np.cross(axis, first)
@@ -96,5 +96,5 @@ def tilt(axis: Array, turn: Array) -> Array:
 
 
 def _directions(vectors: Array) -> Array:
-    """Vectors scaled to unit length."""
+    """Scale vectors to unit length."""
     return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))

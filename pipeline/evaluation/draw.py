@@ -1,4 +1,4 @@
-"""Draws trials: objects that the expert can reach and that no demonstration shows."""
+"""Draws trials: objects that the expert can reach and that are not in the demonstrations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 
 
 class TrialError(PipelineError):
-    """The task offers no object that the arm can reach."""
+    """The arm can reach too few of the task's objects."""
 
 
 def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> Trials:
@@ -25,9 +25,9 @@ def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> T
 
     Args:
         planner: the expert.
-        task: the range.
-        number: trials wanted.
-        seed: of objects and plans; keep it apart from that of the demonstrations.
+        task: range of the objects.
+        number: number of trials.
+        seed: seed of objects and plans; it must differ from the demonstrations' seed.
 
     Raises:
         TrialError: fewer than one in fifty objects can be reached.
@@ -45,7 +45,7 @@ def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> T
         if drawn >= 50 * (len(found) + 1):
             raise TrialError(
                 f"the expert reached {len(found)} of {drawn} objects between cap_min_m "
-                f"{task.cap_min_m} and cap_max_m {task.cap_max_m}; expected one in fifty at least: "
+                f"{task.cap_min_m} and cap_max_m {task.cap_max_m}; expected at least one in fifty: "
                 "check task.* and robot.* in params.yaml"
             )
     positions, axes, plans = zip(*found, strict=True)

@@ -1,4 +1,4 @@
-"""How the chunks of a closed loop were executed: limits, smoothness, and what the guard did.
+"""Summarises how chunks were executed in closed loop: limits, smoothness and the guard.
 
 N rollouts, T control steps, J joints.
 """
@@ -23,29 +23,29 @@ Array = NDArray[np.float64]
 
 
 def velocity_jumps(command: Array, rate_hz: float) -> Array:
-    """Changes of the commanded velocity from one control step to the next.
+    """Compute the changes of the commanded velocity from one control step to the next.
 
     Args:
-        command: rad. Shape (N, T, J).
-        rate_hz: commands a second.
+        command: commanded joint positions, rad. Shape (N, T, J).
+        rate_hz: commands per second.
 
     Returns:
-        rad/s; the k-th is the change that command k + 2 brings. Shape (N, T − 2, J).
+        Changes, rad/s; entry k is the change at command k + 2. Shape (N, T − 2, J).
     """
     return np.asarray(np.diff(command, n=2, axis=1) * rate_hz)
 
 
 def execution_summary(rollouts: Rollouts, rate_hz: float) -> dict[str, Any]:
-    """Statistics of how the chunks were executed.
+    """Summarise how the chunks were executed.
 
     Args:
-        rollouts: with their execution.
-        rate_hz: control steps a second.
+        rollouts: rollouts with their execution report.
+        rate_hz: control steps per second.
 
     Returns:
-        JSON numbers: commands sent and how many of them limits changed, by kind; root mean square
-        of the velocity's jump where a chunk began and where none did, and their ratio (None where
-        there was no such step, or no motion); root mean square jerk. Empty for fixed commands.
+        JSON numbers: commands sent and how many the limits changed, by kind; root mean square of
+        the velocity jumps at the start of a chunk and elsewhere, and their ratio (None without such
+        steps or without motion); root mean square jerk. Empty for fixed commands.
     """
     report = rollouts.execution
     if report is None:
@@ -70,14 +70,14 @@ def _root_mean_square(values: Array) -> float | None:
 
 
 def make_guard(params: Params, robot: RobotModel) -> Guard | None:
-    """The guard that section `execution` asks for, in the scene of section `task`; None if off.
+    """Build the guard for the settings in `execution` and the scene in `task`; None if it is off.
 
     Args:
         params: sections robot, task and execution.
         robot: the arm.
 
     Raises:
-        ModelError: the descriptions have no collision shapes that can be covered.
+        ModelError: the description files have no usable collision shapes.
     """
     if params.execution.guard == "off":
         return None
@@ -86,14 +86,14 @@ def make_guard(params: Params, robot: RobotModel) -> Guard | None:
 
 
 def guard_summary(rollouts: Rollouts) -> dict[str, Any]:
-    """The entry `guard` of metrics.json.
+    """Summarise the guard's work for the entry `guard` of metrics.json.
 
     Args:
-        rollouts: N rollouts, with their execution.
+        rollouts: N rollouts with their execution report.
 
     Returns:
-        Chunks and rollouts by verdict, and how often each pair was the reason in a rollout's
-        gravest chunk. Empty without a guard.
+        Chunks and rollouts by verdict, and how often each pair was the reason for a rollout's most
+        severe verdict. Empty without a guard.
     """
     report = None if rollouts.execution is None else rollouts.execution.guard
     if report is None:
@@ -111,10 +111,10 @@ def guard_summary(rollouts: Rollouts) -> dict[str, Any]:
 
 
 def guard_finding(rollouts: Rollouts, trial: int) -> str:
-    """What the guard found worst in a rollout, as failures.csv shows it; empty where nothing.
+    """Format the guard's worst finding in a rollout for failures.csv; empty if there is none.
 
     Args:
-        rollouts: N rollouts, with their execution.
+        rollouts: N rollouts with their execution report.
         trial: index of the rollout.
     """
     report = None if rollouts.execution is None else rollouts.execution.guard

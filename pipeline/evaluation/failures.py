@@ -1,4 +1,4 @@
-"""Classifies failed rollouts, with the evidence and the nearest demonstrations. Pure.
+"""Classifies failed rollouts and collects the evidence and the nearest demonstrations.
 
 N rollouts, T control steps, J joints, E training episodes, R training rows.
 """
@@ -25,43 +25,44 @@ Array = NDArray[np.float64]
 
 CLASSES = {
     "collision": "touched the table, an obstacle, the object or itself at some step",
-    "limit": "a joint stood at its position limit for the whole of the end, the expert's did not",
-    "overshoot": "was inside the tolerance and left it, or near the cap (the length of the object) "
-    "and went away by more than the tolerance, or ended at the object but beyond the cap",
-    "off the data": "the object is more alone than any demonstrated one, or the arm ended far from "
-    "every pose of the demonstrations",
-    "wrong mode": "the arm ended where demonstrations go, but none of those to objects near this "
-    "one, and not as the expert does",
-    "stopped short": "on a demonstrated way to such an object, but never within the tolerance",
+    "limit": "a joint was at its position limit in all of the last steps, and the expert's was not",
+    "overshoot": "was within the tolerance and left it, or came within one object length of the "
+    "cap and moved away by more than the tolerance, or ended at the object but past the cap",
+    "off the data": "the object is more isolated than any demonstrated one, or the arm ended far "
+    "from every pose of the demonstrations",
+    "wrong mode": "the arm ended near demonstrated poses, but far from the demonstrations with "
+    "similar objects and from the expert's path",
+    "stopped short": "followed a demonstrated path to a similar object, but never came within the "
+    "tolerance",
 }
-"""Every class and what it means, in the order in which the rules are tried: the first that holds
-names the class. Touching and limits come first since they explain all that follows."""
+"""Every class and its meaning. The rules are tried in this order, and the first that holds names
+the class. Collisions and limits come first, since they explain what follows."""
 
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """The training episodes that a failure is held against."""
+    """The training episodes that a failure is compared with."""
 
     episodes: NDArray[np.int64]
     """Indices in the data set. Shape (E,)."""
     object_pos: Array
-    """m, base frame. Shape (E, 3)."""
+    """Centres of the objects in the base frame, m. Shape (E, 3)."""
     object_axis: Array
-    """Unit vectors. Shape (E, 3)."""
+    """Unit axes of the objects. Shape (E, 3)."""
     joint_pos: Array
-    """Every training row, rad, episode after episode. Shape (R, J)."""
+    """Joint positions of every training row, in the order of the episodes, rad. Shape (R, J)."""
     owner: NDArray[np.int64]
-    """Which of the E episodes a row belongs to. Shape (R,)."""
+    """Episode of each row, 0 to E − 1. Shape (R,)."""
 
     @classmethod
     def from_dataset(cls, dataset: Dataset) -> Demonstrations:
-        """The training split of a data set.
+        """Read the training split of a data set.
 
         Args:
-            dataset: with joint positions and the object's pose in its state.
+            dataset: data set whose state has the joint positions and the object's pose.
 
         Raises:
-            LayoutError: its state lacks one of them.
+            LayoutError: the state lacks one of them.
         """
         episodes, layout = dataset.episodes("train"), dataset.layout
         first = episode_starts(dataset.episode_ends)[episodes]
@@ -82,44 +83,44 @@ class Demonstrations:
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A training episode whose object is near."""
+    """A training episode with an object nearby."""
 
     episode: int
     """Index in the data set."""
     offset_mm: float
-    """Between the objects' centres."""
+    """Distance between the objects' centres, mm."""
     angle_deg: float
-    """Between the objects' axes."""
+    """Angle between the objects' axes, degrees."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The numbers that the rules look at, for one rollout."""
+    """The numbers that the rules use, for one rollout."""
 
     final_mm: float
-    """Distance from the cap at the end."""
+    """Distance from the cap at the end, mm."""
     final_deg: float
-    """Angle to the object's axis at the end."""
+    """Angle to the object's axis at the end, degrees."""
     closest_mm: float
-    """Least distance from the cap."""
+    """Smallest distance from the cap, mm."""
     beyond_mm: float
-    """How far the gripper ended past the cap, along the approach; negative before it."""
+    """Final distance past the cap along the approach, mm; negative in front of the cap."""
     collided: bool
     touched: str
-    """The pair that touched first and when, or nothing."""
+    """The first pair that touched, and when; empty if none did."""
     was_inside: bool
     """Whether position and angle were within the strict tolerance at some step."""
     limit_joint: str
-    """Joint that stood at its limit, or nothing."""
+    """Joint that was at its limit; empty if none was."""
     isolation: float
-    """Distance of the object to the nearest demonstrated one, over the largest such distance among
-    the demonstrations themselves."""
+    """Distance from the object to the nearest demonstrated one, divided by the largest such
+    distance among the demonstrations."""
     data_rad: float
-    """From the arm's last pose to the nearest pose of all demonstrations, largest joint, rad."""
+    """Largest joint difference between the last pose and the nearest demonstrated pose, rad."""
     way_rad: float
-    """The same, to the expert's path and the demonstrations with objects near this one, rad."""
+    """The same for the expert's path and the demonstrations with similar objects, rad."""
     guard: str = ""
-    """The gravest that the guard did about a chunk, and why, or nothing."""
+    """The guard's most severe verdict and its reason; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -135,15 +136,15 @@ class Failure:
 
 
 def failure_class(evidence: Evidence, task: TaskParams, params: FailureParams) -> str:
-    """The first class whose rule holds (the order of CLASSES).
+    """Return the first class whose rule holds, in the order of CLASSES.
 
     Args:
-        evidence: of one rollout that is no strict success or touched something.
+        evidence: evidence of one rollout that failed strictly or touched something.
         task: tolerances.
         params: thresholds.
     """
     arrived = evidence.final_mm <= task.team_cap_m * 1000 and evidence.final_deg <= task.strict_deg
-    # An arm that stands at the object came by a way that works, demonstrated or not.
+    # An arm that arrived at the object took a path that works, demonstrated or not.
     astray = evidence.way_rad > params.path_rad and not arrived
     strict_mm, length_mm = task.strict_m * 1000, task.object_length_m * 1000
     left = evidence.closest_mm <= min(length_mm, evidence.final_mm - strict_mm)
@@ -167,14 +168,14 @@ def classify(
     task: TaskParams,
     params: FailureParams,
 ) -> list[Failure]:
-    """Class every rollout that is no strict success or touched something.
+    """Classify every rollout that failed strictly or touched something.
 
     Args:
-        policy: N rollouts, judged.
-        expert: the expert's on the same trials.
-        trials: their objects.
+        policy: N judged rollouts of the policy.
+        expert: the expert's rollouts on the same trials.
+        trials: objects of the rollouts.
         demonstrations: the training episodes.
-        robot: limits of the joints.
+        robot: the arm, for its joint limits.
         task: tolerances and the object's length.
         params: thresholds.
 
@@ -193,7 +194,7 @@ def classify(
     found = []
     for trial, distance, near in zip(failed.tolist(), distances, nearest, strict=True):
         near = near[near < len(demonstrations.episodes)]  # noqa: PLW2901 (fewer than k: padded)
-        # A lone demonstration says nothing of how close they should lie.
+        # A single demonstration gives no spacing to compare with.
         isolation = float(distance[0] / spacing) if np.isfinite(spacing) and spacing else 0.0
         limit = _limit_joint(policy, expert, trial, robot, task, params)
         ways = _ways(policy, expert, trial, near, demonstrations, robot.continuous)
@@ -205,16 +206,16 @@ def classify(
 
 
 def count(failures: list[Failure]) -> dict[str, int]:
-    """Failures of each class, the empty ones too.
+    """Count the failures of each class, including empty classes.
 
     Args:
-        failures: of one evaluation.
+        failures: failures of one evaluation.
     """
     return {name: sum(failure.kind == name for failure in failures) for name in CLASSES}
 
 
 def _key(position: Array, axis: Array, length_m: float) -> Array:
-    """Objects as points whose distance weighs a turn by how far it moves the object's end, m."""
+    """Map objects to points; a rotation counts by how far it moves the object's end, m."""
     return np.concatenate([position, axis * length_m], axis=-1)
 
 
@@ -256,7 +257,7 @@ def _limit_joint(
     task: TaskParams,
     params: FailureParams,
 ) -> str:
-    """The first joint that stands or is sent to a limit where the expert's does not."""
+    """Find the first joint that is at, or commanded to, a limit while the expert's joint is not."""
 
     def pressed(joint_pos: Array) -> NDArray[np.bool_]:
         margin = params.limit_margin_rad
@@ -277,7 +278,7 @@ def _ways(
     demonstrations: Demonstrations,
     continuous: NDArray[np.bool_],
 ) -> tuple[float, float]:
-    """From the arm's last pose to all demonstrations, and to the known ways to this object."""
+    """Distances from the arm's last pose to all demonstrations and to known paths, rad."""
     last = policy.rollouts.joint_pos[trial, -1]
     to_data = metrics.joint_distance(demonstrations.joint_pos, last, continuous)
     to_expert = metrics.joint_distance(expert.rollouts.joint_pos[trial], last, continuous)

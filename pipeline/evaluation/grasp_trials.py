@@ -1,4 +1,4 @@
-"""Grasp trials: the fingers close where a rollout ended, and the arm lifts."""
+"""Runs grasp trials: the fingers close at the end of a rollout, and the arm lifts the object."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pipeline.robot.grasp import GraspSimulator
 def lifted(
     simulator: GraspSimulator, result: ClosedLoop, trials: Trials, number: int
 ) -> NDArray[np.bool_]:
-    """Try to lift the first objects from where the rollouts to them ended.
+    """Try to grasp and lift the first objects from the final poses of their rollouts.
 
     Args:
         simulator: arm, gripper and object with contacts.
-        result: rollouts, measured. One that touched something on its way fails without a try.
-        trials: their objects.
-        number: of objects to try; all of them if there are fewer.
+        result: judged rollouts. One that touched something on its way fails without a try.
+        trials: objects of the rollouts.
+        number: number of objects to try; all of them if there are fewer.
 
     Returns:
-        Success, shape (min(number, N),).
+        Whether each object was lifted. Shape (min(number, N),).
     """
     number = min(number, len(trials))
     success = np.zeros(number, np.bool_)
@@ -38,11 +38,11 @@ def lifted(
 
 
 def grasp_summary(policy: NDArray[np.bool_], expert: NDArray[np.bool_]) -> dict[str, Any]:
-    """Numbers for metrics.json.
+    """Summarise grasp trials for metrics.json.
 
     Args:
         policy: whether the policy lifted each object. Shape (N,).
-        expert: whether the expert's replay did, the upper bound. Shape (N,).
+        expert: whether the expert's replay lifted it, as an upper bound. Shape (N,).
 
     Returns:
         n, success and its 95 % interval, and the same for the expert.

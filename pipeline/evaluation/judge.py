@@ -1,4 +1,4 @@
-"""Measures rollouts against the grasps that they were after: errors, contacts, success."""
+"""Measures errors, contacts and success of rollouts."""
 
 from __future__ import annotations
 
@@ -22,41 +22,38 @@ class Contact:
     """The first contact of a rollout."""
 
     step: int
-    """Control step during which it came about, from 0."""
+    """Control step of the contact, from 0."""
     first: str
-    """Link, or table, obstacle, object …"""
+    """Name of one body: link, table, obstacle or object."""
     second: str
-    """… and what it touched."""
+    """Name of the other body."""
 
     def __str__(self) -> str:
-        """As failures.csv shows it."""
+        """Format the contact for failures.csv."""
         return f"{self.first} and {self.second} at step {self.step}"
 
 
 @dataclass(frozen=True)
 class ClosedLoop:
-    """The rollouts of a policy, of the expert or of an arm at rest on all trials, measured.
-
-    N rollouts.
-    """
+    """Judged rollouts of a policy, of the expert or of an arm at rest. N rollouts, T steps."""
 
     rollouts: Rollouts
     error: metrics.ReachError
-    """Over time, shape (N, T)."""
+    """Errors over time. Shape (N, T)."""
     collided: Mask
-    """Whether a rollout touched what it must not. Shape (N,)."""
+    """Whether a rollout had a forbidden contact. Shape (N,)."""
     contacts: tuple[Contact | None, ...]
-    """What each of the N rollouts touched first; None where nothing."""
+    """First contact of each of the N rollouts; None if there was none."""
     passed: dict[str, Mask]
     """Success by measure: team, strict, tight, collision_free. Shape (N,) each."""
     summary: dict[str, Any]
     """JSON numbers for metrics.json."""
 
     def first(self, number: int, task: TaskParams) -> ClosedLoop:
-        """The first rollouts, summarised on their own.
+        """Select the first rollouts and summarise them alone.
 
         Args:
-            number: how many; all where there are fewer.
+            number: number of rollouts; all if there are fewer.
             task: thresholds.
         """
         chosen = slice(number)
@@ -67,12 +64,12 @@ class ClosedLoop:
 def judge(
     rollouts: Rollouts, trials: Trials, checker: CollisionChecker, task: TaskParams
 ) -> ClosedLoop:
-    """Measure rollouts against the grasps that they were after.
+    """Measure errors, contacts and success of rollouts.
 
     Args:
         rollouts: N rollouts.
-        trials: their objects.
-        checker: collision checks, with no clearance.
+        trials: objects of the rollouts.
+        checker: collision checker without clearance.
         task: thresholds and the object's length.
     """
     error = metrics.reach_error(
@@ -90,12 +87,12 @@ def measure(
     contacts: tuple[Contact | None, ...],
     task: TaskParams,
 ) -> ClosedLoop:
-    """Success and summary of rollouts whose errors and contacts are known.
+    """Compute success and summary of rollouts from their errors and contacts.
 
     Args:
         rollouts: N rollouts.
-        error: over time, shape (N, T).
-        contacts: what each touched first.
+        error: errors over time. Shape (N, T).
+        contacts: first contact of each rollout.
         task: thresholds.
     """
     collided = np.array([contact is not None for contact in contacts], dtype=np.bool_)
@@ -107,17 +104,17 @@ def measure(
 def first_contacts(
     checker: CollisionChecker, rollouts: Rollouts, trials: Trials
 ) -> tuple[Contact | None, ...]:
-    """What each rollout touches first: table, obstacle, object or the arm itself.
+    """Find the first contact of each rollout with table, obstacle, object or the arm itself.
 
-    The measured motion is swept: what lies between two physics steps is checked too.
+    The measured motion is swept, so that contacts between two physics steps are found too.
 
     Args:
-        checker: collision checks, with no clearance.
+        checker: collision checker without clearance.
         rollouts: N rollouts.
-        trials: their objects.
+        trials: objects of the rollouts.
 
     Returns:
-        N entries, None for a rollout that touched nothing.
+        N entries; None for a rollout without contact.
     """
     contacts: list[Contact | None] = []
     for motion, position, axis in zip(

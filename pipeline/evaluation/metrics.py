@@ -1,4 +1,4 @@
-"""Open- and closed-loop metrics. Pure: arrays in, numbers out.
+"""Computes open- and closed-loop metrics from arrays.
 
 N rollouts or windows, T control steps, H steps of a chunk, J joints.
 """
@@ -22,31 +22,31 @@ MEASURES = {
     "tight": "5mm",
     "team": "team",
 }
-"""Measures of success by their names in metrics.json, the headline first."""
+"""Names of the success measures in metrics.json, the headline first."""
 
 
 @dataclass(frozen=True)
 class ReachError:
-    """How far the gripper is from the grasp, for any number of poses."""
+    """Errors of the gripper relative to the grasp, for any number of poses."""
 
     cap_m: Array
     """Distance of the TCP from the object's cap, m. Shape (...,)."""
     axis_m: Array
     """Distance of the TCP from the line through the object's axis, m. Shape (...,)."""
     angle_deg: Array
-    """Angle between the gripper's z and the object's axis reversed, degrees. Shape (...,)."""
+    """Angle between the gripper's z axis and the reversed object axis, degrees. Shape (...,)."""
 
     def first(self, number: int) -> ReachError:
-        """Of the first poses along the first axis.
+        """Select the first entries along the first axis.
 
         Args:
-            number: how many; all where there are fewer.
+            number: number of entries; all if there are fewer.
         """
         return ReachError(self.cap_m[:number], self.axis_m[:number], self.angle_deg[:number])
 
 
 def object_cap(object_pos: Array, object_axis: Array, length_m: float) -> Array:
-    """The object's grasped end.
+    """Compute the position of the object's cap, the end that is grasped.
 
     Args:
         object_pos: centre, m. Shape (..., 3).
@@ -60,7 +60,7 @@ def object_cap(object_pos: Array, object_axis: Array, length_m: float) -> Array:
 
 
 def pose_z_axis(pose: Array) -> Array:
-    """The z axis of poses.
+    """Compute the z axis of poses.
 
     Args:
         pose: xyz in m and unit quaternion xyzw. Shape (..., 7).
@@ -75,7 +75,9 @@ def pose_z_axis(pose: Array) -> Array:
 def reach_error(
     ee_pose: Array, object_pos: Array, object_axis: Array, length_m: float
 ) -> ReachError:
-    """Errors of TCP poses against the grasp: at the cap, z against the object's axis, yaw free.
+    """Compute the errors of TCP poses relative to the grasp.
+
+    The grasp is at the cap, with z opposite to the object's axis and a free yaw angle.
 
     Args:
         ee_pose: TCP, m and quaternion xyzw. Shape (..., 7).
@@ -96,16 +98,16 @@ def reach_error(
 
 
 def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Mask]:
-    """Which rollouts succeeded, by four measures.
+    """Tell which rollouts succeeded, by four measures.
 
     Args:
         error: errors over time. Shape (N, T).
         collided: whether a rollout ever collided. Shape (N,).
-        task: thresholds; strict and tight ones must hold in each of the last `settle_steps` steps.
+        task: thresholds; strict and tight must hold in each of the last `settle_steps` steps.
 
     Returns:
-        Shape (N,) each: `team` (the team's measure, at the last step), `strict`, `tight`, and
-        `collision_free` (strict, and nothing touched on the way).
+        `team` (the team's measure, at the last step), `strict`, `tight` and `collision_free`
+        (strict without any contact). Shape (N,) each.
     """
     last = slice(-task.settle_steps, None)
 
@@ -125,33 +127,36 @@ def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Ma
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a proportion.
+    """Compute the 95 % Wilson score interval of a proportion.
 
     Args:
         successes: number of successes.
-        trials: number of tries, at least one.
+        trials: number of trials, at least one.
 
     Returns:
         Lower and upper bound, within [0, 1].
 
     Raises:
-        ValueError: successes and trials do not fit.
+        ValueError: `trials` is below 1 or `successes` is not within 0 to `trials`.
     """
+    # SciPy 1.18 (Python 3.12 and later) gives NaN for these, 1.17 raises.
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} of {trials} must be a proportion of one trial or more")
     interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def share_interval(passed: Mask) -> list[float]:
-    """The 95 % Wilson interval of the share that passed, as metrics.json holds it.
+    """Compute the 95 % Wilson interval of the share that passed, for metrics.json.
 
     Args:
-        passed: at least one. Shape (N,).
+        passed: whether each of N ≥ 1 trials passed. Shape (N,).
     """
     return list(wilson_interval(int(passed.sum()), len(passed)))
 
 
 def quaternion_angle_deg(first: Array, second: Array) -> Array:
-    """Angle of the rotation between unit quaternions, degrees.
+    """Compute the angle of the rotation between unit quaternions, degrees.
 
     Args:
         first: xyzw. Shape (..., 4).
@@ -168,11 +173,11 @@ def quaternion_angle_deg(first: Array, second: Array) -> Array:
 
 
 def chunk_errors(predicted: Array, expert: Array) -> dict[str, Array]:
-    """Joint errors of predicted chunks.
+    """Compute the joint errors of predicted chunks.
 
     Args:
         predicted: joint positions, rad. Shape (W, H, J).
-        expert: the expert's, rad. Shape (W, H, J).
+        expert: the expert's joint positions, rad. Shape (W, H, J).
 
     Returns:
         Root mean squares in degrees: `per_joint` (J,), `per_step` (H,), `total` ().
@@ -186,15 +191,15 @@ def chunk_errors(predicted: Array, expert: Array) -> dict[str, Array]:
 
 
 def joint_distance(joint_pos: Array, other: Array, continuous: Mask) -> Array:
-    """Largest difference of any joint; a continuous joint goes the short way round.
+    """Compute the largest difference over the joints; continuous joints wrap around.
 
     Args:
-        joint_pos: rad. Shape (..., J).
-        other: rad. Shape (J,).
-        continuous: joints that turn without end. Shape (J,).
+        joint_pos: joint positions, rad. Shape (..., J).
+        other: joint positions to compare with, rad. Shape (J,).
+        continuous: whether a joint is continuous. Shape (J,).
 
     Returns:
-        rad. Shape (...,).
+        Largest difference, rad. Shape (...,).
     """
     apart = np.abs(joint_pos - other)
     short = np.abs((apart + np.pi) % (2 * np.pi) - np.pi)
@@ -202,14 +207,14 @@ def joint_distance(joint_pos: Array, other: Array, continuous: Mask) -> Array:
 
 
 def root_mean_square_jerk(joint_pos: Array, rate_hz: float) -> float:
-    """Root mean square of the third difference: how rough joint curves are.
+    """Compute the root mean square jerk from the third difference.
 
     Args:
-        joint_pos: rad. Shape (..., T, J), T at least 4.
-        rate_hz: samples a second.
+        joint_pos: joint positions, rad. Shape (..., T, J), T at least 4.
+        rate_hz: samples per second.
 
     Returns:
-        rad/s³.
+        Jerk, rad/s³.
     """
     return float(np.sqrt(np.mean((np.diff(joint_pos, n=3, axis=-2) * rate_hz**3) ** 2)))
 
@@ -217,17 +222,18 @@ def root_mean_square_jerk(joint_pos: Array, rate_hz: float) -> float:
 def limit_violations(
     joint_pos: Array, lower: Array, upper: Array, velocity_limits: Array, rate_hz: float
 ) -> dict[str, int]:
-    """How many commands lie outside the limits.
+    """Count the commands outside the limits.
 
     Args:
         joint_pos: commands, rad. Shape (..., T, J).
         lower: lower limits, rad. Shape (J,).
         upper: upper limits, rad. Shape (J,).
         velocity_limits: rad/s. Shape (J,).
-        rate_hz: commands a second.
+        rate_hz: commands per second.
 
     Returns:
-        `position`: numbers outside their range; `velocity`: differences that are too fast.
+        `position`: number of positions outside their range; `velocity`: number of steps that are
+        too fast.
     """
     outside = (joint_pos < lower) | (joint_pos > upper)
     fast = np.abs(np.diff(joint_pos, axis=-2)) * rate_hz > velocity_limits
@@ -235,17 +241,17 @@ def limit_violations(
 
 
 def closed_loop_summary(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Any]:
-    """The numbers of a set of rollouts.
+    """Summarise a set of rollouts.
 
     Args:
         error: errors over time. Shape (N, T).
-        collided: whether a rollout touched what it must not. Shape (N,).
+        collided: whether a rollout had a forbidden contact. Shape (N,).
         task: thresholds.
 
     Returns:
         JSON numbers: n, success by each measure and its 95 % interval, errors at the last step,
-        the share of rollouts that touched nothing and its interval, number of those that did.
-        The headline is `success_collision_free`: strict, and nothing touched.
+        share of rollouts without contact and its interval, number of rollouts with contact. The
+        headline is `success_collision_free`: strict success without contact.
     """
     final_mm, passed = error.cap_m[:, -1] * 1000, success(error, collided, task)
     return {

@@ -1,4 +1,4 @@
-"""Open loop: predicted chunks against the expert's on held-out episodes.
+"""Compares predicted chunks with the expert's on held-out episodes (open loop).
 
 W windows, H steps of a chunk, J joints, S state numbers.
 """
@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 
 class OpenLoopError(PipelineError):
-    """The data set has no episode to compare with."""
+    """The data set has no test episode."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class OpenLoop:
     """Predicted and expert chunks, and the errors between them."""
 
     predicted: Array
-    """Joint positions, rad. Shape (W, H, J)."""
+    """Predicted joint positions, rad. Shape (W, H, J)."""
     expert: Array
     """The data set's actions, rad. Shape (W, H, J)."""
     summary: dict[str, Any]
     """JSON numbers for metrics.json."""
     per_step_deg: Array
-    """Joint error by step of the chunk, root mean square, degrees. Shape (H,)."""
+    """Root mean square joint error by step of the chunk, degrees. Shape (H,)."""
     per_joint_deg: Array
-    """Joint error by joint, root mean square, degrees. Shape (J,)."""
+    """Root mean square error of each joint, degrees. Shape (J,)."""
 
 
 def compare(
@@ -56,14 +56,14 @@ def compare(
 
     Args:
         predict: the policy.
-        dataset: with a test split.
-        model: for end-effector errors and limits.
+        dataset: data set with a test split.
+        model: the arm, for end-effector errors and limits.
         horizon: steps of a chunk, H.
         n_obs_steps: observations the policy sees.
-        rate_hz: control steps a second.
-        most: largest number of windows, evenly spaced; 0 takes all.
-        seed: of the policy's noise.
-        noise_scale: factor on that noise, the closed loop's, so that both are the same policy.
+        rate_hz: control steps per second.
+        most: largest number of windows, evenly spaced; 0 for all.
+        seed: seed of the policy's noise.
+        noise_scale: factor on that noise; use the closed loop's, so that the policy is the same.
 
     Raises:
         OpenLoopError: the data set has no test episode.
@@ -71,7 +71,7 @@ def compare(
     episodes = dataset.episodes("test")
     if len(episodes) == 0:
         raise OpenLoopError(
-            f"no test episode among {len(dataset.episode_ends)}; expected some for the open loop: "
+            f"no test episode among {len(dataset.episode_ends)}; the open loop needs at least one: "
             "raise dataset.test_fraction or add episodes"
         )
     observed, acted = window_index(dataset.episode_ends, episodes, n_obs_steps, horizon)

@@ -1,7 +1,7 @@
-"""What computes the chunks of a closed loop: torch, or the exported graph on any backend.
+"""Loads the backends that compute chunks in closed loop: torch, or the exported graph.
 
-The graph is exported from the same checkpoint into a temporary folder, with the settings of section
-export, so that what is evaluated is what would be shipped. N observations.
+The graph is exported from the same checkpoint into a temporary folder with the settings of section
+export, so that the evaluated graph equals the one that would be released. N observations.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ SHOWN = (
     "n", "success_team", "success_strict", "ci95_strict", "success_collision_free",
     "ci95_collision_free", "error_mm_median",
 )  # fmt: skip
-"""What of a closed loop's summary is compared between backends."""
+"""Keys of a closed loop's summary that are compared between backends."""
 
 
 class PredictorError(PipelineError):
-    """The backend that the evaluation is to run on is not available."""
+    """The backend chosen for the evaluation is not available."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ class Predictor:
 
 
 def load_predictors(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list[Predictor]]:
-    """The backends of `evaluate.backends`; the first must run, the others may be absent.
+    """Load the backends in `evaluate.backends`; the first must run, the others may be missing.
 
     Args:
-        policy: the checkpoint, on torch.
-        params: sections evaluate, export, and what the graph carries.
+        policy: the checkpoint, loaded with torch.
+        params: sections evaluate and export, and those that the graph stores.
 
     Returns:
-        What the first computes, and all of them.
+        The prediction function of the first backend, and all backends.
 
     Raises:
-        PredictorError: the first does not run here.
+        PredictorError: the first backend does not run here.
     """
     names = params.evaluate.backends
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,7 @@ def load_predictors(policy: DiffusionPolicy, params: Params) -> tuple[Predict, l
     if first is None:
         raise PredictorError(
             f"evaluate.backends begins with {predictors[0].name}, which does not run here: "
-            f"{predictors[0].reason}; put one first that does, for instance torch"
+            f"{predictors[0].reason}; put a backend that runs first, for instance torch"
         )
     return first, predictors
 
@@ -97,13 +97,13 @@ def compare_backends(
     """Run each backend on the same objects with the same noise.
 
     Args:
-        predictors: of every backend; the first has been run already.
-        first: its rollouts.
-        run: rolls another one out on the same objects.
+        predictors: all backends; the first one has already run.
+        first: rollouts of the first backend.
+        run: rolls out another backend on the same objects.
 
     Returns:
-        The entry `backends` of metrics.json: for each backend a status, success with interval, and
-        how far the arms were from where the first backend led them.
+        The entry `backends` of metrics.json: for each backend the status, the success with its
+        interval, and the largest difference from the first backend's joint positions.
     """
     found: dict[str, Any] = {}
     for index, predictor in enumerate(predictors):

@@ -27,13 +27,13 @@ def write_tables(
     """Write the data behind the plots, for `dvc plots` and for further analysis.
 
     Args:
-        folder: where the CSV files go.
-        policy: its rollouts.
-        trials: their objects.
+        folder: folder for the CSV files.
+        policy: rollouts of the policy.
+        trials: objects of the rollouts.
         open_loop: the comparison with the expert.
-        joints: names.
-        object_name: for the columns' names.
-        rate_hz: control steps a second.
+        joints: joint names.
+        object_name: name of the object, used in column names.
+        rate_hz: control steps per second.
     """
     cap_mm, angle = policy.error.cap_m * 1000, policy.error.angle_deg
     times = np.arange(1, cap_mm.shape[1] + 1) / rate_hz
@@ -70,13 +70,13 @@ def write_tables(
 
 
 def write_failures(path: Path, failures: list[Failure]) -> None:
-    """The failures as CSV, one a row.
+    """Write the failures as CSV, one per row.
 
-    `nearest_episodes` names each training episode as index:offset in mm:angle in degrees.
+    `nearest_episodes` lists training episodes as index:offset in mm:angle in degrees.
 
     Args:
-        path: the file.
-        failures: of one evaluation.
+        path: file to write.
+        failures: failures of one evaluation.
     """
     names = [field.name for field in fields(Evidence)]
     rows = (
@@ -95,12 +95,12 @@ def write_failures(path: Path, failures: list[Failure]) -> None:
 
 
 def write_table(path: Path, header: list[str], rows: Iterable[Iterable[object]]) -> None:
-    """A CSV file, numbers with six digits.
+    """Write a CSV file with six significant digits.
 
     Args:
-        path: the file.
+        path: file to write.
         header: names of the columns.
-        rows: their values.
+        rows: values of the rows.
     """
     with path.open("w", newline="") as file:
         writer = csv.writer(file)

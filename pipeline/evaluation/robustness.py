@@ -1,7 +1,7 @@
-"""The robustness suite: one policy under servos, sensors and delays that it was not trained on.
+"""Runs the robustness suite: a policy under servos, sensors and delays unseen in training.
 
-The conditions are a fixed benchmark, so that the figures of two policies can be compared: they are
-defined here and not in params.yaml.
+The conditions are a fixed benchmark, so that results of two policies can be compared. Therefore
+they are defined here and not in params.yaml.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pipeline.robot.simulator import Simulator
 
 Array = NDArray[np.float64]
 MOVES_AT_S = 0.5
-"""When the object is moved, s: the arm is on its way, since a demonstration takes about 1 s."""
+"""Time at which the object is moved, s; halfway, since a demonstration takes about 1 s."""
 INTERVALS = ("ci95_strict", "ci95_collision_free")
-"""Intervals that robustness.csv holds."""
+"""Intervals in robustness.csv."""
 DEG_PER_MM = 0.4
-"""Errors of the axis grow with those of the position as in the quality bar: 2° with 5 mm."""
+"""Axis error per position error, degrees/mm; the quality bar names 2° with 5 mm."""
 TRIES = 200
-"""Draws of a free start, or of a place to move an object to, before giving up."""
+"""Largest number of draws of a free start, or of a new place for an object."""
 
 
 NOMINAL = "nominal"
@@ -47,24 +47,24 @@ class RobustnessError(PipelineError):
 
 @dataclass(frozen=True)
 class Condition:
-    """One way of making the task harder, at one severity."""
+    """One disturbance at one severity."""
 
     family: str
-    """Conditions of one family differ in severity alone: they are one curve."""
+    """Conditions of one family differ only in severity and form one curve."""
     severity: float
     label: str
-    """What the severity is, with its unit."""
+    """Name of the severity with its unit."""
     nominal: float = 0.0
-    """Severity at which the family's curve meets the undisturbed loop."""
+    """Severity that corresponds to the undisturbed loop."""
     disturbance: Disturbance = UNDISTURBED
     gain_scale: float = 1.0
     """Factor on the servo's gains."""
     interpolate: bool = True
-    """Whether the servo approaches a command evenly within its period."""
+    """Whether the servo interpolates commands within a control period."""
     control_hz: float | None = None
     """Control rate; None for the policy's own."""
     move_m: float = 0.0
-    """How far the object is moved on the way, m."""
+    """Distance by which the object is moved during the rollout, m."""
 
     @property
     def name(self) -> str:
@@ -82,14 +82,14 @@ class Outcome:
 
 
 def conditions(size: Literal["short", "full"], policy_hz: float) -> list[Condition]:
-    """The conditions of a suite.
+    """List the conditions of a suite.
 
     Args:
-        size: short takes the severities that the quality bar names, full whole curves.
-        policy_hz: the policy's own rate; no condition of its own.
+        size: short for the severities in the quality bar, full for whole curves.
+        policy_hz: the policy's own rate, which is not repeated as a condition.
 
     Returns:
-        Conditions, those of a family by rising severity; the first is undisturbed.
+        Conditions, by increasing severity within a family; the first one is undisturbed.
     """
     full = size == "full"
     divisors = (2, 3, 5, 10, 20) if full else (3, 10)
@@ -150,27 +150,27 @@ def conditions(size: Literal["short", "full"], policy_hz: float) -> list[Conditi
 
 @dataclass(frozen=True)
 class Suite:
-    """What the conditions have in common."""
+    """Runs conditions on common trials with a common policy."""
 
     predict: Predict
     loop: Loop
     """The undisturbed loop at the policy's rate."""
     trials: Trials
-    """Objects of every condition. N trials."""
+    """Objects for every condition. N trials."""
     nominal: ClosedLoop
-    """The undisturbed rollouts on these trials, or on more trials that begin with these."""
+    """The undisturbed rollouts on these trials, or on a longer list that starts with them."""
     planner: Planner
-    """Says which places an object may be moved to."""
+    """Decides where an object may be moved to."""
     params: Params
 
     def run(self, suite: list[Condition]) -> Iterator[Outcome]:
-        """Roll every condition out on the same trials.
+        """Roll out every condition on the same trials.
 
         Args:
-            suite: conditions.
+            suite: the conditions.
 
         Raises:
-            RobustnessError: no free start or no reachable second place was found.
+            RobustnessError: no collision-free start or no reachable second place was found.
         """
         for condition in suite:
             yield Outcome(condition, self._summary(condition))
@@ -178,7 +178,7 @@ class Suite:
     def _summary(self, condition: Condition) -> dict[str, Any]:
         evaluate, task = self.params.evaluate, self.params.task
         if condition.family == NOMINAL:
-            # A rollout does not depend on the others of its batch: these have been driven already.
+            # A rollout does not depend on the rest of its batch, so these results are known.
             return self.nominal.first(len(self.trials), task).summary
         rate = condition.control_hz or self.loop.policy_hz
         ratio = rate / self.loop.policy_hz
@@ -188,9 +188,9 @@ class Suite:
             self.predict, self.trials, steps, evaluate.seed, condition.disturbance,
             self._starts(condition.disturbance.start_rad), moved,
         )  # fmt: skip
-        # At rest for as long as at the policy's own rate.
+        # The required time at rest is the same as at the policy's own rate.
         task = task.model_copy(update={"settle_steps": max(round(task.settle_steps * ratio), 1)})
-        # Not the planner's: that one keeps a clearance.
+        # The planner's checker cannot be used, since it adds a clearance.
         checker = CollisionChecker(self.params.robot, self.params.task)
         if moved is None:
             return judge(rollouts, self.trials, checker, task).summary
@@ -201,7 +201,7 @@ class Suite:
         return measure(after, result.error, contacts, task).summary
 
     def _loop(self, condition: Condition, rate: float) -> Loop:
-        # The physics' own time step stays about what it is.
+        # Keep the physics time step approximately constant.
         physics = self.params.evaluate.physics_steps * self.loop.policy_hz / rate
         simulator = Simulator(
             self.params.robot, rate, max(round(physics), 1), condition.gain_scale,
@@ -215,7 +215,7 @@ class Suite:
         )
 
     def _starts(self, spread_rad: float) -> Array | None:
-        """Poses around home that touch nothing, (N, J)."""
+        """Draw collision-free start poses around home, rad. Shape (N, J)."""
         if spread_rad == 0:
             return None
         model, checker, rng = self.loop.model, self.planner.checker, self._rng(1)
@@ -235,7 +235,7 @@ class Suite:
         return np.array(starts)
 
     def _second_places(self, distance_m: float) -> Trials:
-        """Objects shifted by a distance to where the expert reaches them too."""
+        """Move objects by a distance to places that the expert can reach."""
         task, rng = self.params.task, self._rng(2)
         places, plans = [], []
         for position, axis in zip(self.trials.object_pos, self.trials.object_axis, strict=True):
@@ -259,11 +259,11 @@ class Suite:
 
 
 def write_outcomes(path: Path, outcomes: list[Outcome]) -> None:
-    """The suite as CSV, one condition a row.
+    """Write the suite as CSV, one condition per row.
 
     Args:
         path: file to write.
-        outcomes: of `Suite.run`.
+        outcomes: results of `Suite.run`.
     """
     measures = [name for name in outcomes[0].summary if not name.startswith("ci95_")]
     write_table(

@@ -1,6 +1,6 @@
-"""The closed loop: observe, predict a chunk, execute part of it on the simulated servo, repeat.
+"""Runs the closed loop: observe, predict a chunk, execute part of it in simulation, repeat.
 
-A policy is any function from observations and noise to chunks.
+A policy is any function that maps observations and noise to chunks.
 N rollouts at once, T control steps, H steps of a chunk, J joints, O observations, S state numbers.
 """
 
@@ -29,46 +29,46 @@ from pipeline.runtime.session import NOISE
 Array = NDArray[np.float64]
 Observations = NDArray[np.float32]
 SENSOR = 0x5E450
-"""Sets the seed of the sensor's errors apart from that of the policy's noise."""
+"""Separates the seed of the sensor's errors from the seed of the policy's noise."""
 Predict = Callable[[Observations, NDArray[np.float32]], Array]
-"""Observations (N, O, S) and noise (N, H, J) to joint positions (N, H, J), rad."""
+"""Maps observations (N, O, S) and noise (N, H, J) to joint positions (N, H, J), rad."""
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What the arms did. Sample k is the end of control step k."""
+    """Recorded motion of the arms. Sample k is the end of control step k."""
 
     joint_pos: Array
-    """Measured, rad. Shape (N, T, J)."""
+    """Measured joint positions, rad. Shape (N, T, J)."""
     command: Array
-    """Sent to the servo, rad. Shape (N, T, J)."""
+    """Joint positions sent to the servo, rad. Shape (N, T, J)."""
     ee_pose: Array
-    """TCP, m and quaternion xyzw. Shape (N, T, 7)."""
+    """TCP poses, m and quaternion xyzw. Shape (N, T, 7)."""
     motion: Array
-    """Measured at the start and at each of the P physics steps of a control step, rad. Contacts are
-    judged on it. Shape (N, T · P + 1, J)."""
+    """Joint positions at the start and at each of the P physics steps of a control step, rad; used
+    for contacts. Shape (N, T · P + 1, J)."""
     execution: ExecutionReport | None = None
-    """How the policy's chunks were executed; None for commands that were fixed beforehand."""
+    """Report on the execution of the chunks; None for fixed commands."""
 
     @property
     def physics_steps(self) -> int:
-        """Physics steps of a control step, P."""
+        """Physics steps per control step, P."""
         return int((self.motion.shape[1] - 1) // self.joint_pos.shape[1])
 
     def first(self, number: int) -> Rollouts:
-        """The first rollouts, without the execution report, which counts over all of them.
+        """Select the first rollouts; the execution report is dropped, as it covers all rollouts.
 
         Args:
-            number: how many; all where there are fewer.
+            number: number of rollouts; all if there are fewer.
         """
         chosen = slice(number)
         return self._part(chosen, slice(None), self.motion[chosen])
 
     def split(self, step: int) -> tuple[Rollouts, Rollouts]:
-        """The first control steps, and the others.
+        """Split the rollouts in time.
 
         Args:
-            step: the first control step of the second part.
+            step: first control step of the second part.
         """
         every, turn = slice(None), step * self.physics_steps
         return (
@@ -83,19 +83,19 @@ class Rollouts:
 
 @dataclass(frozen=True)
 class Loop:
-    """The closed loop without the policy."""
+    """The closed loop, except for the policy."""
 
     simulator: Simulator
-    """Its rate is the control rate."""
+    """The simulator; its rate is the control rate."""
     model: RobotModel
     layout: Layout
     horizon: int
     n_obs_steps: int
     execution: ExecutionParams
     policy_hz: float
-    """Steps of a chunk and observations a second."""
+    """Steps of a chunk, and observations, per second."""
     guard: Guard | None = None
-    """Checks what is sent; None for none."""
+    """Checks chunks before they are sent; None for no checks."""
 
     def run(
         self,
@@ -107,17 +107,17 @@ class Loop:
         start: Array | None = None,
         moved: Trials | None = None,
     ) -> Rollouts:
-        """Roll a policy out on every trial at once.
+        """Roll out a policy on all trials at once.
 
         Args:
             predict: the policy.
             trials: N objects.
-            steps: control steps, T.
-            seed: of the policy's noise and of the disturbance: robot k draws what it would draw
-                alone with the seed `seed + k`, so that a rollout does not depend on the others.
-            disturbance: what the sensors and the clock do to the policy.
-            start: where the arms start, rad, shape (N, J); None for home.
-            moved: where the objects lie from `disturbance.moves_at_s` on.
+            steps: number of control steps, T.
+            seed: seed of the policy's noise and of the disturbance. Robot k uses `seed + k`, so
+                that a rollout does not depend on the others.
+            disturbance: sensor errors, latency and the time of a move.
+            start: start positions of the arms, rad, shape (N, J); None for home.
+            moved: poses of the objects from `disturbance.moves_at_s` on.
 
         Returns:
             The rollouts.
@@ -145,7 +145,7 @@ class Loop:
                 recorder.objects = moved
             wanted = executor.steps_left == 0
             if wanted.any():
-                # As many draws for each chunk: neither `steps` nor the mode shifts them.
+                # Each chunk takes the same number of draws, whatever `steps` and the mode are.
                 drawn = [
                     noise_rngs[robot].standard_normal(shape, dtype=np.float32)
                     for robot in np.flatnonzero(wanted)
@@ -161,7 +161,7 @@ class Loop:
         return recorder.rollouts(executor.report())
 
     def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
-        """Other chunks for the guard, all of a call computed at once."""
+        """Return a function that computes alternative chunks for the guard in one call."""
 
         def sample(robots: Indices, count: int) -> Array:
             shape = (count, self.horizon, len(self.layout.joints))
@@ -177,7 +177,7 @@ class Loop:
         """Send fixed commands from home instead of a policy's.
 
         Args:
-            commands: rad. Shape (N, T, J).
+            commands: joint positions, rad. Shape (N, T, J).
             trials: N objects.
         """
         start = np.tile(self.model.home, (len(trials), 1))
@@ -213,7 +213,7 @@ class _Recorder:
         self._sensor, self._filter = sensor, object_filter
         self._filter.reset(len(start))
         self.objects = objects
-        """Where the objects are now."""
+        """Return the present poses of the objects."""
         pose = model.fk(start)
         self._quaternion = pose[:, 3:]
         self._states = [self._observe(start, np.zeros_like(start), pose)]
@@ -224,23 +224,23 @@ class _Recorder:
 
     @property
     def seen_objects(self) -> Objects:
-        """Where the objects are, as the last observation shows them."""
+        """Poses of the objects in the last observation."""
         last = self._states[-1]
         return Objects(last["object_pos"], last["object_axis"])
 
     @property
     def object_jumped(self) -> NDArray[np.bool_]:
-        """Which robots' last observation shows the object in another place. Shape (N,)."""
+        """Whether each robot's last observation revealed a moved object. Shape (N,)."""
         return self._filter.jumped
 
     def observation(self, ages: Array) -> Observations:
-        """Observations of the past. Before the first one the arm is taken to have stood still.
+        """Look up past observations. Before the start, the arm is assumed to be at rest.
 
         Args:
-            ages: how long ago each was made, control steps, fractions allowed. Shape (O,).
+            ages: age of each observation, control steps; fractions are allowed. Shape (O,).
 
         Returns:
-            In the order of `ages`. Shape (N, O, S).
+            Observations in the order of `ages`. Shape (N, O, S).
         """
         return np.stack([self._at(len(self._states) - 1 - float(age)) for age in ages], axis=1)
 
@@ -251,7 +251,7 @@ class _Recorder:
         if share < 1e-9:
             return self._pack(self._states[before])
         first, second = self._states[before], self._states[before + 1]
-        # Joints run on between two steps; the object's last observation stands.
+        # Joints are interpolated between two steps; the object keeps its last observation.
         mixed = {
             key: (1 - share) * first[key] + share * second[key]
             for key in ("joint_pos", "joint_vel")
@@ -275,7 +275,7 @@ class _Recorder:
         self._motion.append(motion)
 
     def rollouts(self, execution: ExecutionReport | None) -> Rollouts:
-        """What was recorded so far."""
+        """Return the recorded rollouts."""
         parts = (self._joint_pos, self._command, self._ee_pose, self._motion)
         joint_pos, command, ee_pose, motion = (np.concatenate(part, axis=1) for part in parts)
         return Rollouts(joint_pos, command, ee_pose, motion, execution)

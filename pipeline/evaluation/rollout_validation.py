@@ -1,7 +1,8 @@
-"""A small closed loop while a policy is being trained, on objects of the validation episodes.
+"""Runs a small closed loop during training, on the objects of the validation episodes.
 
-The expert reached them and training never saw them; evaluation draws its own. So this needs no
-planner, and tells whether a data set can be rolled out at all with the arm and task described.
+The expert reached these objects, and training does not see them; the final evaluation draws others.
+So no planner is needed. It also checks that the data set matches the arm and the task in
+params.yaml.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Array = NDArray[np.float64]
 
 NEEDED = ("joint_pos", "object_pos", "object_axis")
 LIMIT_TOLERANCE_RAD = 0.01
-"""How far a recorded start may lie outside the arm's limits: recordings are rounded."""
+"""Tolerance of a recorded start at the arm's limits, since recordings are rounded."""
 
 
 class RolloutValidationError(PipelineError):
@@ -37,7 +38,7 @@ class RolloutValidationError(PipelineError):
 
 @dataclass(frozen=True)
 class RolloutValidation:
-    """Rollouts that start where validation episodes do, towards their objects."""
+    """Rolls out a policy from the starts of validation episodes towards their objects."""
 
     loop: Loop
     checker: CollisionChecker
@@ -50,16 +51,16 @@ class RolloutValidation:
     def from_dataset(cls, dataset: Dataset, params: Params) -> RolloutValidation:
         """Choose the episodes and build the simulator.
 
-        Chunks are executed as params.yaml proposes, in shares of the horizon: what is judged here
-        is weights, so that another setting of section execution is no reason to train again.
+        Chunks are executed with the default settings, scaled to the horizon, because this judges
+        the weights only: a change of section execution must not require a new training.
 
         Args:
-            dataset: with validation episodes.
+            dataset: data set with validation episodes.
             params: sections robot, task, policy and train.
 
         Raises:
-            RolloutValidationError: the data set has no rate or lacks fields, its arm starts
-                outside the limits, or its episodes don't end at the grasp.
+            RolloutValidationError: the data set has no rate or lacks fields, its episodes start
+                outside the joint limits, or they do not end at the grasp.
         """
         _require_fields(dataset)
         if dataset.rate_hz is None:
@@ -87,10 +88,10 @@ class RolloutValidation:
         return cls(loop, CollisionChecker(params.robot, params.task), trials, start, params)
 
     def score(self, predict: Predict) -> Score:
-        """Roll a policy out and judge it.
+        """Roll out a policy and judge it.
 
         Args:
-            predict: the policy; each call sees the same objects and the same noise.
+            predict: the policy; every call of `score` uses the same objects and noise.
         """
         train, task = self.params.train, self.params.task
         steps = self.trials.steps(self.loop.policy_hz, train.rollout_least_steps)
@@ -106,7 +107,7 @@ def _require_fields(dataset: Dataset) -> None:
 
 
 def _episodes(dataset: Dataset, params: Params) -> tuple[Trials, Array, Array]:
-    """Objects and demonstrated motions; first and last joint positions, each of shape (N, J)."""
+    """Read the trials and the first and last joint positions, rad, shape (N, J) each."""
     episodes = dataset.episodes("val")
     rng = np.random.default_rng(params.train.rollout_seed)
     number = min(params.train.rollout_pens, len(episodes))
@@ -150,5 +151,5 @@ def _require_grasp(model: RobotModel, trials: Trials, end: Array, params: Params
     if there < len(end) / 2:
         raise RolloutValidationError(
             f"{there} of {len(end)} of its episodes end within {params.task.team_cap_m * 1000:g} "
-            "mm of the grasp that task and robot describe, expected half of them at least"
+            "mm of the grasp described by task and robot; expected at least half of them"
         )

@@ -1,7 +1,7 @@
-"""Trials: the objects that a policy is evaluated on, each with the expert's own plan.
+"""Defines trials: the objects of an evaluation, each with the expert's plan.
 
-Drawing them needs the planner and is done in `draw`, so that training, which rolls out on objects
-of the validation episodes, does not depend on the planner.
+Module `draw` draws them with the planner. Training uses trials of the validation episodes instead
+and does not depend on the planner.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from pipeline.robot.retime import Plan
 Array = NDArray[np.float64]
 
 TIME_TO_SPARE = 1.5
-"""A rollout lasts this many times the longest of the expert's plans at least."""
+"""Minimum duration of a rollout as a multiple of the longest of the expert's plans."""
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Objects and the expert's plans to them. N trials."""
+    """Objects and the expert's plans for them. N trials."""
 
     object_pos: Array
-    """Centres, m, base frame. Shape (N, 3)."""
+    """Centres in the base frame, m. Shape (N, 3)."""
     object_axis: Array
     """Unit axes. Shape (N, 3)."""
     plans: tuple[Plan, ...]
     drawn: int
-    """Objects drawn until N were found that the expert reaches."""
+    """Number of objects drawn to find N that the expert can reach."""
 
     def __len__(self) -> int:
         return len(self.plans)
 
     def first(self, number: int) -> Trials:
-        """The first of them.
+        """Select the first trials.
 
         Args:
-            number: how many; all where there are fewer.
+            number: number of trials; all if there are fewer.
         """
         return replace(
             self,
@@ -49,26 +49,26 @@ class Trials:
         )
 
     def steps(self, rate_hz: float, least: int) -> int:
-        """Control steps of a rollout: half as long again as the longest plan at least.
+        """Compute the control steps of a rollout: at least 1.5 times the longest plan.
 
         Args:
-            rate_hz: control steps a second.
-            least: steps where the plans are short.
+            rate_hz: control steps per second.
+            least: minimum number of steps.
         """
         longest_s = max(plan.duration_s for plan in self.plans)
         return max(least, math.ceil(TIME_TO_SPARE * longest_s * rate_hz))
 
 
 def expert_commands(trials: Trials, rate_hz: float, steps: int) -> Array:
-    """What the expert commands at each control step; its last pose is held.
+    """Compute the expert's command at each control step; its last pose is held.
 
     Args:
         trials: N trials.
-        rate_hz: control steps a second.
+        rate_hz: control steps per second.
         steps: control steps of a rollout, T.
 
     Returns:
-        Joint positions commanded for the end of each control step, rad. Shape (N, T, J).
+        Joint positions at the end of each control step, rad. Shape (N, T, J).
     """
     times = np.arange(1, steps + 1) / rate_hz
     return np.stack([plan.sample(times) for plan in trials.plans])

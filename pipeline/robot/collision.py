@@ -1,6 +1,6 @@
-"""Checks whether the arm touches itself, the table, a box or the object.
+"""Checks whether the arm touches itself, the table, an obstacle or the object.
 
-Uses the collision shapes of the URDF and the pairs that the SRDF leaves to check.
+Uses the collision shapes of the URDF and the pairs that the SRDF does not disable.
 """
 
 from __future__ import annotations
@@ -19,19 +19,20 @@ Array = NDArray[np.float64]
 TABLE_HALF_WIDTH_M = 5.0
 TABLE_THICKNESS_M = 0.5
 SPACING_M = 0.002
-"""Between two checks of a swept motion no point of the arm moves further than this, a sixth of the
+"""Largest travel of any point of the arm between two checks of a swept motion, m; a sixth of the
 pen's thickness."""
 CLEAR_M = 0.02
-"""Where nothing is nearer than this, the samples of a swept motion that lie within half of it are
-free too: two parts of the arm may both move."""
+"""If every distance at a sample exceeds this, the motion is also free up to half this travel on
+either side, m; half, because both parts of a pair may move."""
 OBSTACLE = "obstacle"
-"""The boxes of a scene are named "obstacle 1", "obstacle 2", … in their order."""
+"""The boxes of a scene are named "obstacle 1", "obstacle 2", … in order."""
 
 
 class CollisionChecker:
-    """Arm, gripper, table, obstacles and object in one scene, without the SRDF's pairs.
+    """Checks arm, gripper, table, obstacles and object, except the pairs that the SRDF disables.
 
-    The object stands still in the base frame; every link may touch it, gripper and fingers too.
+    The object is at rest in the base frame and is checked against every link, including the gripper
+    and the fingers.
     """
 
     def __init__(
@@ -46,11 +47,12 @@ class CollisionChecker:
         Args:
             robot: description files and base link.
             task: size of the object, height of the table, obstacles.
-            clearance_m: by how much obstacles are made larger on every side.
-            object_clearance_m: the same for the object.
+            clearance_m: length added to obstacles on every side, m.
+            object_clearance_m: length added to the object's radius, m.
 
         Raises:
-            ModelError: URDF or SRDF is missing or unreadable, or the URDF has no collision shapes.
+            ModelError: the URDF or SRDF is missing or unreadable, or the URDF has no collision
+                shapes.
         """
         full = load_urdf(robot.urdf)
         try:
@@ -58,8 +60,8 @@ class CollisionChecker:
             shapes = pin.buildGeomFromUrdfString(full, text, pin.GeometryType.COLLISION)
         except (ValueError, RuntimeError) as error:
             raise ModelError(
-                f"{robot.urdf}: collision shapes not readable: {error} Meshes are looked for "
-                "relative to the URDF, those of package://NAME/ in folders NAME beside and above it"
+                f"{robot.urdf}: the collision shapes cannot be read: {error} Meshes are searched "
+                "relative to the URDF, and package://NAME/ in folders NAME beside and above it"
             ) from error
         if not len(shapes.geometryObjects):
             raise ModelError(f"{robot.urdf}: no link has a <collision>, expected shapes to check")
@@ -77,7 +79,7 @@ class CollisionChecker:
                 coal.Box(*(size + 2 * clearance_m for size in obstacle.size_m)),
                 self._to_base * placement,
             )
-        # A capsule's length leaves out its round ends; the object keeps its whole length.
+        # A capsule's length excludes its round ends; the object keeps its full length.
         straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
         capsule = coal.Capsule(task.object_radius_m + object_clearance_m, straight)
         self._object = self._add(task.object, capsule, pin.SE3.Identity())
@@ -88,7 +90,7 @@ class CollisionChecker:
         self._placed: tuple[float, ...] = ()
         self._data = self.model.pinocchio.createData()
         self._results = self._scene.createData()
-        # Most pairs are far apart: boxes around the shapes tell so in a third of the time.
+        # Most pairs are far apart; checking bounding boxes first takes a third of the time.
         self._broad = pin.BroadPhaseManager_DynamicAABBTreeCollisionManager(
             self.model.pinocchio, self._scene, self._results
         )
@@ -103,7 +105,7 @@ class CollisionChecker:
         self._lever = _levers(self.model, self._scene)
 
     def _add(self, name: str, shape: coal.CollisionGeometry, placement: pin.SE3) -> int:
-        # Parent joint 0 is the world: pairs of things that both stand there are never checked.
+        # Parent joint 0 is the world; pairs that are both fixed to it are never checked.
         geometry = pin.GeometryObject(name, 0, 0, placement, shape)
         return int(self._scene.addGeometryObject(geometry))
 
@@ -128,7 +130,7 @@ class CollisionChecker:
         )
 
     def _is_clear(self, joint_pos: Array) -> bool:
-        """Whether every two things that could touch are further than CLEAR_M apart."""
+        """Whether the distance of every pair is larger than CLEAR_M."""
         return not pin.computeCollisions(
             self.model.pinocchio,
             self._data,
@@ -150,12 +152,12 @@ class CollisionChecker:
         )
 
     def collides(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> bool:
-        """Whether anything touches.
+        """Tell whether any pair touches.
 
         Args:
-            joint_pos: rad, shape (J,).
-            object_pos: centre of the object, m, base frame, shape (3,).
-            object_axis: its unit axis, base frame, shape (3,).
+            joint_pos: joint positions, rad. Shape (J,).
+            object_pos: centre of the object in the base frame, m. Shape (3,).
+            object_axis: unit axis of the object in the base frame. Shape (3,).
         """
         self._place(object_pos, object_axis)
         return self._check(joint_pos)
@@ -163,15 +165,15 @@ class CollisionChecker:
     def colliding(
         self, joint_pos: Array, object_pos: Array, object_axis: Array
     ) -> NDArray[np.bool_]:
-        """Which samples of a motion touch something.
+        """Tell which samples of a motion touch something.
 
         Args:
-            joint_pos: rad, shape (T, J).
-            object_pos: centre of the object, m, base frame, shape (3,).
-            object_axis: its unit axis, base frame, shape (3,).
+            joint_pos: joint positions, rad. Shape (T, J).
+            object_pos: centre of the object in the base frame, m. Shape (3,).
+            object_axis: unit axis of the object in the base frame. Shape (3,).
 
         Returns:
-            Shape (T,).
+            Whether each sample touches something. Shape (T,).
         """
         self._place(object_pos, object_axis)
         return np.fromiter((self._check(q) for q in joint_pos), np.bool_, len(joint_pos))
@@ -179,19 +181,19 @@ class CollisionChecker:
     def first_contact(
         self, joint_pos: Array, object_pos: Array, object_axis: Array
     ) -> tuple[int, str, str] | None:
-        """What a motion touches first, its way from sample to sample included.
+        """Find the first contact of a motion, also between its samples.
 
-        Samples are joined by straight lines in joint space and checked so closely that no point of
-        the arm moves further than SPACING_M from check to check.
+        Samples are joined by straight lines in joint space. The lines are checked so densely that
+        no point of the arm moves further than SPACING_M from one check to the next.
 
         Args:
-            joint_pos: rad, shape (T, J).
-            object_pos: centre of the object, m, base frame, shape (3,).
-            object_axis: its unit axis, base frame, shape (3,).
+            joint_pos: joint positions, rad. Shape (T, J).
+            object_pos: centre of the object in the base frame, m. Shape (3,).
+            object_axis: unit axis of the object in the base frame. Shape (3,).
 
         Returns:
-            The sample at which, or on the way to which, it touches, and the pair by link (or table,
-            obstacle, object); None where nothing touches.
+            The sample at which, or before which, the contact occurs, and the two names (link,
+            table, obstacle or object); None if nothing touches.
         """
         self._place(object_pos, object_axis)
         travel = np.zeros(len(joint_pos))
@@ -212,15 +214,15 @@ class CollisionChecker:
     def touching(
         self, joint_pos: Array, object_pos: Array, object_axis: Array
     ) -> tuple[str, str] | None:
-        """The first pair that touches, by link (or table, obstacle, object).
+        """Find the first pair that touches.
 
         Args:
-            joint_pos: rad, shape (J,).
-            object_pos: centre of the object, m, base frame, shape (3,).
-            object_axis: its unit axis, base frame, shape (3,).
+            joint_pos: joint positions, rad. Shape (J,).
+            object_pos: centre of the object in the base frame, m. Shape (3,).
+            object_axis: unit axis of the object in the base frame. Shape (3,).
 
         Returns:
-            Two names, or None where nothing touches.
+            Two names (link, table, obstacle or object), or None if nothing touches.
         """
         self._place(object_pos, object_axis)
         if not self._check_every_pair(joint_pos):
@@ -237,7 +239,7 @@ class CollisionChecker:
 
 
 def _levers(arm: RobotModel, scene: pin.GeometryModel) -> Array:
-    """How far any point of the arm can move when a joint moves by 1 rad (or 1 m), m. Shape (J,)."""
+    """Largest travel of any point of the arm per rad (or m) of each joint, m. Shape (J,)."""
     model = arm.pinocchio
     reach = np.zeros(model.njoints)
     for geometry in scene.geometryObjects:
@@ -252,7 +254,7 @@ def _levers(arm: RobotModel, scene: pin.GeometryModel) -> Array:
     for joint, end in zip(joints, ends, strict=True):
         sliding[joint] = end if "P" in model.joints[joint].shortname() else 0.0
     for joint in range(model.njoints - 1, 0, -1):
-        # From a joint's own origin: it turns or slides what it carries about there.
+        # Measured from the joint's origin, about which it turns or slides the links behind it.
         offset = np.linalg.norm(model.jointPlacements[joint].translation) + sliding[joint]
         parent = model.parents[joint]
         reach[parent] = max(reach[parent], offset + reach[joint])

@@ -1,7 +1,7 @@
-"""Collision shapes of arm, scene and object as plain numbers that cover the true shapes.
+"""Converts the collision shapes of arm, scene and object to simple bodies that enclose them.
 
-Boxes, cylinders, capsules and spheres are taken as they are; of anything else (meshes, cones, …)
-the smaller of two boxes around its points. The pairs are those that the collision checks look at.
+Boxes, cylinders, capsules and spheres are used unchanged. Any other shape (mesh, cone, …) is
+replaced by the smaller of two boxes around its points. The pairs are those of the collision checks.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from pipeline.robot.model import ModelError, RobotModel
 
 Array = NDArray[np.float64]
 Numbers = tuple[Array, Array, Array, float, float]
-"""Orientation and centre in the geometry's own frame, half edges, disc, ball."""
+"""Orientation and centre in the shape's own frame, half edges, and radii of disc and ball, m."""
 
 
 def collision_geometry(robot: RobotParams, task: TaskParams) -> CollisionGeometry:
-    """Shapes and pairs exactly as `CollisionChecker` checks them.
+    """Build the shapes and the pairs that `CollisionChecker` checks.
 
     Args:
-        robot: description files, joints, base and tip link.
-        task: the object, the table, the scene's boxes.
+        robot: description files, joints, base link and tip link.
+        task: the object, the table and the boxes of the scene.
 
     Raises:
-        ModelError: the descriptions cannot be read, or a shape that counts moves with a joint that
-            does not carry the TCP.
+        ModelError: the description files cannot be read, or a checked shape moves with a joint
+            that is not part of the chain to the TCP.
     """
     checker = CollisionChecker(robot, task)
     model, scene = checker.model, checker.model.geometry
@@ -48,7 +48,8 @@ def collision_geometry(robot: RobotParams, task: TaskParams) -> CollisionGeometr
                 "so its clearance cannot be computed from the chain"
             )
         number, to_frame = frames[geometry.parentJoint]
-        # Scene and object have no frame; a link's shape bears the link's name and a number.
+        # Scene and object have no frame. A link's shape is named after the link and a number, so
+        # the name of its frame is used.
         fixed = geometry.parentFrame == 0
         name = geometry.name if fixed else model.pinocchio.frames[geometry.parentFrame].name
         shapes.append(_shape(str(name), number, to_frame, geometry))
@@ -64,7 +65,7 @@ def collision_geometry(robot: RobotParams, task: TaskParams) -> CollisionGeometr
 
 
 def _frames(model: RobotModel) -> dict[int, tuple[int, pin.SE3]]:
-    """By pinocchio joint: joints of the chain up to it, and what leads into the chain's frame."""
+    """By pinocchio joint: number of chain joints up to it, and the transform to the chain frame."""
     tcp = model.pinocchio.frames[model.tcp_frame]
     chain = list(model.pinocchio.supports[tcp.parentJoint])[1:]
     frames = {0: (0, model.world_base.inverse())}
@@ -81,10 +82,10 @@ def _shape(name: str, joints: int, to_frame: pin.SE3, geometry: pin.GeometryObje
 
 
 def cover(shape: coal.CollisionGeometry) -> Numbers:
-    """Numbers of a body that covers a collision shape.
+    """Enclose a collision shape in a simple body.
 
     Args:
-        shape: of a URDF, scaled already as pinocchio loads it.
+        shape: shape of a URDF; pinocchio has already scaled it.
 
     Returns:
         Orientation (3, 3) and centre (3,) in the shape's own frame, half edges (3,), radii of disc
@@ -103,7 +104,7 @@ def cover(shape: coal.CollisionGeometry) -> Numbers:
 
 
 def _box_around(shape: coal.CollisionGeometry) -> Numbers:
-    """The smaller of the box along the shape's own axes and the one along its principal axes."""
+    """Return the smaller of two boxes: along the shape's own axes or along its principal axes."""
     shape.computeLocalAABB()
     box = shape.aabb_local
     low, high = np.asarray(box.min_, float), np.asarray(box.max_, float)

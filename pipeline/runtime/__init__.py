@@ -1,1 +1,1 @@
-"""The policy on the robot, without torch: observations in, joint commands out."""
+"""Runs a policy on the robot without torch: observations in, joint commands out."""

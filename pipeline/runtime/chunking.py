@@ -1,8 +1,7 @@
-"""From chunks to commands: what is sent to the servo at each control step, on N robots at once.
+"""Turns chunks into the commands that are sent at each control step, for N robots at once.
 
-NumPy alone, so that evaluation and a robot run the same code. Knows chunks, rates and limits,
-neither networks nor simulators.
-N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
+Uses NumPy only, so that evaluation and a robot run the same code, and depends on neither networks
+nor simulators. N robots, H steps of a chunk at the policy's rate, K control steps, J joints.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Indices = NDArray[np.int64]
 Sampler = Callable[[Indices, int], NDArray[np.floating]]
-"""Which of M chunks, (B,), and a number C to as many others of each, rad, shape (B, C, H, J)."""
+"""Maps indices of chunks (B,) and a number C to alternative chunks, rad, shape (B, C, H, J)."""
 
 
 class ExecutionError(PipelineError):
-    """Chunks, parameters and the order of calls do not fit together."""
+    """Chunks and parameters do not match."""
 
 
 class ChunkExecutor:
-    """Decides what is sent to each robot at each control step. No robot affects another.
+    """Computes the commands for each robot at each control step. The robots are independent.
 
     Modes (params.yaml, `execution.mode`): `chunk` executes `execute_steps` rows of a chunk, then
-    takes the next; `blend` does so too, but fades the old chunk's remaining rows into the new one;
-    `ensemble` asks for a chunk at every step and averages all that cover it.
+    starts the next one. `blend` also cross-fades from the old chunk's remaining rows to the new
+    chunk. `ensemble` takes a chunk at every step and averages all chunks that cover the step.
 
     Example:
         executor.reset(joint_pos)
@@ -62,19 +61,19 @@ class ChunkExecutor:
         control_hz: float | None = None,
         guard: Guard | None = None,
     ) -> None:
-        """Fix rates and limits.
+        """Store rates and limits.
 
         Args:
             params: the section `execution`.
-            limits: what the joints may do.
+            limits: the joint limits.
             horizon: steps of a chunk, H.
-            policy_hz: rows of a chunk a second.
-            control_hz: commands a second; None for the policy's own rate. Counts of steps in
-                `params` are the policy's and keep their duration.
-            guard: checks what is to be sent; None for none.
+            policy_hz: rows of a chunk per second.
+            control_hz: commands per second; None for the policy's own rate. Step counts in
+                `params` refer to the policy's rate and keep their duration.
+            guard: checks chunks before they are sent; None for no checks.
 
         Raises:
-            ExecutionError: a chunk is too short for what the parameters ask of it.
+            ExecutionError: a chunk is too short for `execute_steps` and `blend_steps`.
         """
         needed = params.execute_steps + (params.blend_steps if params.mode == "blend" else 0)
         if params.mode != "ensemble" and needed > horizon:
@@ -98,13 +97,13 @@ class ChunkExecutor:
         return max(round(policy_steps * self._control_hz / self._policy_hz), min(policy_steps, 1))
 
     def reset(self, joint_pos: Array) -> None:
-        """Forget every chunk: the robots stand still at these positions.
+        """Clear all chunks and counts and start at rest.
 
         Args:
-            joint_pos: where the joints are commanded to be, rad. Shape (N, J).
+            joint_pos: present joint positions as commanded, rad. Shape (N, J).
 
         Raises:
-            ExecutionError: the shape does not fit.
+            ExecutionError: the shape is wrong.
         """
         joint_pos = np.asarray(joint_pos, dtype=np.float64)
         if joint_pos.ndim != 2 or joint_pos.shape[1] != self._joints:
@@ -126,7 +125,7 @@ class ChunkExecutor:
 
     @property
     def steps_left(self) -> NDArray[np.int64]:
-        """Control steps until each robot wants its next chunk; 0 when it wants it now. (N,)."""
+        """Control steps until each robot needs its next chunk; 0 if it needs one now. (N,)."""
         return np.asarray(np.maximum(self._execute - self._executed, 0))
 
     def add(
@@ -136,17 +135,17 @@ class ChunkExecutor:
         objects: Objects | None = None,
         sampler: Sampler | None = None,
     ) -> None:
-        """Take new chunks.
+        """Start new chunks on some or all robots.
 
         Args:
-            chunk: joint positions, rad; row j is meant for (j + 1) policy steps after its
-                observation. Shape (M, H, J), one for each robot that gets one.
-            robots: which of the N robots get one, M of them; None for all. Shape (N,).
-            objects: where their objects are, for the guard; None where nobody knows.
-            sampler: makes other chunks for the guard to choose from; None for none.
+            chunk: joint positions, rad, shape (M, H, J), one chunk for each selected robot. Row j
+                is due (j + 1) policy steps after the observation.
+            robots: mask that selects M of the N robots; None for all. Shape (N,).
+            objects: poses of their objects for the guard; None if they are unknown.
+            sampler: draws alternative chunks for the guard; None for none.
 
         Raises:
-            ExecutionError: the shape does not fit, or a number is not finite.
+            ExecutionError: the shape is wrong, or a number is not finite.
         """
         mask = np.ones(len(self._hold), np.bool_) if robots is None else robots
         which = np.flatnonzero(mask)
@@ -155,7 +154,7 @@ class ChunkExecutor:
         if wanted.shape != expected:
             raise ExecutionError(f"a chunk has shape {wanted.shape}, expected {expected}")
         if not np.isfinite(wanted).all():
-            raise ExecutionError("a chunk holds a number that is not finite; expected rad")
+            raise ExecutionError("a chunk contains a number that is not finite; expected rad")
         rows = resample_chunk(wanted, self._policy_hz, self._control_hz)
         ensemble = self._params.mode == "ensemble"
         rows = self._ensemble(rows, mask) if ensemble else self._fade(rows, which)
@@ -175,28 +174,28 @@ class ChunkExecutor:
         self._next[which], self._executed[which], self._fresh[which] = 0, 0, True
 
     def interrupt(self, robots: Mask | None = None) -> None:
-        """Drop what is left of every chunk: the world is not what they were made for.
+        """Drop the rest of the running chunks, because the scene has changed.
 
-        The next chunk is wanted at once and nothing is blended into it; the limits alone smooth
-        the change.
+        The next chunk is needed at once. It is not blended with the old one; only the joint limits
+        smooth the transition.
 
         Args:
-            robots: which robots' chunks; None for all. Shape (N,).
+            robots: mask that selects the robots; None for all. Shape (N,).
         """
         mask = np.ones(len(self._hold), np.bool_) if robots is None else robots
         self._next[mask], self._executed[mask] = self._rows, self._execute
         self._chunks = [(old, valid & ~mask) for old, valid in self._chunks]
 
     def _rest(self, which: Indices) -> Array:
-        """What is left of plans, their last row held. Shape (M, rows, J)."""
+        """Return the remaining rows of plans, with the last row held. Shape (M, rows, J)."""
         index = self._next[which, None] + np.arange(self._rows)
         rest = self._plan[which[:, None], np.minimum(index, self._rows - 1)]
-        # A plan that is over, or was dropped, leaves the last command.
+        # A plan that has ended or was dropped is replaced by the last command.
         over = (self._next[which] >= self._rows)[:, None, None]
         return np.where(over, self._hold[which, None], rest)
 
     def _fade(self, rows: Array, which: NDArray[np.int64]) -> Array:
-        """Cross-fade the old plans' remaining rows into new ones, linearly over `blend_steps`."""
+        """Cross-fade linearly from the old plans' remaining rows over `blend_steps`."""
         step = np.arange(rows.shape[1])
         index = self._next[which, None] + step
         old = self._plan[which[:, None], np.minimum(index, self._rows - 1)]
@@ -205,10 +204,10 @@ class ChunkExecutor:
         return np.asarray((1 - share) * old + share * rows)
 
     def _ensemble(self, rows: Array, mask: Mask) -> Array:
-        """Average all chunks that cover a step, weights exp(−decay · i), i = 0 for the oldest.
+        """Average all chunks that cover a step with weights exp(−decay · i); the oldest has i = 0.
 
-        Source: temporal ensembling of ACT (Zhao et al. 2023, section IV-B). Chunks begin at the
-        next step to send.
+        The stored chunks begin at the next step to send. Source: temporal ensembling of ACT (Zhao
+        et al. 2023, section IV-B).
         """
         newest = np.zeros((len(mask), *rows.shape[1:]))
         newest[mask] = rows
@@ -216,7 +215,7 @@ class ChunkExecutor:
         self._chunks.append((newest, mask.copy()))
         average = np.empty_like(rows)
         for column in range(rows.shape[1]):
-            # Oldest first among those that reach this far.
+            # The chunks that cover this step, oldest first.
             reaching = [(old, valid) for old, valid in self._chunks if old.shape[1] > column]
             values = np.stack([old[mask, column] for old, _ in reaching])
             valid = np.stack([valid[mask] for _, valid in reaching])
@@ -226,13 +225,13 @@ class ChunkExecutor:
         return average
 
     def commands(self, count: int) -> Array:
-        """The next commands, within all limits.
+        """Compute the next commands, within all limits.
 
-        More than `steps_left` may be taken while a new chunk is late: the old one is followed to
-        its end and its last row is then held.
+        `count` may exceed `steps_left` while a new chunk is late: the old chunk is then followed to
+        its end, and its last row is held.
 
         Args:
-            count: control steps, K.
+            count: number of control steps, K.
 
         Returns:
             Joint positions, rad. Shape (N, K, J).
@@ -245,7 +244,7 @@ class ChunkExecutor:
             row = self._plan[robots, np.minimum(self._next, last)]
             after = self._plan[robots, np.minimum(self._next + 1, last)]
             target = np.where(left > 0, row, self._hold)
-            # Past its last row a plan goes on straight; without a row the robot stands.
+            # Past its last row a plan is extrapolated linearly; without rows the robot holds.
             following = np.where(left > 1, after, 2 * target - self._hold)
             sent[:, step] = self._limiter.step(target, following)
             self._hold = target
@@ -257,7 +256,7 @@ class ChunkExecutor:
         return sent
 
     def report(self) -> ExecutionReport:
-        """What was sent and changed since the reset."""
+        """Return what was sent, and what the limits changed, since the reset."""
         number = len(self._hold)
         return ExecutionReport(
             commands=number * len(self._border) * self._joints,
@@ -270,18 +269,19 @@ class ChunkExecutor:
 
 
 def resample_chunk(chunk: Array, policy_hz: float, control_hz: float) -> Array:
-    """A chunk at another rate: cubic Hermite curves through its rows.
+    """Resample chunks to another rate with cubic Hermite interpolation.
 
-    Before its first row the chunk is continued straight backwards, so that the times between the
-    observation and that row are covered too.
+    The chunk is extrapolated linearly backwards to the time of the observation, so that the times
+    before its first row are covered too.
 
     Args:
-        chunk: row j is at (j + 1) / policy_hz. Shape (N, H, J).
-        policy_hz: rows a second.
-        control_hz: rows a second wanted.
+        chunk: joint positions, rad; row j is at time (j + 1) / policy_hz. Shape (N, H, J).
+        policy_hz: rows per second of the chunk.
+        control_hz: rows per second of the result.
 
     Returns:
-        Row i at (i + 1) / control_hz, as many as the chunk covers. Shape (N, H', J).
+        Joint positions, rad; row i is at time (i + 1) / control_hz. The result has as many rows as
+        the chunk covers. Shape (N, H', J).
     """
     number, horizon, joints = chunk.shape
     if policy_hz == control_hz or horizon == 1:

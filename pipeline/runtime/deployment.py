@@ -1,4 +1,4 @@
-"""What an exported policy carries for the robot: how chunks are executed, within which limits."""
+"""Settings that an exported policy stores for the robot: chunk execution and joint limits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DeploymentError(PipelineError):
 
 @dataclass(frozen=True)
 class Execution:
-    """The section `execution` of params.yaml as the exported policy carries it."""
+    """The section `execution` of params.yaml, as stored in the exported policy."""
 
     mode: Literal["chunk", "blend", "ensemble"]
     execute_steps: int
@@ -36,9 +36,9 @@ class Execution:
     object_jump_m: float
     object_jump_deg: float
     object_jump_observations: int = 1
-    """One in policies of an earlier export, which were evaluated so."""
+    """Older exports lack this key; they were evaluated with 1."""
     guard: Literal["off", "check", "repair"] = "off"
-    """Off in policies of an earlier export, which carry none of the numbers below."""
+    """Older exports lack this key and the following ones; their guard is off."""
     guard_margin_m: float = 0.015
     guard_least_m: float = 0.005
     guard_turns: int = 10
@@ -50,14 +50,14 @@ class Execution:
 
 @dataclass(frozen=True)
 class Deployment:
-    """What the robot needs besides the network: how to execute chunks, and the joint limits."""
+    """The settings a robot needs besides the network: chunk execution and joint limits."""
 
     execution: Execution
     limits: JointLimits
 
     @classmethod
     def from_params(cls, execution: ExecutionParams, limits: JointLimits) -> Deployment:
-        """Collect what an exported policy carries.
+        """Build the settings from params.yaml and the robot's limits.
 
         Args:
             execution: the section `execution`.
@@ -66,7 +66,7 @@ class Deployment:
         return cls(Execution(**execution.model_dump()), limits)
 
     def to_json(self) -> str:
-        """JSON for the metadata of policy.onnx; null stands for a limit that a joint lacks."""
+        """Convert to JSON for the metadata of policy.onnx; null means that a joint has no limit."""
         limits = {
             key: [value if math.isfinite(value) else None for value in values.tolist()]
             for key, values in vars(self.limits).items()
@@ -75,14 +75,14 @@ class Deployment:
 
     @classmethod
     def from_json(cls, text: str, source: str) -> Deployment:
-        """Read what `to_json` wrote.
+        """Parse the output of `to_json`.
 
         Args:
-            text: JSON.
-            source: the file it was read from, for the message.
+            text: JSON text.
+            source: the file that the text comes from, for error messages.
 
         Raises:
-            DeploymentError: keys are missing or values have another type.
+            DeploymentError: a key is missing or a value has the wrong type.
         """
         try:
             content = json.loads(text)
@@ -90,7 +90,8 @@ class Deployment:
             return cls(Execution(**content["execution"]), JointLimits(**limits))
         except (KeyError, TypeError, ValueError) as error:
             raise DeploymentError(
-                f"{source}: its metadata `deployment` is broken ({error!r}); export the policy anew"
+                f"{source}: the metadata `deployment` is broken ({error!r}); export the policy "
+                "again"
             ) from error
 
 

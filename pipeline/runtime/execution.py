@@ -1,4 +1,4 @@
-"""What chunk execution reports. N robots, T control steps."""
+"""The report on chunk execution. N robots, T control steps."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ExecutionReport:
-    """What the executor did since its reset. Counts are of single joints' commands."""
+    """What the executor has done since its reset. Every joint's command is counted separately."""
 
     commands: int
     """Joint commands sent: robots × steps × joints."""
     clipped: dict[str, int]
-    """Of these, changed on behalf of the limits: by kind, position, velocity, acceleration."""
+    """Commands changed by a limit, by kind: position, velocity, acceleration."""
     largest_change_rad: float
-    """Largest distance of a command from what the chunks asked for, rad."""
+    """Largest difference between a command and its target, rad."""
     starved_steps: int
-    """Control steps for which no chunk had a row left, so that its last row was held; summed over
-    the robots."""
+    """Control steps at which no chunk had a row left and the last row was held, summed over the
+    robots."""
     border: Mask
-    """Whether a control step was the first of a new chunk. Shape (N, T)."""
+    """Whether a control step was the first one of a new chunk. Shape (N, T)."""
     guard: GuardReport | None = None
-    """What the guard did; None where there is none."""
+    """What the guard did; None without a guard."""

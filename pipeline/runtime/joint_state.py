@@ -1,7 +1,7 @@
 """Turns robot messages into observations, and commands into messages, for any middleware.
 
-A joint state names its joints in any order, other joints among them; the object's pose may be old,
-in another frame, or not there yet. All values are plain numbers, so that a ROS 2 node only has to
+A joint state may list its joints in any order and include other joints. The object's pose may be
+old, in another frame, or missing. All values are plain numbers, so that a ROS 2 node only has to
 pass them on (examples/ros2).
 """
 
@@ -19,21 +19,21 @@ Array = NDArray[np.float64]
 
 
 class MessageError(PipelineError):
-    """A message cannot be used; the robot must not move on it."""
+    """A message cannot be used; the robot must not act on it."""
 
 
 @dataclass(frozen=True)
 class AgeLimits:
-    """How old messages may be to act on them, s."""
+    """Maximum age of the messages that the robot acts on, s."""
 
     joints_s: float
     pose_s: float
     future_s: float
-    """How far a stamp may lie in the future: the clocks of two machines differ."""
+    """Maximum time by which a stamp may lie in the future, since two machines' clocks differ."""
 
 
 class Observer:
-    """Keeps the last joint state and object pose, and gives the observation of now.
+    """Keeps the latest joint state and object pose and builds the current observation.
 
     Example:
         observer = Observer(joints, "base_link", AgeLimits(0.1, 0.5, 0.05))
@@ -46,28 +46,30 @@ class Observer:
         """Start without any message.
 
         Args:
-            joints: in the policy's order.
-            frame: of the robot's base; the pose must be given in it.
-            limits: how old messages may be.
+            joints: joint names in the policy's order.
+            frame: name of the robot's base frame, in which the pose must be given.
+            limits: maximum age of the messages.
         """
         self._names, self._frame, self._limits = tuple(joints), frame, limits
         self._joints: tuple[float, Array] | None = None
         self._pose: tuple[float, Array, Array] | None = None
 
     def joints(self, stamp_s: float, names: Sequence[str], positions: Sequence[float]) -> None:
-        """Keep a joint state.
+        """Store a joint state.
 
         Args:
-            stamp_s: of its header, s.
-            names: of its joints, in any order; others may be among them.
-            positions: rad.
+            stamp_s: time stamp of the header, s.
+            names: joint names in any order; other joints may be included.
+            positions: joint positions, rad.
 
         Raises:
-            MessageError: a joint is missing or named twice, lengths differ, or a number is not
-                finite. The message before it stays in use.
+            MessageError: a joint is missing or named twice, the lengths differ, or a number is not
+                finite. The previous message stays in use.
         """
         if len(names) != len(positions):
-            raise MessageError(f"{len(names)} joint names came with {len(positions)} positions")
+            raise MessageError(
+                f"the joint state has {len(names)} names but {len(positions)} positions"
+            )
         missing = [name for name in self._names if name not in names]
         if missing:
             raise MessageError(
@@ -82,16 +84,16 @@ class Observer:
     def pose(
         self, stamp_s: float, frame: str, position: Sequence[float], quaternion: Sequence[float]
     ) -> None:
-        """Keep the object's pose; the object's axis is the pose's z.
+        """Store the object's pose; the object's axis is the z axis of the pose.
 
         Args:
-            stamp_s: of its header, s.
-            frame: of its header.
-            position: m.
-            quaternion: x, y, z, w, of any length but 0.
+            stamp_s: time stamp of the header, s.
+            frame: frame name of the header.
+            position: centre of the object, m.
+            quaternion: x, y, z, w, of any length except 0.
 
         Raises:
-            MessageError: the frame is another one, the quaternion is 0, or a number is not finite.
+            MessageError: the frame is wrong, the quaternion is 0, or a number is not finite.
         """
         if frame.lstrip("/") != self._frame:
             raise MessageError(
@@ -106,13 +108,13 @@ class Observer:
         self._pose = stamp_s, _finite(position, "the object's position"), axis / length
 
     def observation(self, now_s: float) -> dict[str, Array]:
-        """The observation of now, by the kinds of the layout's fields.
+        """Build the current observation, keyed by the kinds of the layout's fields.
 
         Args:
-            now_s: the time by the clock of the stamps, s.
+            now_s: current time on the clock of the stamps, s.
 
         Raises:
-            MessageError: nothing has come yet, or the last message is too old or from the future.
+            MessageError: no message has come yet, or the last one is too old or from the future.
         """
         if self._joints is None or self._pose is None:
             absent = "joint state" if self._joints is None else "object pose"
@@ -125,7 +127,7 @@ class Observer:
             age_s = now_s - stamp_s
             if age_s > limit_s:
                 raise MessageError(
-                    f"the last {name} is {age_s:.3f} s old, {limit_s:g} s are allowed"
+                    f"the last {name} is {age_s:.3f} s old; at most {limit_s:g} s are allowed"
                 )
             if age_s < -self._limits.future_s:
                 raise MessageError(f"the last {name} is stamped {-age_s:.3f} s in the future")
@@ -140,22 +142,22 @@ class Command:
     positions: tuple[float, ...]
     """rad."""
     reach_in_s: float
-    """Time from when the message is received, s."""
+    """Time in which to reach the positions after the message is received, s."""
 
 
 def command(joints: Sequence[str], positions: Array, control_hz: float) -> Command:
-    """The message that moves the arm to the next joint positions within one control period.
+    """Build the message that moves the arm to the next joint positions within one control period.
 
-    Its stamp stays 0, which a trajectory controller reads as "now": it would refuse a stamp of this
-    machine's clock if its own clock is ahead.
+    Its stamp should stay 0, which a trajectory controller reads as "now". The controller would
+    reject a stamp of this machine's clock if its own clock were ahead.
 
     Args:
-        joints: in the policy's order.
-        positions: rad.
-        control_hz: how often commands are sent.
+        joints: joint names in the policy's order.
+        positions: joint positions, rad.
+        control_hz: commands per second.
 
     Raises:
-        MessageError: a number is not finite, or their count is not that of the joints.
+        MessageError: a number is not finite, or there is not one number for each joint.
     """
     checked = _finite(positions, "the command")
     if checked.shape != (len(joints),):
@@ -166,5 +168,5 @@ def command(joints: Sequence[str], positions: Array, control_hz: float) -> Comma
 def _finite(values: Sequence[float] | Array, what: str) -> Array:
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
-        raise MessageError(f"{what} hold a number that is not finite: {array.tolist()}")
+        raise MessageError(f"{what}: a number is not finite: {array.tolist()}")
     return array

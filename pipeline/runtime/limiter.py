@@ -1,6 +1,6 @@
-"""Keeps joint commands within position, velocity and acceleration limits, on N robots at once.
+"""Keeps joint commands within position, velocity and acceleration limits, for N robots at once.
 
-NumPy alone. It sees one target at a time and the one after it. N robots, J joints.
+Uses NumPy only. Each step sees the present target and the one after it. N robots, J joints.
 """
 
 from __future__ import annotations
@@ -13,36 +13,36 @@ from pipeline.kinematics import JointLimits
 Array = NDArray[np.float64]
 KINDS = ("position", "velocity", "acceleration")
 ROUNDING_RAD = 1e-9
-"""A command that differs from its target by less than this was not clipped, rad."""
+"""A command that differs from its target by less than this does not count as clipped, rad."""
 
 
 class Limiter:
-    """Follows targets as closely as the limits allow, and never so fast that it cannot stop.
+    """Follows targets as closely as the limits allow, and can always stop before a position limit.
 
-    Commands x have velocity v = Δx · rate and acceleration Δv · rate; all stay within the limits
-    at every step. A motion that is within the limits passes unchanged. Where one is not, the
-    command catches up in the fewest steps without overshoot: `approach_speed`.
+    Commands x have velocity v = Δx · rate and acceleration Δv · rate; both stay within the limits
+    at every step. A motion within the limits passes unchanged. Otherwise the command catches up
+    with its target in the fewest possible steps and without overshoot (`approach_speed`).
     """
 
     def __init__(self, limits: JointLimits, rate_hz: float) -> None:
-        """Fix the limits.
+        """Store the limits.
 
         Args:
-            limits: of the joints.
-            rate_hz: commands a second.
+            limits: the joint limits.
+            rate_hz: commands per second.
         """
         self._limits, self._period = limits, 1.0 / rate_hz
         self._change = limits.acceleration * self._period
-        # Beyond this distance only the speed limit counts; it keeps infinity out of the arithmetic.
+        # Beyond this distance only the speed limit matters. Clipping to it avoids infinities.
         self._far = limits.velocity**2 / limits.acceleration + 2 * limits.velocity * self._period
         self.reset(np.zeros((0, len(limits.lower))))
 
     def reset(self, position: Array) -> None:
-        """Start at rest, with all counts at 0.
+        """Start at rest and set all counts to 0.
 
         Args:
-            position: where the joints are commanded to be, rad. Shape (N, J). A joint outside its
-                limits is led back and never pushed further out.
+            position: present joint positions as commanded, rad. Shape (N, J). A joint outside its
+                limits is moved back and never further out.
         """
         self._position = position.copy()
         self._velocity = np.zeros_like(position)
@@ -50,11 +50,12 @@ class Limiter:
         self.largest_change = 0.0
 
     def step(self, target: Array, following: Array) -> Array:
-        """The next command.
+        """Compute the next command.
 
         Args:
-            target: position asked for, rad. Shape (N, J).
-            following: position asked for one step later; it sets the velocity of arrival.
+            target: target position, rad. Shape (N, J).
+            following: target position one step later, rad; it sets the velocity on arrival. Shape
+                (N, J).
 
         Returns:
             Position to command, rad. Shape (N, J).
@@ -63,12 +64,12 @@ class Limiter:
         inside = np.clip(target, limits.lower, limits.upper)
         ahead = np.clip(following, limits.lower, limits.upper)
         asked = (inside - self._position) / period
-        # The target moves on at `drift`; relative to it the lag must shrink to 0.
+        # The target moves with velocity `drift`; the lag behind it must shrink to 0.
         drift = np.clip((ahead - inside) / period, -limits.velocity, limits.velocity)
         lag = inside - drift * period - self._position
         speed = approach_speed(np.minimum(np.abs(lag), self._far), self._change, period)
         wanted = drift + np.sign(lag) * speed
-        # With a short lag the approach equals what was asked; rounding must not change it.
+        # With a short lag the approach equals the request; rounding must not change it.
         wanted = np.where(speed <= self._change, asked, wanted)
         slow = np.clip(wanted, -limits.velocity, limits.velocity)
         room_up = np.clip(limits.upper - self._position, 0.0, self._far)
@@ -81,7 +82,7 @@ class Limiter:
         self._count(target, inside, asked, velocity)
         exact = np.abs(velocity - asked) * period <= ROUNDING_RAD
         moved = np.where(exact, inside, self._position + velocity * period)
-        # Rounding may put it past a limit.
+        # Rounding may move the command past a limit.
         moved = np.clip(
             moved,
             np.minimum(limits.lower, self._position),
@@ -93,19 +94,19 @@ class Limiter:
 
     @property
     def rate_hz(self) -> float:
-        """Commands a second."""
+        """Commands per second."""
         return 1.0 / self._period
 
     @property
     def position(self) -> Array:
-        """What was commanded last, rad. Shape (N, J)."""
+        """The last commanded position, rad. Shape (N, J)."""
         return self._position
 
     def part(self, robots: NDArray[np.int64]) -> Limiter:
-        """Another limiter that stands where some of the robots do.
+        """Create a limiter for some of the robots, in their present state.
 
         Args:
-            robots: which. Shape (M,).
+            robots: indices of the robots. Shape (M,).
         """
         other = Limiter(self._limits, self.rate_hz)
         other._position = self._position[robots].copy()
@@ -113,14 +114,14 @@ class Limiter:
         return other
 
     def preview(self, rows: Array, robots: NDArray[np.int64]) -> Array:
-        """What would be sent if nothing but these rows were asked for; nothing is changed by it.
+        """Compute the commands for a sequence of targets without changing this limiter.
 
         Args:
-            rows: positions asked for, rad. Shape (M, K, J).
-            robots: whose rows they are. Shape (M,).
+            rows: target positions, rad. Shape (M, K, J).
+            robots: robot of each sequence. Shape (M,).
 
         Returns:
-            rad. Shape (M, K, J).
+            Commands, rad. Shape (M, K, J).
         """
         sent = rows.copy()
         clipped = np.flatnonzero(~self._passes(rows, robots))
@@ -138,7 +139,7 @@ class Limiter:
         return sent
 
     def _passes(self, rows: Array, robots: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which motions are within the limits at every step, so that `step` leaves them alone."""
+        """Whether motions stay within the limits at every step, so that `step` keeps them."""
         limits = self._limits
         before = np.concatenate([self._position[robots, None], rows[:, :-1]], axis=1)
         velocity = (rows - before) / self._period
@@ -167,14 +168,14 @@ class Limiter:
 
 
 def approach_speed(distance: Array, change: Array, period_s: float) -> Array:
-    """Largest speed of the next step that still allows a stop after `distance`.
+    """Compute the largest speed of the next step that still allows a stop after `distance`.
 
     Steps at speeds u, u − c, u − 2c, … (c the change of speed in a step) end exactly at the
     distance: with n of them, n·u − c·n(n − 1)/2 = distance / period, and n is the smallest number
     with c·n(n + 1)/2 ≥ distance / period. This is the time-optimal approach in discrete time.
 
     Args:
-        distance: remaining distance, rad, at least 0. Shape (..., J).
+        distance: remaining distance, at least 0, rad. Shape (..., J).
         change: largest change of speed in one step, rad/s. Shape (J,).
         period_s: duration of a step, s.
 

@@ -1,4 +1,4 @@
-"""`pipeline.load_policy`: loads a policy on the best backend that runs here, and logs why.
+"""Implements `pipeline.load_policy`: loads a policy on the best available backend and logs why.
 
 Only the backend that is used is imported.
 """
@@ -23,15 +23,15 @@ BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "torch")
 
 @dataclass(frozen=True)
 class _Source:
-    """The files that a path leads to."""
+    """The files found at a path."""
 
     path: Path
     onnx: Path | None
     checkpoint: Path | None
     cache: Path | None
-    """Where engines that are built here are kept; None for the user's own cache folder."""
+    """Folder for engines that are built here; None for the user's cache folder."""
     fetched: bool
-    """Whether it comes from another repository: its engines are then not loaded."""
+    """Whether the policy comes from another repository; its engines are then not loaded."""
     threads: int
 
 
@@ -48,18 +48,20 @@ def load_policy(
     """Load a policy for a robot.
 
     Args:
-        path: folder of stage export, policy.onnx, or a checkpoint (.pt); or a released policy as
-            REPOSITORY@VERSION, a git address or folder and a version, which DVC fetches once.
+        path: folder that the stage export wrote, policy.onnx, or a checkpoint (.pt); or a released
+            policy as REPOSITORY@VERSION, where REPOSITORY is a git address or a folder. DVC fetches
+            a released policy once.
         backend: auto, tensorrt, tensorrt-rtx, onnxruntime or torch.
-        seed: of the noise that chunks start from.
-        control_hz: how often `act` will be called; None for the policy's own rate.
-        deployment: execution and limits; None takes those in policy.onnx. A checkpoint has none.
+        seed: seed of the noise that chunks start from.
+        control_hz: calls of `act` per second; None for the policy's own rate.
+        deployment: execution settings and limits; None for those in policy.onnx. A checkpoint has
+            none.
         threads: CPU threads of ONNX Runtime.
-        cache: folder for fetched policies and for engines that are built here; None for one
+        cache: folder for fetched policies and for engines that are built here; None for a folder
             below `~/.cache`. Engines of a fetched policy are not loaded but built here.
 
     Raises:
-        DeploymentError: no backend can run what lies there; the message gives each one's reason.
+        DeploymentError: no backend can run the policy; the message gives the reason for each.
     """
     from pipeline.runtime.released import fetch, is_fetched
 
@@ -86,16 +88,17 @@ def load_policy(
         if chosen is None:
             raise DeploymentError(
                 f"{path}: holds no execution settings and no joint limits; export the policy with "
-                "`python -m pipeline export` and load its folder, or pass deployment=Deployment(…)"
+                "`python -m pipeline export` and load the exported folder, or pass "
+                "deployment=Deployment(…)"
             )
         why = f" ({'; '.join(reasons)})" if reasons else ""
         logger.info("%s runs on %s%s", path, name, why)
         if chosen.execution.guard == "off":
-            logger.info("%s: its chunks are not checked: execution.guard is off", path)
+            logger.info("%s: chunks are not checked, because execution.guard is off", path)
         elif loaded.config.get("collision") is None:
             logger.warning(
-                "%s: its chunks are not checked, although execution.guard is %s: it carries no "
-                "collision shapes; train anew to add them",
+                "%s: chunks are not checked, although execution.guard is %s: the policy carries no "
+                "collision shapes; train again to add them",
                 path, chosen.execution.guard,
             )  # fmt: skip
         return RobotPolicy(loaded, name, chosen, seed, control_hz)
@@ -106,16 +109,20 @@ def _source(path: Path, cache: Path | None, fetched: bool, threads: int) -> _Sou
     if path.is_dir():
         onnx = path / "policy.onnx"
         if not onnx.is_file():
-            raise DeploymentError(f"{path}: no policy.onnx in it; expected a folder of export")
+            raise DeploymentError(
+                f"{path}: the folder has no policy.onnx; expected a folder that the stage export "
+                "wrote"
+            )
         return _Source(path, onnx, None, cache, fetched, threads)
     if not path.is_file():
         raise DeploymentError(
-            f"{path}: no such file or folder; expected a folder of export, policy.onnx, a .pt, or "
-            "REPOSITORY@VERSION, REPOSITORY a git address or a folder that exists"
+            f"{path}: no such file or folder; expected an export folder, policy.onnx, a .pt file, "
+            "or REPOSITORY@VERSION, where REPOSITORY is a git address or an existing folder"
         )
     if path.suffix == ".engine":
         raise DeploymentError(
-            f"{path}: an engine alone does not say whether it fits here; load its folder of export"
+            f"{path}: an engine file does not tell whether it fits this machine; load the export "
+            "folder instead"
         )
     graph = path if path.suffix == ".onnx" else None
     return _Source(path, graph, None if graph else path, cache, fetched, threads)

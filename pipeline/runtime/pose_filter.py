@@ -1,6 +1,6 @@
-"""Smooths the observed pose of an object that lies still, and notices when it was moved.
+"""Smooths the observed pose of a resting object and detects when the object was moved.
 
-Numpy alone, so that evaluation and a robot run the same code. N robots, each with one object.
+Uses NumPy only, so that evaluation and a robot run the same code. N robots, each with one object.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 LEAST_LENGTH = 1e-6
-"""A vector shorter than this has no direction."""
+"""Length below which a vector is taken to have no direction."""
 
 
 class ObjectFilter:
-    """Mean of the last observations of an object, begun anew where the object was moved.
+    """Averages the last observations of an object and restarts when the object was moved.
 
-    The k-th observation enters with weight 1 / k, but at least 1 / window: the plain mean at first,
-    an exponential one later. An object in steady motion is followed late by about `window`
-    observations; a window of 1 passes every observation on.
+    The k-th observation has weight 1 / k, but at least 1 / window: a plain mean at first, an
+    exponential moving average later. The estimate lags behind a steadily moving object by about
+    `window` observations; a window of 1 passes every observation on.
 
-    An observation far from the mean is an outlier and left out, until `object_jump_observations` of
-    them in a row lie at one place: then the object was moved, and their mean is where it is now.
+    An observation far from the mean is an outlier and is ignored. After `object_jump_observations`
+    consecutive outliers at one place, the object counts as moved, and their mean is its new pose.
     """
 
     def __init__(self, params: Execution | ExecutionParams) -> None:
-        """Fix the window and what counts as a jump.
+        """Store the window and the thresholds of a jump.
 
         Args:
             params: the section `execution`.
@@ -42,31 +42,31 @@ class ObjectFilter:
         self.reset(0)
 
     def reset(self, number: int) -> None:
-        """Forget every observation.
+        """Discard all observations.
 
         Args:
-            number: robots, N.
+            number: number of robots, N.
         """
         self._seen = np.zeros(number, dtype=np.int64)
         self._position: Array = np.zeros((number, 3))
         self._axis: Array = np.zeros((number, 3))
         self._direction: Array = np.zeros((number, 3))
-        self._far = np.zeros(number, dtype=np.int64)  # observations in a row that lie elsewhere
+        self._far = np.zeros(number, dtype=np.int64)  # consecutive outliers
         self._far_position: Array = np.zeros((number, 3))  # their sums
         self._far_axis: Array = np.zeros((number, 3))
         self._last = self._position, self._axis
         self.jumped = np.zeros(number, dtype=np.bool_)
-        """Whether the last observation showed that the object was moved. Shape (N,)."""
+        """Whether the last observation revealed that the object was moved. Shape (N,)."""
 
     def update(self, position: Array, axis: Array) -> tuple[Array, Array]:
-        """Take one observation.
+        """Add one observation of each object.
 
         Args:
             position: observed centres, m. Shape (N, 3).
-            axis: observed axes, of any length but 0. Shape (N, 3).
+            axis: observed axes, of any length except 0. Shape (N, 3).
 
         Returns:
-            Smoothed centres and unit axes.
+            Smoothed centres, m, and unit axes. Shape (N, 3) each.
         """
         axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
         far = (self._seen > 0) & self._apart(position, axis, self._position, self._direction)
@@ -89,14 +89,14 @@ class ObjectFilter:
         )
         self._far[self.jumped] = 0
         length = np.linalg.norm(self._axis, axis=-1, keepdims=True)
-        # Axes that cancel out have no mean direction; the newest then stands for them.
+        # Axes that cancel out have no mean direction; the newest one is used instead.
         self._direction = np.where(
             length > LEAST_LENGTH, self._axis / np.maximum(length, LEAST_LENGTH), axis
         )
         return self._position.copy(), self._direction.copy()
 
     def _apart(self, position: Array, axis: Array, others: Array, other_axes: Array) -> Mask:
-        """Whether two poses of each object are too far apart to be one place. Shape (N,)."""
+        """Whether two poses of each object differ by more than a jump's thresholds. Shape (N,)."""
         distance = np.linalg.norm(position - others, axis=-1)
         cosine = np.sum(axis * other_axes, axis=-1)
         turned = cosine < np.cos(np.radians(self._params.object_jump_deg))

@@ -1,6 +1,6 @@
-"""Fetches a released policy, named by its repository and version, once into a cache.
+"""Fetches a released policy, named by its repository and version, into a cache.
 
-git and DVC are run as commands, so that the robot's own process imports neither.
+git and DVC run as commands, so that the robot's process imports neither.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pipeline.runtime.deployment import DeploymentError
 logger = logging.getLogger(__name__)
 
 EXPORT = "artifacts/export"
-"""The folder that stage export of a repository writes."""
+"""The folder in a repository that the stage export writes."""
 _ADDRESS = re.compile(r"\w+://[^/]*/.+|([\w.-]+@)?[\w.-]+:[^/\\].*")
-"""A git address: with a scheme, or as scp has it (user@host:path)."""
+"""A git address: with a scheme, or in the form of scp (user@host:path)."""
 _REVISION = re.compile(r"([\w-]+@)?[^@:\s]+")
 """A revision as git and GTO name them: v1.0.0, main, pen-grasp-policy@v1.0.0."""
 
@@ -37,17 +37,17 @@ class ReleasedError(DeploymentError):
 
 
 def fetch(name: str, cache: Path | None = None) -> Path:
-    """The folder of a released policy, or the path itself where it is none.
+    """Fetch a released policy and return its folder; return any other path unchanged.
 
     Args:
-        name: a path, which is left alone where it exists, or REPOSITORY@REVISION: a git address or
-            folder, and a version (v1.0.0), tag, branch or full commit.
-        cache: below it fetched policies are kept, by repository and commit; None for the user's
-            own cache folder.
+        name: a path, or REPOSITORY@REVISION: a git address or folder, and a version (v1.0.0), tag,
+            branch or full commit. An existing path takes precedence.
+        cache: folder for fetched policies, sorted by repository and commit; None for the user's
+            cache folder.
 
     Raises:
-        ReleasedError: there is no such revision, git or DVC is missing, the data cannot be fetched,
-            or the cache cannot be written.
+        ReleasedError: the revision does not exist, git or DVC is missing, the data cannot be
+            fetched, or the cache cannot be written.
     """
     found = split(name)
     if found is None:
@@ -64,26 +64,26 @@ def fetch(name: str, cache: Path | None = None) -> Path:
                 f"{kept}: cannot be written: {error}; name another folder with "
                 "load_policy(cache=…) or XDG_CACHE_HOME"
             ) from error
-    with contextlib.suppress(OSError):  # a cache that is only read serves as well
+    with contextlib.suppress(OSError):  # a read-only cache is fine
         _reference(kept, revision).write_text(commit)
     return folder
 
 
 def releases(cache: Path | None) -> Path:
-    """Where fetched policies are kept.
+    """Return the folder for fetched policies.
 
     Args:
-        cache: the folder given to `load_policy`; None for the user's own cache folder.
+        cache: the folder given to `load_policy`; None for the user's cache folder.
     """
     return cache / "releases" if cache else default_cache().with_name("releases")
 
 
 def is_fetched(path: Path, cache: Path | None) -> bool:
-    """Whether a policy lies where `fetch` puts those of other repositories.
+    """Tell whether a policy lies in the folder to which `fetch` writes.
 
     Args:
-        path: of the policy.
-        cache: the folder given to `load_policy`; None for the user's own cache folder.
+        path: path of the policy.
+        cache: the folder given to `load_policy`; None for the user's cache folder.
     """
     try:
         return path.resolve().is_relative_to(releases(cache).resolve())
@@ -92,7 +92,7 @@ def is_fetched(path: Path, cache: Path | None) -> bool:
 
 
 def _reference(kept: Path, revision: str) -> Path:
-    """The file with the commit that a revision named when it was last asked for."""
+    """The file that stores the commit to which a revision last resolved."""
     return kept / f"{quote(revision, safe='')}.ref"
 
 
@@ -100,10 +100,10 @@ def split(name: str) -> tuple[str, str] | None:
     """Split REPOSITORY@REVISION.
 
     Args:
-        name: of a policy, or a path, which may hold an @ too.
+        name: name of a policy, or a path, which may also contain an @.
 
     Returns:
-        Repository (a folder absolute) and revision, or None where the name is a path.
+        Repository (an absolute path if it is a folder) and revision, or None for a path.
     """
     if Path(name).exists():
         return None
@@ -112,14 +112,14 @@ def split(name: str) -> tuple[str, str] | None:
         for match in re.finditer("@", name)
         if _REVISION.fullmatch(name[match.end() :])
     ]
-    for repository, revision in reversed(ways):  # a folder's own name may hold an @
+    for repository, revision in reversed(ways):  # a folder's name may contain an @
         if repository and Path(repository).is_dir():
             return str(Path(repository).resolve()), revision
     return next((way for way in ways if _ADDRESS.fullmatch(way[0])), None)
 
 
 def _commit(repository: str, revision: str, kept: Path) -> str:
-    """The commit that a revision names; the last known one where the repository is offline."""
+    """Resolve a revision to a commit; use the last known one if the repository is offline."""
     if re.fullmatch("[0-9a-f]{40}", revision):
         return revision
     done = _run(["git", "ls-remote", "--", repository], repository)
@@ -139,7 +139,7 @@ def _commit(repository: str, revision: str, kept: Path) -> str:
             f"`git ls-remote {repository}`"
         )
     named = {name: commit for commit, name in map(str.split, done.stdout.splitlines())}
-    # An annotated tag's own line names the tag object, the line with ^{} its commit.
+    # For an annotated tag, the plain line names the tag object and the line with ^{} the commit.
     for name in (f"refs/tags/{revision}^{{}}", f"refs/tags/{revision}", f"refs/heads/{revision}"):
         if name in named:
             return named[name]
@@ -150,10 +150,10 @@ def _commit(repository: str, revision: str, kept: Path) -> str:
     versions = sorted({n[len("refs/tags/") : -len("^{}")] for n in named if n.endswith("^{}")})
     if commits:
         which = ", ".join(name for name in versions if name.endswith(f"@{revision}"))
-        raise ReleasedError(f"{repository}: {revision} is several commits; name one of {which}")
+        raise ReleasedError(f"{repository}: {revision} names several commits; name one of {which}")
     raise ReleasedError(
         f"{repository}: no version, tag or branch {revision!r}; its versions: "
-        f"{', '.join(versions) or 'none'}; a commit is given with all its 40 digits"
+        f"{', '.join(versions) or 'none'}; give a commit with all 40 digits"
     )
 
 
@@ -173,20 +173,20 @@ def _download(repository: str, revision: str, commit: str, folder: Path) -> None
         try:
             partial.rename(folder)
         except OSError:
-            # Another process was faster and wrote the same files.
+            # Another process may have written the same files in the meantime.
             if not (folder / "policy.onnx").is_file():
                 raise
 
 
 def _dvc(repository: str, commit: str) -> list[str]:
-    """The command that starts DVC here."""
+    """Return the command that starts DVC on this machine."""
     if importlib.util.find_spec("dvc") is not None:
         return [sys.executable, "-m", "dvc"]
     command = shutil.which("dvc")
     if command is None:
         raise ReleasedError(
             f"{repository}: DVC is needed to fetch a policy and is not installed: pip install dvc "
-            "(dvc-s3 or dvc-ssh where the data lies there); or, on a machine that has it, "
+            "(dvc-s3 or dvc-ssh if the data is stored there); or, on a machine that has it, "
             f"`dvc get {repository} {EXPORT} --rev {commit} -o export`, then load that folder"
         )
     return [command]

@@ -1,8 +1,8 @@
-"""The policy on the robot: one observation in, one joint command out, at the control rate.
+"""Runs a policy on a robot: one observation in, one joint command out, at the control rate.
 
-NumPy and one inference engine are enough. History, the object's filter, chunk execution and joint
-limits are the ones that evaluation uses. Shapes: T history steps, S state numbers, H horizon, J
-joints (as many as action numbers A), B observations.
+Needs only NumPy and one inference engine. History, object filter, chunk execution and joint limits
+are the same as in evaluation. Shapes: T history steps, S state numbers, H horizon, J joints (equal
+to the number of action numbers A), B observations.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 OBJECT = ("object_pos", "object_axis")
 NOISE = 0x4015E
-"""Sets the noise's seed apart; evaluation takes the same, so a seed means the same noise."""
+"""Separates the noise's seed from other seeds. Evaluation uses it too: equal seeds, equal noise."""
 NO_POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
-"""Stands for an ee_pose that was not given: the graph computes its own from the joints."""
+"""Placeholder for a missing ee_pose; the graph computes the pose from the joints."""
 
 
 class Session:
-    """One robot's closed loop: its history, its running chunk, its noise.
+    """Closed loop of one robot: its history, its current chunk and its noise.
 
-    Sessions share a backend and nothing else.
+    Sessions share nothing but the backend.
     """
 
     def __init__(
@@ -47,22 +47,22 @@ class Session:
         seed: int = 0,
         control_hz: float | None = None,
     ) -> None:
-        """Begin with an empty history.
+        """Start with an empty history.
 
         Args:
             backend: computes chunks.
-            deployment: execution and limits.
-            seed: of the noise that chunks start from.
-            control_hz: how often `act` will be called; None for the policy's own rate.
+            deployment: execution settings and limits.
+            seed: seed of the noise that chunks start from.
+            control_hz: calls of `act` per second; None for the policy's own rate.
 
         Raises:
-            DeploymentError: the policy's rate is not known.
-            ExecutionError: chunks are too short for what the execution asks of them.
+            DeploymentError: the policy's rate is unknown.
+            ExecutionError: chunks are too short for the execution settings.
         """
         if backend.rate_hz is None:
             raise DeploymentError(
                 "the policy was trained on data without a rate, so its steps have no duration; "
-                "train on a data set that says its rate_hz"
+                "train on a data set that has the attribute rate_hz"
             )
         self._backend, self._seed = backend, seed
         self._steps = int(backend.config["n_obs_steps"])
@@ -79,17 +79,17 @@ class Session:
             guard,
         )  # fmt: skip
         self._filter = ObjectFilter(deployment.execution)
-        # Enough of the past for the oldest observation, between two control steps included.
+        # Long enough for the oldest observation, which may lie between two control steps.
         self._past: deque[dict[str, Array]] = deque(
             maxlen=math.ceil((self._steps - 1) * self._ratio) + 2
         )
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
-        """Forget history and chunks: call it before each episode and after any stop.
+        """Clear history and chunks; call this before each episode and after any stop.
 
         Args:
-            seed: of the noise from now on; None takes the one that the session began with.
+            seed: seed of the noise from now on; None for the session's first seed.
         """
         chosen = self._seed if seed is None else seed
         self._rng = np.random.default_rng(np.random.SeedSequence([chosen, NOISE]))
@@ -99,32 +99,32 @@ class Session:
         self._started = False
 
     def act(self, observation: Mapping[str, ArrayLike] | ArrayLike) -> Array:
-        """The joint positions to command now.
+        """Compute the joint positions to command now.
 
         Args:
-            observation: by the names of the layout's fields or their kinds (`joint_pos`, `pen_pos`
-                or `object_pos`, …), units of the layout; `joint_vel` and `ee_pose` may be left
-                out. Or the state vector, shape (S,).
+            observation: values in the layout's units, keyed by the names of its fields or their
+                kinds (`joint_pos`, `pen_pos` or `object_pos`, …); `joint_vel` and `ee_pose` are
+                optional. Or the state vector, shape (S,).
 
         Returns:
-            rad, within the joints' limits. Shape (J,).
+            Joint positions within the joint limits, rad. Shape (J,).
 
         Raises:
-            DeploymentError: a field is missing or unknown, or has another shape.
+            DeploymentError: a field is missing, unknown or of the wrong shape.
             ObservationError: a number is not finite, or the object's axis has length 0.
         """
         seen = self._read(observation)
         bad = [kind for kind, values in seen.items() if not np.isfinite(values).all()]
         if bad:
             names = ", ".join(self._backend.layout.field(kind).name for kind in bad)
-            raise ObservationError(f"the observation holds a number that is not finite, in {names}")
+            raise ObservationError(f"the observation has a number that is not finite in {names}")
         if "object_axis" in seen:
             length = float(np.linalg.norm(seen["object_axis"]))
             if length < LEAST_LENGTH:
                 name = self._backend.layout.field("object_axis").name
                 raise ObservationError(
-                    f"{name} has length {length:.2g}, expected 1: it is the object's axis, a unit "
-                    "vector in the base frame; was it never filled in?"
+                    f"{name} has length {length:.2g}, expected 1: it must be the object's axis, a "
+                    "unit vector in the base frame; check that it is filled in"
                 )
         if not self._started:
             self._executor.reset(seen["joint_pos"][None])
@@ -146,7 +146,7 @@ class Session:
         return command
 
     def _sampler(self, history: Float32) -> Sampler:
-        """Other chunks for the guard, all in one call."""
+        """Return a function that computes alternative chunks for the guard in one call."""
 
         def sample(_robots: Indices, count: int) -> Float32:
             shape = (count, *self._chunk[1:])
@@ -157,27 +157,27 @@ class Session:
 
     @property
     def finding(self) -> Finding | None:
-        """What the guard found of the newest chunk; None without a guard or before the first."""
+        """The guard's finding on the newest chunk; None without a guard or before any chunk."""
         report = self._executor.report().guard if self._started else None
         return None if report is None else report.last[0]
 
     def history(self) -> Float32:
-        """What the policy sees now: shape (T, S), oldest first."""
+        """The observations that the policy sees now, oldest first. Shape (T, S)."""
         newest = len(self._past) - 1
         ages = np.arange(self._steps)[::-1] * self._ratio
         return np.stack([self._at(max(newest - float(age), 0.0)) for age in ages])
 
     def report(self) -> ExecutionReport:
-        """What was sent, and what the limits changed, since the reset."""
+        """Return what was sent, and what the limits changed, since the reset."""
         return self._executor.report()
 
     def _at(self, instant: float) -> Float32:
-        """The state at an instant, control steps from the oldest one that is kept."""
+        """State at an instant, given in control steps since the oldest stored one. Shape (S,)."""
         before = int(instant + 1e-9)
         share = instant - before
         state = self._past[before]
         if share > 1e-9:
-            # Joints run on between two steps; the object's last observation stands.
+            # Joints are interpolated between two steps; the object keeps its last observation.
             after = self._past[before + 1]
             joints = ("joint_pos", "joint_vel")
             mixed = {k: (1 - share) * state[k] + share * after[k] for k in joints if k in state}
@@ -201,8 +201,8 @@ class Session:
         unknown = [key for key in observation if key not in names]
         if unknown:
             raise DeploymentError(
-                f"the observation has {', '.join(map(repr, unknown))}, which the policy does not "
-                f"know; expected {layout.describe()}"
+                f"the observation has fields unknown to the policy: "
+                f"{', '.join(map(repr, unknown))}; expected {layout.describe()}"
             )
         given = {names[key]: np.asarray(v, dtype=np.float64) for key, v in observation.items()}
         return {field.kind: self._field(field.kind, field.size, given) for field in layout.state}
@@ -214,28 +214,28 @@ class Session:
                 return self._velocity(given.get("joint_pos", np.zeros(size)))
             if kind == "ee_pose":
                 return NO_POSE.copy()
-            raise DeploymentError(f"the observation lacks {name}, {size} numbers")
+            raise DeploymentError(f"the observation lacks {name}; expected {size} numbers")
         if given[kind].shape != (size,):
             raise DeploymentError(f"{name} has shape {given[kind].shape}, expected ({size},)")
         return given[kind].copy()
 
     def _velocity(self, joint_pos: Array) -> Array:
-        """Backward difference, rad/s; zero at first."""
+        """Joint velocity as a backward difference, rad/s; zero at the first step. Shape (J,)."""
         if not self._past:
             return np.zeros_like(joint_pos)
         return (joint_pos - self._past[-1]["joint_pos"]) * self.control_hz
 
 
 class RobotPolicy(Session):
-    """A loaded policy: `act` closes the loop on one robot, `predict` gives raw chunks.
+    """A loaded policy: `act` runs the closed loop of one robot, `predict` returns raw chunks.
 
-    Made by `pipeline.load_policy`.
+    `pipeline.load_policy` creates it.
 
     Example:
         policy = pipeline.load_policy("artifacts/export")
         policy.reset()
         while running:
-            send(policy.act({"joint_pos": q, "pen_pos": p, "pen_axis": a}))  # 30 times a second
+            send(policy.act({"joint_pos": q, "pen_pos": p, "pen_axis": a}))  # 30 times per second
     """
 
     def __init__(
@@ -250,10 +250,10 @@ class RobotPolicy(Session):
 
         Args:
             backend: computes chunks.
-            name: of the backend: tensorrt, tensorrt-rtx, onnxruntime or torch.
-            deployment: execution and limits.
-            seed: of the noise.
-            control_hz: how often `act` will be called; None for the policy's own rate.
+            name: name of the backend: tensorrt, tensorrt-rtx, onnxruntime or torch.
+            deployment: execution settings and limits.
+            seed: seed of the noise.
+            control_hz: calls of `act` per second; None for the policy's own rate.
         """
         super().__init__(backend, deployment, seed, control_hz)
         self.backend, self.name, self.deployment = backend, name, deployment
@@ -264,28 +264,27 @@ class RobotPolicy(Session):
         return self.backend.layout
 
     def session(self, seed: int = 0, control_hz: float | None = None) -> Session:
-        """Another robot's closed loop on the same network.
+        """Create the closed loop of another robot on the same network.
 
         Args:
-            seed: of its noise.
-            control_hz: how often its `act` will be called.
+            seed: seed of its noise.
+            control_hz: calls of its `act` per second; None for the policy's own rate.
         """
         return Session(self.backend, self.deployment, seed, control_hz)
 
     def predict(self, obs: ArrayLike, noise: ArrayLike | None = None, seed: int = 0) -> Float32:
-        """Raw chunks, without history, execution or limits.
+        """Compute raw chunks, without history, execution or limits.
 
         Args:
-            obs: shape (T, S) or (B, T, S), oldest step first, units of the layout.
-            noise: shape (B, H, A); drawn from `seed` with the execution's `noise_scale` where it
-                is left out.
-            seed: of that noise.
+            obs: observations in the layout's units, oldest step first. Shape (T, S) or (B, T, S).
+            noise: shape (B, H, A); None draws it from `seed` with the execution's `noise_scale`.
+            seed: seed of that noise.
 
         Returns:
             Absolute joint positions, rad, shape (B, H, A); row 0 is the next command.
 
         Raises:
-            ObservationError: shapes do not fit, or a number is not finite.
+            ObservationError: a shape is wrong, or a number is not finite.
         """
         if noise is None:
             number = 1 if np.ndim(obs) == 2 else len(np.asarray(obs))

@@ -141,9 +141,14 @@ class _Live(Live):
             self._close()
             raise
 
+    def post_data_to_studio(self) -> None:
+        """Post nothing: DVCLive starts a thread for it, which fails where memory ran out."""
+
     def end(self) -> None:
-        super().end()  # type: ignore[no-untyped-call]
-        self._close()
+        try:
+            super().end()  # type: ignore[no-untyped-call]
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._dvc_repo is not None:

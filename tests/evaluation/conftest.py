@@ -1,4 +1,4 @@
-"""A few real trials, shared by the room's tests."""
+"""Fixtures with a few real trials, shared by the tests of evaluation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def trials(params: Params, planner: Planner) -> Trials:
 def loop(params: Params) -> Loop:
     simulator = Simulator(params.robot, RATE_HZ, params.evaluate.physics_steps)
     model = RobotModel.from_params(params.robot)
-    # Tests count steps: their chunks' use does not follow params.yaml.
+    # The tests count steps, so their execution settings do not follow params.yaml.
     execution = params.override(
         "execution", mode="chunk", execute_steps=8, noise_scale=1.0
     ).execution

@@ -1,4 +1,4 @@
-"""Sensors err by as much as they are told, and not at all when they are told nothing."""
+"""Tests that sensor errors have the requested size, and are absent by default."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_tilt_has_the_angle_it_was_given(seed: int, angle: float, way: float) 
     assert np.arctan2(sine, np.sum(axis * turned, axis=-1)) == pytest.approx(np.full(5, angle))
 
 
-def test_noise_is_drawn_anew_and_a_bias_stays() -> None:
+def test_noise_changes_with_each_observation_and_a_bias_is_constant() -> None:
     position, axis = np.zeros((3000, 3)), _axes(3000)
     noisy = Sensor(Disturbance(noise_m=0.005, noise_deg=2), _generators(3000))
     first, second = noisy.observe(position, axis), noisy.observe(position, axis)

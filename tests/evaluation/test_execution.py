@@ -26,7 +26,7 @@ def _rollouts(command: np.ndarray, border: list[bool]) -> Rollouts:
     return Rollouts(command, command, np.zeros((*command.shape[:2], 7)), command, report)
 
 
-def test_a_kink_at_a_border_is_counted_there() -> None:
+def test_a_velocity_jump_at_the_start_of_a_chunk_is_counted_there() -> None:
     # Speed 1 rad/s up to command 3, then at rest.
     command = np.minimum(np.arange(8), 3)[None, :, None] / 10.0
     assert velocity_jumps(command, 10.0)[0, :, 0] == pytest.approx([0, 0, -1, 0, 0, 0])
@@ -54,7 +54,7 @@ def test_fixed_commands_have_no_execution() -> None:
     assert execution_summary(fixed, 10.0) == {}
 
 
-def test_a_guard_that_is_off_is_none(params: Params) -> None:
+def test_no_guard_is_built_when_it_is_off(params: Params) -> None:
     robot = RobotModel.from_params(params.robot)
     assert make_guard(params.override("execution", guard="off"), robot) is None
     assert make_guard(params.override("execution", guard="check"), robot) is not None

@@ -1,4 +1,4 @@
-"""Each class of failure, from a rollout made to fail that way."""
+"""Tests each class of failure with a rollout that fails in that way."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _judged(
 
 
 def _demonstrations(trials: Trials, paths: Array) -> Demonstrations:
-    """Episodes 10, 20 and 30 of a data set: the expert's ways to the very objects."""
+    """Episodes 10, 20 and 30 of a data set: the expert's paths to the same objects."""
     return Demonstrations(
         np.array([10, 20, 30]),
         trials.object_pos,
@@ -128,7 +128,7 @@ def test_pushing_on_past_the_cap_is_an_overshoot(  # type: ignore[no-untyped-def
     assert all(failure.evidence.beyond_mm > 10 for failure in failures)
 
 
-def test_a_pose_that_no_demonstration_knows_is_off_the_data(classed, paths: Array) -> None:  # type: ignore[no-untyped-def]
+def test_a_pose_far_from_all_demonstrations_is_off_the_data(classed, paths: Array) -> None:  # type: ignore[no-untyped-def]
     lost = np.tile(paths[:, :1], (1, STEPS, 1))
     lost[:, -30:, 0] = 2.0
     failures = classed(lost)
@@ -194,7 +194,9 @@ def test_demonstrations_are_the_training_episodes_alone(params: Params) -> None:
 
 
 @given(st.floats(-20, 20), st.floats(-20, 20), st.integers(-3, 3))
-def test_a_continuous_joint_s_distance_forgets_whole_turns(a: float, b: float, turns: int) -> None:
+def test_the_distance_of_a_continuous_joint_ignores_full_turns(
+    a: float, b: float, turns: int
+) -> None:
     first, second = np.array([[a, 0.0]]), np.array([b, 0.0])
     whole = np.array([turns * 2 * np.pi, 0.0])
     free, held = np.array([True, False]), np.array([False, False])

@@ -1,4 +1,4 @@
-"""Rollouts judged: the planner's motions succeed, a still arm and a dive into the table do not."""
+"""Tests the judge: planned motions succeed; an arm at rest or one that hits the table fails."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_dive_into_the_table_names_what_touched_it_and_when(
 def test_a_contact_between_two_control_steps_is_found(
     params: Params, loop: Loop, checker: CollisionChecker
 ) -> None:
-    # The arm swings about its base at the speed limit; the pen is grazed between two samples.
+    # The arm turns about its base at the speed limit and grazes the pen between two samples.
     position, axis = np.array([[0.263, 0.137, 0.737]]), np.array([[0.60, -0.68, -0.43]])
     axis /= np.linalg.norm(axis)
     plan = Plan(np.zeros(1), loop.model.home[None], np.zeros((1, 6)), np.zeros((1, 6)))
@@ -91,5 +91,5 @@ def test_the_first_rollouts_alone_have_their_own_summary(
     assert part.summary == replayed.summary and part.summary["n"] == 2
 
 
-def test_a_contact_reads_as_a_sentence() -> None:
+def test_a_contact_is_formatted_with_both_names_and_the_step() -> None:
     assert str(Contact(39, "rh_p12_rn_l", "pen")) == "rh_p12_rn_l and pen at step 39"

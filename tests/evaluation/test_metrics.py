@@ -80,7 +80,7 @@ def test_the_interval_is_wilson_s(
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 0), (-1, 5), (6, 5)])
-def test_what_is_no_proportion_is_refused(successes: int, trials: int) -> None:
+def test_an_invalid_proportion_is_rejected(successes: int, trials: int) -> None:
     with pytest.raises(ValueError, match=r"must be|must not be"):
         metrics.wilson_interval(successes, trials)
 

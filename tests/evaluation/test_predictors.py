@@ -1,4 +1,4 @@
-"""The exported graph drives what torch drives, and what is not here says why."""
+"""Tests that the exported graph gives torch's rollouts, and that missing backends give a reason."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def policy(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Diffusion
 
 
 @pytest.mark.skipif(bool(find_gpus()[0]), reason="this machine has a GPU")
-def test_every_backend_drives_the_same_pens_or_says_why_not(
+def test_every_backend_rolls_out_the_same_trials_or_gives_a_reason(
     small: Params, policy: DiffusionPolicy, loop: Loop, trials: Trials
 ) -> None:
     chosen = small.override("evaluate", backends=("torch", "onnxruntime", "tensorrt-rtx"))

@@ -1,4 +1,4 @@
-"""The robustness suite: every condition does what its name says, to a policy that knows the way."""
+"""Tests that every condition of the robustness suite disturbs the loop as its name says."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from pipeline.robot.planner import Planner
 
 @pytest.fixture
 def suite(params: Params, loop: Loop, trials: Trials, planner: Planner) -> Suite:
-    """With a policy that stands still."""
+    """A suite whose policy does not move."""
 
     def stand(obs: Observations, noise: Observations) -> Array:
         return np.repeat(obs[:, -1:, :6], 16, axis=1).astype(np.float64)
@@ -40,7 +40,7 @@ def suite(params: Params, loop: Loop, trials: Trials, planner: Planner) -> Suite
 
 
 def _goal_seeker(suite: Suite, seen: list[Observations]) -> Suite:
-    """A policy that looks its goal up by the place at which it sees the object."""
+    """A policy that looks up its goal by the observed position of the object."""
     places = [suite.trials, suite._second_places(0.1)]
     positions = np.concatenate([place.object_pos for place in places])
     goals = np.stack([plan.joint_pos[-1] for place in places for plan in place.plans])
@@ -57,7 +57,7 @@ def _goal_seeker(suite: Suite, seen: list[Observations]) -> Suite:
     return replace(suite, predict=seek, params=params)
 
 
-def test_short_and_full_suites_hold_what_the_bar_names() -> None:
+def test_short_and_full_suites_contain_the_severities_of_the_quality_bar() -> None:
     short = conditions("short", 30.0)
     names = [condition.name for condition in short]
     assert len(set(names)) == len(names)
@@ -135,7 +135,7 @@ def test_a_move_beyond_the_box_is_an_error(suite: Suite) -> None:
         suite._second_places(5.0)
 
 
-def test_table_and_picture_say_n_and_the_severity(suite: Suite, tmp_path: Path) -> None:
+def test_table_and_picture_state_n_and_the_severity(suite: Suite, tmp_path: Path) -> None:
     chosen = [c for c in conditions("short", 30.0) if c.name in {"nominal_0", "gains_divided_3"}]
     outcomes = list(suite.run(chosen))
     write_outcomes(tmp_path / "robustness.csv", outcomes)

@@ -41,7 +41,7 @@ def dataset(params: Params, trials: Trials) -> Dataset:
     return Dataset(Path("a.zarr"), state, action, np.cumsum(ends), split, RATE_HZ, layout, {}, {})
 
 
-def test_whoever_follows_the_expert_succeeds_and_whoever_stands_still_does_not(
+def test_following_the_expert_succeeds_and_standing_still_fails(
     params: Params, dataset: Dataset
 ) -> None:
     validation = RolloutValidation.from_dataset(dataset, params)
@@ -69,7 +69,7 @@ def test_no_more_rollouts_than_validation_episodes(params: Params, dataset: Data
     assert len(RolloutValidation.from_dataset(dataset, few).trials) == 2
 
 
-def test_what_cannot_be_rolled_out_is_refused_with_the_reason(
+def test_an_unsuitable_data_set_is_rejected_with_the_reason(
     params: Params, dataset: Dataset
 ) -> None:
     with pytest.raises(RolloutValidationError, match="no rate_hz"):

@@ -1,4 +1,4 @@
-"""Trials and the expert's own way to each."""
+"""Tests trials and the expert's commands."""
 
 from __future__ import annotations
 

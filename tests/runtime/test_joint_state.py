@@ -50,7 +50,7 @@ def test_the_axis_is_the_pose_s_z(quaternion: tuple[float, ...]) -> None:
     [
         (("a", "b"), (0.0, 0.0), "no c; it has a, b"),
         (("a", "b", "c", "a"), (0.0,) * 4, "a more than once"),
-        (("a", "b", "c"), (0.0, 0.0), "3 joint names came with 2 positions"),
+        (("a", "b", "c"), (0.0, 0.0), "has 3 names but 2 positions"),
         (("a", "b", "c"), (0.0, math.nan, 0.0), "not finite"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_pose_of_another_frame_or_with_nan_is_refused(observer: Observer) -> N
 @pytest.mark.parametrize(
     ("now_s", "words"),
     [
-        (10.2, "joint state is 0.200 s old, 0.1 s are allowed"),
+        (10.2, "joint state is 0.200 s old; at most 0.1 s are allowed"),
         (9.9, "joint state is stamped 0.100 s in the future"),
     ],
 )

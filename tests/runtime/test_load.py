@@ -79,9 +79,9 @@ def test_what_cannot_be_loaded_is_refused_with_the_reason(folder: Path, tmp_path
     (tmp_path / "old.engine").write_bytes(b"engine")
     (tmp_path / "broken.onnx").write_bytes(b"not a graph")
     for path, words in (
-        (tmp_path, "no policy.onnx in it"),
+        (tmp_path, "the folder has no policy.onnx"),
         (tmp_path / "no.pt", "no such file or folder"),
-        (tmp_path / "old.engine", "load its folder of export"),
+        (tmp_path / "old.engine", "load the export folder"),
         (tmp_path / "broken.onnx", "onnxruntime: .*cannot load"),
     ):
         with pytest.raises(DeploymentError, match=words):

@@ -1,1 +1,1 @@
-"""What an evaluation found, for people: report.html, diagrams, plots and films."""
+"""Presents the results of an evaluation: report.html, diagrams, plots and films."""

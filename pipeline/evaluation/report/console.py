@@ -13,11 +13,11 @@ from pipeline.run import console
 
 
 def print_closed_loop(summaries: Mapping[str, Mapping[str, Any]], open_loop: Any) -> None:
-    """The headline, strict success free of contact, with its interval, and the measures beside it.
+    """Print the headline, strict success without contact, and the table of all measures.
 
     Args:
-        summaries: of policy, expert and stand_still.
-        open_loop: its summary.
+        summaries: summaries of policy, expert and stand_still.
+        open_loop: summary of the open loop.
     """
     policy = summaries["policy"]
     console.print(
@@ -49,7 +49,7 @@ def print_closed_loop(summaries: Mapping[str, Mapping[str, Any]], open_loop: Any
 
 
 def print_backends(backends: Mapping[str, Mapping[str, Any]]) -> None:
-    """The same rollouts with each backend.
+    """Print the results of the same rollouts on each backend.
 
     Args:
         backends: the entry `backends` of metrics.json.
@@ -73,10 +73,10 @@ def print_backends(backends: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def print_robustness(outcomes: list[Outcome]) -> None:
-    """A row for each condition of the suite.
+    """Print one row for each condition of the robustness suite.
 
     Args:
-        outcomes: of the suite; none where it was left out.
+        outcomes: outcomes of the suite; empty if it was skipped.
     """
     if not outcomes:
         return
@@ -96,7 +96,7 @@ def print_robustness(outcomes: list[Outcome]) -> None:
 
 
 def print_grasp(grasp: Mapping[str, Any]) -> None:
-    """How many objects were grasped and lifted.
+    """Print how many objects were grasped and lifted.
 
     Args:
         grasp: the entry `grasp` of metrics.json.

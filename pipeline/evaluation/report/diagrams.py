@@ -1,6 +1,6 @@
-"""Diagrams as inline SVG for the report: text stays text, colours follow the page's theme.
+"""Draws diagrams as inline SVG; text stays text, and colours follow the page's theme.
 
-N tries, T control steps, E episodes.
+N rollouts, T control steps, E episodes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pipeline.params import TaskParams
 
 Array = NDArray[np.float64]
 INK = "#010203"
-"""Stands for the page's text colour while matplotlib draws."""
+"""Placeholder for the page's text colour while matplotlib draws."""
 THEME = {
     INK: "var(--ink)",
     panels.GOOD: "var(--good)",
@@ -59,12 +59,12 @@ SVG_STYLE: Any = {
 WIDE, MEDIUM, SMALL = (4.9, 3.0), (3.6, 2.8), (3.0, 1.9)
 """Inches; a third or a half of a page that shrinks to a phone's width."""
 LEFT, RIGHT, BOTTOM, TOP = 0.76, 0.12, 0.58, 0.30
-"""Margins around the axes, inches: laying a figure out by its content takes twice the time."""
+"""Margins around the axes, inches; automatic layout would take twice the time."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A diagram and what it shows, n included."""
+    """A diagram and its caption, which states n."""
 
     svg: str
     caption: str
@@ -76,25 +76,25 @@ def inline(
     size: tuple[float, float] = WIDE,
     left: float = LEFT,
 ) -> Figure:
-    """Draw one diagram as SVG that may stand in a page beside others.
+    """Draw one diagram as SVG for a page with other diagrams.
 
     Args:
-        draw: puts everything onto the axes.
-        caption: what it shows.
+        draw: draws onto the axes.
+        caption: caption of the diagram.
         size: width and height, inches.
         left: margin for the labels of the y axis, inches.
     """
     width, height = size
-    # Identifiers must differ between the diagrams of a page, and be the same in every run.
+    # Identifiers must differ between diagrams of a page and be equal in every run.
     salt = re.sub(r"\W+", "-", caption.lower()).strip("-")
     with plt.rc_context({**SVG_STYLE, "svg.hashsalt": salt}):
         figure, axes = plt.subplots(figsize=size)
         figure.subplots_adjust(left / width, BOTTOM / height, 1 - RIGHT / width, 1 - TOP / height)
         draw(axes)
-        # The text of minor ticks on a log axis takes as long as all the rest.
+        # Labels of minor ticks on a log axis would double the drawing time.
         axes.yaxis.set_minor_formatter(NullFormatter())
         if axes.get_legend_handles_labels()[0]:
-            # Above the axes, where it hides no point.
+            # Above the axes, so that it hides no point.
             axes.legend(
                 frameon=False, fontsize=7.5, ncols=4,
                 loc="lower left", bbox_to_anchor=(-0.05, 1.0), columnspacing=0.9,
@@ -117,13 +117,13 @@ def inline(
 def workspace(
     trials: Trials, task: TaskParams, policy: ClosedLoop, known: Demonstrations
 ) -> list[Figure]:
-    """Successes and failures over the workspace and over tilt.
+    """Draw successes and failures over the workspace and over tilt.
 
     Args:
         trials: N objects.
         task: the object's length and the strict tolerance.
-        policy: its rollouts, judged.
-        known: the training episodes, shown behind.
+        policy: judged rollouts of the policy.
+        known: the training episodes, drawn in the background.
     """
     passed, final_mm = policy.passed["strict"], policy.error.cap_m[:, -1] * 1000
     cap = metrics.object_cap(trials.object_pos, trials.object_axis, task.object_length_m)
@@ -155,12 +155,12 @@ def workspace(
 
 
 def over_time(policy: ClosedLoop, expert: ClosedLoop, rate_hz: float) -> list[Figure]:
-    """Distance and angle over time.
+    """Draw distance and angle over time.
 
     Args:
-        policy: its rollouts, judged.
-        expert: the expert's.
-        rate_hz: control steps a second.
+        policy: judged rollouts of the policy.
+        expert: judged rollouts of the expert.
+        rate_hz: control steps per second.
     """
     ours, theirs = policy.error, expert.error
     found = []
@@ -183,14 +183,14 @@ def over_time(policy: ClosedLoop, expert: ClosedLoop, rate_hz: float) -> list[Fi
 def joint_curves(
     policy: ClosedLoop, expert: ClosedLoop, joints: tuple[str, ...], trial: int, rate_hz: float
 ) -> list[Figure]:
-    """Every joint of one rollout against the expert's.
+    """Draw every joint of one rollout beside the expert's.
 
     Args:
-        policy: its rollouts, judged.
-        expert: the expert's.
-        joints: names.
-        trial: which rollout.
-        rate_hz: control steps a second.
+        policy: judged rollouts of the policy.
+        expert: judged rollouts of the expert.
+        joints: joint names.
+        trial: index of the rollout.
+        rate_hz: control steps per second.
     """
 
     def draw(axis: Axes, joint: int) -> None:
@@ -204,11 +204,11 @@ def joint_curves(
 
 
 def open_loop(result: OpenLoop, joints: tuple[str, ...]) -> list[Figure]:
-    """Open-loop errors by joint and by step of the chunk.
+    """Draw open-loop errors by joint and by step of the chunk.
 
     Args:
         result: the comparison with the expert.
-        joints: names.
+        joints: joint names.
     """
     windows, episodes = result.summary["windows"], result.summary["episodes"]
     count = f"n = {windows} windows of {episodes} test episodes"
@@ -219,7 +219,7 @@ def open_loop(result: OpenLoop, joints: tuple[str, ...]) -> list[Figure]:
 
 
 def losses(history: Mapping[str, Array]) -> list[Figure]:
-    """The training curves.
+    """Draw the training curves.
 
     Args:
         history: columns epoch, train_loss and val_loss, shape (K,) each.
@@ -230,11 +230,11 @@ def losses(history: Mapping[str, Array]) -> list[Figure]:
 
 
 def episode_statistics(dataset: Dataset, rate_hz: float) -> list[Figure]:
-    """How long, how fast and how far the episodes of a data set are.
+    """Draw duration, peak speed and path length of the episodes of a data set.
 
     Args:
-        dataset: every split of it.
-        rate_hz: control steps a second.
+        dataset: data set with all splits.
+        rate_hz: control steps per second.
     """
     joint_pos = dataset.layout.unpack(dataset.state, "joint_pos").astype(np.float64)
     starts = episode_starts(dataset.episode_ends)
@@ -258,10 +258,10 @@ def episode_statistics(dataset: Dataset, rate_hz: float) -> list[Figure]:
 
 
 def robustness(rows: Mapping[str, Mapping[str, Any]]) -> list[Figure]:
-    """Strict success free of contact under each variation.
+    """Draw strict success without contact under each variation.
 
     Args:
-        rows: by name, each with n, success_collision_free and ci95_collision_free.
+        rows: entries by name with n, success_collision_free and ci95_collision_free.
     """
     share, low, high = (
         np.array(values, dtype=np.float64)

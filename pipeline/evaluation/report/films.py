@@ -1,4 +1,4 @@
-"""Films of rollouts beside the expert's: rendered by MuJoCo where that works, else stick figures.
+"""Makes films of rollouts beside the expert's, rendered by MuJoCo or drawn as stick figures.
 
 K frames of a film, J joints, L points of the arm.
 """
@@ -25,7 +25,7 @@ FRAMES = 24
 SIZE = (264, 208)
 """Width and height of a rendered frame, pixels; a strip of FRAMES stays below WebP's 16,383."""
 QUALITY = 70
-"""Of WebP, of 100: a strip takes about 50 kB."""
+"""WebP quality, 0 to 100; a strip takes about 50 kB."""
 VIEWS = {"from the side": (0, 2), "from above": (0, 1)}
 """Stick figures: the axes of the base frame that point right and up."""
 
@@ -36,7 +36,7 @@ class Sticks:
 
     view_box: str
     policy: list[str]
-    """`points` of a polyline, one a frame."""
+    """Attribute `points` of a polyline, one per frame."""
     expert: list[str]
     target: str
     """The object."""
@@ -48,11 +48,11 @@ class Film:
 
     trial: int
     seconds: list[float]
-    """Time of each frame."""
+    """Time of each frame, s."""
     strips: dict[str, str]
-    """Rendered frames side by side as data URIs, `policy` and `expert`; empty where drawn."""
+    """Rendered frames side by side as data URIs, `policy` and `expert`; empty for drawn films."""
     sticks: dict[str, Sticks]
-    """By view; empty where rendered."""
+    """Stick figures by view; empty for rendered films."""
 
 
 def films(
@@ -64,19 +64,19 @@ def films(
     rate_hz: float,
     platforms: tuple[str, ...] = PLATFORMS,
 ) -> tuple[list[Film], str]:
-    """Films of some rollouts.
+    """Make films of some rollouts.
 
     Args:
         params: sections robot and task.
         trials: N objects.
-        policy: what the policy did.
-        expert: what the expert's replay did.
+        policy: rollouts of the policy.
+        expert: rollouts of the expert's replay.
         chosen: trials to show.
-        rate_hz: control steps a second.
+        rate_hz: control steps per second.
         platforms: off-screen platforms to try.
 
     Returns:
-        The films, and how they were made (why they are drawn, where nothing renders).
+        The films, and how they were made (with the reason if rendering failed).
     """
     steps = policy.joint_pos.shape[1]
     instants = np.linspace(0, steps - 1, min(FRAMES, steps)).round().astype(int)
@@ -116,7 +116,7 @@ def _strip(frames: NDArray[np.uint8]) -> str:
 def _sticks(
     params: Params, trials: Trials, motion: Array, chosen: list[int]
 ) -> list[dict[str, Sticks]]:
-    """Stick figures of motions (films, 2, K, J), all to one scale."""
+    """Draw stick figures of motions (films, 2, K, J) at a common scale."""
     model = RobotModel.from_params(params.robot)
     flat = motion.reshape(-1, motion.shape[-1])
     arms = np.stack([model.link_positions(pose) for pose in flat])

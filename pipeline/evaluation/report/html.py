@@ -1,6 +1,6 @@
-"""report.html: everything an evaluation found, in one file that needs no network.
+"""Writes report.html: all results of an evaluation in one file that needs no network.
 
-Reads what earlier stages left beside its inputs; a part whose file is missing says so.
+Also shows files that earlier stages wrote beside its inputs, and states which of them are missing.
 """
 
 from __future__ import annotations
@@ -33,27 +33,27 @@ from pipeline.run import versions
 Array = NDArray[np.float64]
 TEMPLATE = "report.html.jinja"
 LISTED = 50
-"""Failures listed in the page; failures.csv has them all."""
+"""Largest number of failures listed in the page; failures.csv has all of them."""
 PACKAGES = ("torch", "numpy", "scipy", "mujoco", "pin", "ompl", "toppra", "zarr", "matplotlib")
 HEADLINE = {"n", "success_collision_free", "ci95_collision_free"}
-"""What a row of metrics.json must have to be drawn."""
+"""Keys that a row of metrics.json needs to be drawn."""
 SECTIONS = ("robot", "task", "collect", "dataset", "evaluate")
-"""Parameters that an evaluation reads; those of the training stand in the training's own file."""
+"""Sections that an evaluation reads; the training's own file has the training's parameters."""
 
 
 class ReportError(PipelineError):
-    """A file of an earlier stage is not what it should be."""
+    """A file of an earlier stage cannot be read."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What an evaluation found, and what it was made of."""
+    """The results of an evaluation and its inputs."""
 
     params: Params
     model: Path
-    """The checkpoint; the training's history.csv and config.json are looked for beside it."""
+    """The checkpoint; the training's history.csv and config.json are expected beside it."""
     dataset: Dataset
-    """The ingest's report.json is looked for in the folder `ingest` beside its own."""
+    """The data set; the ingest's report.json is expected in the folder `ingest` beside its own."""
     rate_hz: float
     trials: Trials
     results: Mapping[str, ClosedLoop]
@@ -69,9 +69,9 @@ def write_report(folder: Path, found: Findings) -> None:
     """Write report.html.
 
     Args:
-        folder: of the evaluation; pictures in its `plots` are shown where the report has no
+        folder: folder of the evaluation; the report shows pictures in its `plots` if it has no
             diagram of its own for them.
-        found: everything to tell.
+        found: the results to show.
 
     Raises:
         ReportError: a file of an earlier stage cannot be read.
@@ -84,7 +84,7 @@ def write_report(folder: Path, found: Findings) -> None:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda share: f"{share * 100:.1f} %"
-    # The files of other stages first: one that is broken should not cost the drawing of films.
+    # Read other stages' files first, so that a broken one fails before the films are drawn.
     parts = {**_origins(found, folder), **_headline(found), **_closed_loop(found)}
     page = environment.get_template(TEMPLATE).render(**parts)
     (folder / "report.html").write_text(page, encoding="utf-8")
@@ -159,14 +159,14 @@ def _closed_loop(found: Findings) -> dict[str, Any]:
 
 
 def _curve(distance_mm: Array) -> str:
-    """Distance over time as points of a polyline in a box of 100 by 30, log scale 0.1 mm to 1 m."""
+    """Convert distances to polyline points in a box of 100 by 30, log scale 0.1 mm to 1 m."""
     height = np.clip(np.log10(np.maximum(distance_mm, 0.1)) + 1, 0, 4) / 4
     across = np.linspace(0, 100, len(distance_mm))
     return " ".join(f"{x:.1f},{30 - 30 * y:.1f}" for x, y in zip(across, height, strict=True))
 
 
 def _origins(found: Findings, folder: Path) -> dict[str, Any]:
-    """Where the policy comes from: data, training, parameters, versions."""
+    """Collect the policy's origin: data, training, parameters and versions."""
     dataset, train = found.dataset, found.model.parent
     history = _history(train / "history.csv")
     config = _read_json(train / "config.json")
@@ -210,7 +210,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
 
 
 def _history(path: Path) -> dict[str, Array] | None:
-    """Columns of the training's history.csv; None where there is none."""
+    """Read the columns of the training's history.csv; None if there is no file."""
     if not path.is_file():
         return None
     with path.open(newline="") as file:
@@ -221,7 +221,7 @@ def _history(path: Path) -> dict[str, Array] | None:
     except (KeyError, TypeError, ValueError) as error:
         raise ReportError(
             f"{path}: {error!r} while reading; expected columns epoch, train_loss and val_loss of "
-            "numbers, as `train` writes them: train again, or take the file away"
+            "numbers, as `train` writes them: train again, or remove the file"
         ) from error
 
 
@@ -232,8 +232,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ReportError(
-            f"{path}: is no JSON ({error}); expected what its stage writes: run the stage again, "
-            "or take the file away"
+            f"{path}: no JSON ({error}); expected what its stage writes: run the stage again, "
+            "or remove the file"
         ) from error
     if not isinstance(data, dict):
         raise ReportError(f"{path}: holds a {type(data).__name__}, expected a JSON object")
@@ -245,7 +245,7 @@ def _data_uri(path: Path) -> str:
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Nested values as rows of dotted key and text."""
+    """Flatten nested values to rows of dotted key and text."""
     for key, value in data.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

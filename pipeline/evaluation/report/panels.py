@@ -12,21 +12,21 @@ from pipeline.evaluation.rollout import Rollouts
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-# Okabe and Ito's palette: told apart by the colour-blind too.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish.
 GOOD, BAD, EXPERT, OBJECT = "#0072B2", "#D55E00", "#666666", "#009E73"
 LEAST_RANGE_RAD = 0.05
-"""Joint curves span this at least, so that a tenth of a degree does not look like a swing."""
+"""Minimum span of a joint curve's axis, so that a tenth of a degree does not look large."""
 
 
 def error(axis: Axes, policy: Array, expert: Array, rate_hz: float, floor: float) -> None:
-    """An error over time: the policy's spread and the expert's median, log scale.
+    """Draw an error over time: the policy's spread and the expert's median, log scale.
 
     Args:
-        axis: where.
-        policy: shape (N, T).
-        expert: of the expert's replay, shape (N, T).
-        rate_hz: control steps a second.
-        floor: least value shown; below it the expert's replay is exact.
+        axis: axes to draw on.
+        policy: errors of the policy. Shape (N, T).
+        expert: errors of the expert's replay. Shape (N, T).
+        rate_hz: control steps per second.
+        floor: smallest value shown, since the expert's replay may be exact.
     """
     time = np.arange(1, policy.shape[1] + 1) / rate_hz
     low, median, high, most = np.percentile(policy, [25, 50, 75, 95], axis=0)
@@ -39,13 +39,13 @@ def error(axis: Axes, policy: Array, expert: Array, rate_hz: float, floor: float
 
 
 def reached(axis: Axes, x: Array, y: Array, passed: Mask) -> None:
-    """Tries as points, successes and failures told apart.
+    """Draw rollouts as points, with separate marks for successes and failures.
 
     Args:
-        axis: where.
-        x: shape (N,).
-        y: shape (N,).
-        passed: shape (N,).
+        axis: axes to draw on.
+        x: horizontal coordinates. Shape (N,).
+        y: vertical coordinates. Shape (N,).
+        passed: whether each rollout succeeded. Shape (N,).
     """
     for mask, colour, marker, name in (
         (passed, GOOD, "o", "reached"),
@@ -56,12 +56,12 @@ def reached(axis: Axes, x: Array, y: Array, passed: Mask) -> None:
 
 
 def joint_errors(axis: Axes, result: OpenLoop, joints: tuple[str, ...]) -> None:
-    """Open-loop error of each joint.
+    """Draw the open-loop error of each joint.
 
     Args:
-        axis: where.
+        axis: axes to draw on.
         result: the comparison with the expert.
-        joints: names.
+        joints: joint names.
     """
     axis.bar(joints, result.per_joint_deg, color=GOOD)
     axis.set_ylabel("error, degrees (RMS)")
@@ -69,10 +69,10 @@ def joint_errors(axis: Axes, result: OpenLoop, joints: tuple[str, ...]) -> None:
 
 
 def step_errors(axis: Axes, result: OpenLoop) -> None:
-    """Open-loop error of each step of the chunk.
+    """Draw the open-loop error of each step of the chunk.
 
     Args:
-        axis: where.
+        axis: axes to draw on.
         result: the comparison with the expert.
     """
     axis.plot(result.per_step_deg, "o-", color=GOOD)
@@ -83,15 +83,15 @@ def step_errors(axis: Axes, result: OpenLoop) -> None:
 def joint_curve(
     axis: Axes, policy: Rollouts, expert: Rollouts, trial: int, joint: int, rate_hz: float
 ) -> None:
-    """One joint of one rollout against the expert's.
+    """Draw one joint of one rollout beside the expert's.
 
     Args:
-        axis: where.
-        policy: what the policy did.
-        expert: what the expert's replay did.
-        trial: which rollout.
-        joint: which joint.
-        rate_hz: control steps a second.
+        axis: axes to draw on.
+        policy: rollouts of the policy.
+        expert: rollouts of the expert's replay.
+        trial: index of the rollout.
+        joint: index of the joint.
+        rate_hz: control steps per second.
     """
     time = np.arange(1, policy.joint_pos.shape[1] + 1) / rate_hz
     axis.plot(time, expert.joint_pos[trial, :, joint], "--", color=EXPERT, label="expert")
@@ -103,13 +103,13 @@ def joint_curve(
 
 
 def losses(axis: Axes, epoch: Array, train: Array, val: Array) -> None:
-    """Training and validation loss, log scale.
+    """Draw training and validation loss on a log scale.
 
     Args:
-        axis: where.
-        epoch: shape (K,).
-        train: shape (K,).
-        val: shape (K,).
+        axis: axes to draw on.
+        epoch: epochs. Shape (K,).
+        train: training loss. Shape (K,).
+        val: validation loss. Shape (K,).
     """
     axis.plot(epoch, train, ".-", color=EXPERT, label="training")
     axis.plot(epoch, val, ".-", color=GOOD, label="validation")
@@ -118,14 +118,14 @@ def losses(axis: Axes, epoch: Array, train: Array, val: Array) -> None:
 
 
 def histogram(axis: Axes, values: Array, label: str) -> None:
-    """How often values occur.
+    """Draw a histogram.
 
     Args:
-        axis: where.
-        values: shape (N,).
+        axis: axes to draw on.
+        values: values to count. Shape (N,).
         label: quantity and unit.
     """
-    # Values that differ by rounding alone are one value: bins between them would show noise.
+    # Values that differ only by rounding count as one, since bins between them would show noise.
     spread = float(np.ptp(values))
     flat = spread <= 1e-6 * max(1.0, float(np.abs(values).max()))
     axis.hist(np.round(values, 6), bins=1 if flat else 24, color=GOOD)
@@ -133,14 +133,14 @@ def histogram(axis: Axes, values: Array, label: str) -> None:
 
 
 def intervals(axis: Axes, names: list[str], share: Array, low: Array, high: Array) -> None:
-    """Shares with their intervals, one line each, the first on top.
+    """Draw shares with their intervals, one line each, the first on top.
 
     Args:
-        axis: where.
-        names: of the lines.
-        share: between 0 and 1, shape (K,).
-        low: lower bounds, shape (K,).
-        high: upper bounds, shape (K,).
+        axis: axes to draw on.
+        names: names of the lines.
+        share: shares between 0 and 1. Shape (K,).
+        low: lower bounds. Shape (K,).
+        high: upper bounds. Shape (K,).
     """
     rows = np.arange(len(names))
     axis.hlines(rows, low * 100, high * 100, color=GOOD, lw=3, alpha=0.4)

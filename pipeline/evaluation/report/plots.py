@@ -1,4 +1,4 @@
-"""Pictures of an evaluation, as PNG. Every picture says how many tries it shows."""
+"""Draws the pictures of an evaluation as PNG. Every picture states the number of rollouts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STYLE: Any = {
 
 
 def _save(figure: Figure, path: Path) -> None:
-    # A fixed Software entry: the same data gives the same bytes whatever matplotlib's version.
+    # Without the Software entry, the bytes do not depend on matplotlib's version.
     figure.savefig(path, metadata={"Software": None})
     plt.close(figure)
 
@@ -48,13 +48,13 @@ def _save(figure: Figure, path: Path) -> None:
 def error_over_time(
     path: Path, policy: metrics.ReachError, expert: metrics.ReachError, rate_hz: float
 ) -> None:
-    """Distance and angle over time: the policy's spread and the expert's median.
+    """Draw distance and angle over time: the policy's spread and the expert's median.
 
     Args:
         path: PNG to write.
         policy: errors, shape (N, T).
         expert: errors of the expert's replay, shape (N, T).
-        rate_hz: control steps a second.
+        rate_hz: control steps per second.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
@@ -74,7 +74,7 @@ def error_over_time(
 def reach_map(
     path: Path, trials: Trials, task: TaskParams, passed: NDArray[np.bool_], error_m: Array
 ) -> None:
-    """Where the policy reaches: caps from above, from the side, and error against tilt.
+    """Draw where the policy succeeds: caps from above and from the side, and error over tilt.
 
     Args:
         path: PNG to write.
@@ -109,12 +109,12 @@ def reach_map(
 
 
 def open_loop(path: Path, result: OpenLoop, joints: tuple[str, ...]) -> None:
-    """Joint error by joint and by step of the chunk.
+    """Draw the open-loop error by joint and by step of the chunk.
 
     Args:
         path: PNG to write.
         result: the comparison.
-        joints: names.
+        joints: joint names.
     """
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 2, figsize=(9, 3))
@@ -137,19 +137,19 @@ def worst_rollouts(
     frames: int = 6,
     rows: int = 4,
 ) -> None:
-    """Filmstrips of the worst rollouts as stick figures beside the expert's.
+    """Draw filmstrips of the worst rollouts as stick figures beside the expert's.
 
     Args:
         path: PNG to write.
-        model: for the links' positions.
+        model: the arm, for the positions of its links.
         trials: N objects.
         task: length of the object.
-        policy: what the policy did.
-        expert: what the expert's replay did.
+        policy: rollouts of the policy.
+        expert: rollouts of the expert's replay.
         error_m: distance from the cap at the end, m, shape (N,).
-        rate_hz: control steps a second.
-        frames: pictures of a strip.
-        rows: rollouts to show.
+        rate_hz: control steps per second.
+        frames: frames per strip.
+        rows: number of rollouts to show.
     """
     worst = np.argsort(-error_m)[:rows]
     instants = np.linspace(0, policy.joint_pos.shape[1] - 1, frames).round().astype(int)
@@ -185,7 +185,7 @@ def _stick(axis: Any, points: Array, colour: str, width: float) -> None:
 
 
 def _box(axis: Any, box: Box) -> None:
-    """The twelve edges of an obstacle."""
+    """Draw the twelve edges of an obstacle."""
     half = np.array(box.size_m) / 2
     corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
     for first, second in itertools.combinations(corners, 2):
@@ -205,15 +205,15 @@ def joint_curves(
     path: Path, policy: Rollouts, expert: Rollouts, joints: tuple[str, ...], trial: int,
     rate_hz: float,
 ) -> None:  # fmt: skip
-    """Joint positions of one rollout against the expert's.
+    """Draw the joint positions of one rollout beside the expert's.
 
     Args:
         path: PNG to write.
-        policy: what the policy did.
-        expert: what the expert's replay did.
-        joints: names.
-        trial: which rollout.
-        rate_hz: control steps a second.
+        policy: rollouts of the policy.
+        expert: rollouts of the expert's replay.
+        joints: joint names.
+        trial: index of the rollout.
+        rate_hz: control steps per second.
     """
     with plt.rc_context(STYLE):
         columns = 3
@@ -237,11 +237,11 @@ def joint_curves(
 
 
 def robustness(path: Path, outcomes: list[Outcome]) -> None:
-    """Success against severity, a panel for each way in which the task was made harder.
+    """Draw success over severity, with one panel per family of conditions.
 
     Args:
         path: PNG to write.
-        outcomes: of the robustness suite; the first is undisturbed and begins every curve.
+        outcomes: outcomes of the robustness suite; the first, undisturbed one starts every curve.
     """
     nominal, families = outcomes[0], list(dict.fromkeys(o.condition.family for o in outcomes[1:]))
     columns = 4

@@ -1,1 +1,1 @@
-"""Inference engines behind one interface: ONNX Runtime, TensorRT, torch."""
+"""Inference backends behind one interface: ONNX Runtime, TensorRT and torch."""

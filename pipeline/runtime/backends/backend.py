@@ -1,4 +1,4 @@
-"""What every inference engine offers: chunks for observations, and what the policy carries."""
+"""The interface of every inference backend: it predicts chunks and holds the policy's metadata."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Float32 = NDArray[np.float32]
 
 
 class Backend(Protocol):
-    """Whatever computes a chunk: ONNX Runtime, a TensorRT engine, torch."""
+    """Computes chunks with ONNX Runtime, a TensorRT engine or torch."""
 
     layout: Layout
     config: dict[str, Any]
@@ -22,4 +22,4 @@ class Backend(Protocol):
     deployment: Deployment | None
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
-        """Chunks (B, H, A), rad, for observations (B, T, S) and noise (B, H, A)."""
+        """Compute chunks (B, H, A), rad, from observations (B, T, S) and noise (B, H, A)."""

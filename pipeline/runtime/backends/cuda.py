@@ -1,7 +1,7 @@
-"""Memory, copies and a stream on a GPU: the part of CUDA that an engine needs without torch.
+"""Manages memory, copies and a stream on a GPU, so that an engine runs without torch.
 
-Calls the driver (libcuda) through ctypes, in the device's primary context, which TensorRT shares.
-Signatures are those of NVIDIA's CUDA Driver API reference.
+Calls the driver (libcuda) through ctypes in the device's primary context, which TensorRT shares.
+The signatures follow NVIDIA's CUDA Driver API reference.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class CudaError(PipelineError):
 
 
 class Cuda:
-    """One GPU: buffers by name, and a stream."""
+    """One GPU with named buffers and a stream."""
 
     def __init__(self, device: int = 0) -> None:
         """Use the primary context of a GPU.
 
         Args:
-            device: its number.
+            device: number of the GPU.
 
         Raises:
             CudaError: there is no driver, or it refuses a call.
@@ -50,15 +50,15 @@ class Cuda:
         return int(self._stream.value or 0)
 
     def buffer(self, name: str, size: int) -> int:
-        """Address of a buffer on the GPU; one that is too small is replaced.
+        """Return the address of a buffer on the GPU; replace the buffer if it is too small.
 
         Args:
-            name: of the tensor.
-            size: bytes.
+            name: name of the tensor.
+            size: size in bytes.
         """
         if name not in self._memory or self._memory[name][1] < size:
             if name in self._memory:
-                # Forgotten first: if the allocation fails, the freed address must not be used.
+                # Remove the entry first, so that a failed allocation leaves no freed address.
                 self._call("cuMemFree_v2", self._memory.pop(name)[0])
             address = c_uint64()
             self._call("cuMemAlloc_v2", byref(address), c_size_t(size))
@@ -69,8 +69,8 @@ class Cuda:
         """Copy to the GPU.
 
         Args:
-            name: of the tensor.
-            array: contiguous.
+            name: name of the tensor.
+            array: contiguous array.
 
         Returns:
             Address on the GPU.
@@ -83,11 +83,11 @@ class Cuda:
         return address
 
     def download(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Copy from the GPU once the stream has finished.
+        """Wait for the stream, then copy from the GPU.
 
         Args:
-            name: of the tensor.
-            shape: of the result.
+            name: name of the tensor.
+            shape: shape of the result.
         """
         self._call("cuStreamSynchronize", self._stream)
         array = np.empty(shape, np.float32)
@@ -98,7 +98,7 @@ class Cuda:
         return array
 
     def bind(self) -> None:
-        """Make the context current in the calling thread; a server uses several threads."""
+        """Make the context current in the calling thread, since a server uses several threads."""
         self._call("cuCtxSetCurrent", self._context)
 
     def _call(self, name: str, *arguments: Any) -> None:

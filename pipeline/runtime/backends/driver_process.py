@@ -1,6 +1,6 @@
-"""Runs a task in a child process, so that a library that crashes does not end this one.
+"""Runs a task in a child process, so that a crashing library does not end this process.
 
-TensorRT crashes where there is no driver. Imports neither torch nor rich, as a robot has neither.
+TensorRT crashes without a driver. Imports neither torch nor rich, since a robot has neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 TIMEOUT_S = 1800
-"""Longest wait for a build, s; a large U-Net takes full TensorRT minutes."""
+"""Time limit of a build, s; full TensorRT needs minutes for a large U-Net."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,11 @@ class Gpu:
 
 
 def find_gpus() -> tuple[list[Gpu], str]:
-    """The GPUs of this machine, or none and the reason."""
+    """Find the GPUs of this machine.
+
+    Returns:
+        The GPUs, and the reason if there are none.
+    """
     answer = call_worker({"kind": "gpus"})
     return [Gpu(**gpu) for gpu in answer.get("gpus", [])], str(answer.get("reason", ""))
 
@@ -39,13 +43,13 @@ def call_worker(task: dict[str, Any], timeout_s: float = TIMEOUT_S) -> dict[str,
 
     Args:
         task: see `engine_worker`.
-        timeout_s: longest wait for the answer; the child is then killed.
+        timeout_s: time limit after which the child is killed, s.
 
     Returns:
-        The worker's answer; `status` failed and a `reason` where the child crashed.
+        The worker's answer; if the child crashed, `status` failed and a `reason`.
     """
     command = [sys.executable, "-m", "pipeline.runtime.backends.engine_worker"]
-    # The child must find this very package, whatever folder the parent was started in.
+    # The child must import this package, whatever folder the parent was started in.
     root = Path(__file__).parents[3]
     places = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     try:

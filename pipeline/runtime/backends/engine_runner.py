@@ -1,6 +1,6 @@
 """Runs a TensorRT engine on this machine's GPU, without torch.
 
-Works with `tensorrt` and `tensorrt_rtx`. Without a GPU it was only run with a driver of the tests.
+Works with `tensorrt` and `tensorrt_rtx`. Without a GPU, the tests run it with a substitute driver.
 Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers.
 """
 
@@ -22,15 +22,15 @@ Float32 = NDArray[np.float32]
 
 
 class EngineError(PipelineError):
-    """An engine does not load or does not run here."""
+    """An engine does not load or run on this machine."""
 
 
 class EngineRunner:
-    """One engine, its context, and buffers on the GPU that are kept between calls.
+    """One engine with its context and its GPU buffers, which are kept between calls.
 
-    Threads may share it: one call at a time has the context, the stream and the buffers.
+    Threads may share it; a lock admits one call at a time.
 
-    Loading crashes the process where there is no driver: ask a child process first
+    Loading crashes the process if there is no driver, so ask a child process first
     (`driver_process.find_gpus`).
     """
 
@@ -38,7 +38,7 @@ class EngineRunner:
         """Load an engine.
 
         Args:
-            path: of the engine.
+            path: the engine file.
             module: tensorrt or tensorrt_rtx.
 
         Raises:
@@ -49,8 +49,8 @@ class EngineRunner:
         trt = importlib.import_module(module)
         self._log = error_log(trt)
         self._runtime = trt.Runtime(self._log)
-        # A version-compatible engine holds code for the CPU, its own runtime, which TensorRT runs
-        # only where that is allowed (TensorRT documentation, "Engine Compatibility").
+        # A version-compatible engine contains its own runtime as CPU code, which TensorRT runs
+        # only if this is allowed (TensorRT documentation, "Engine Compatibility").
         if read_sidecar(path).get("version_compatible"):
             self._runtime.engine_host_code_allowed = True
         self._engine = self._runtime.deserialize_cuda_engine(path.read_bytes())
@@ -58,20 +58,20 @@ class EngineRunner:
             raise EngineError(f"{path}: the engine does not load here: {self._reasons()}")
         self._context = self._engine.create_execution_context()
         self.max_batch = int(self._engine.get_tensor_profile_shape("obs", 0)[2][0])
-        """Largest number of observations of a call."""
+        """Largest number of observations per call."""
 
     def run(self, obs: Float32, noise: Float32) -> Float32:
-        """Chunks of actions.
+        """Compute chunks of actions.
 
         Args:
-            obs: shape (B, T, S).
-            noise: shape (B, H, A).
+            obs: observations. Shape (B, T, S).
+            noise: standard normal noise. Shape (B, H, A).
 
         Returns:
             Joint positions, rad, shape (B, H, A).
 
         Raises:
-            EngineError: the batch is outside the engine's profile, or it does not execute.
+            EngineError: the batch is outside the engine's profile, or the execution fails.
         """
         with self._lock:
             self._cuda.bind()
@@ -82,7 +82,7 @@ class EngineRunner:
                 self._context.set_tensor_address(name, self._cuda.upload(name, array))
             self._context.set_tensor_address("action", self._cuda.buffer("action", noise.nbytes))
             if not self._context.execute_async_v3(self._cuda.stream):
-                raise EngineError(f"{self._path}: it did not execute: {self._reasons()}")
+                raise EngineError(f"{self._path}: the engine failed to run: {self._reasons()}")
             return self._cuda.download("action", noise.shape)
 
     def _reasons(self) -> str:
@@ -90,7 +90,7 @@ class EngineRunner:
 
 
 def error_log(trt: Any) -> Any:
-    """A logger that keeps the library's errors in `errors` and prints nothing.
+    """Create a logger that collects the library's errors in `errors` and prints nothing.
 
     Args:
         trt: the module tensorrt or tensorrt_rtx.

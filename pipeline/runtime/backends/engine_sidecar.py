@@ -1,4 +1,4 @@
-"""The JSON file beside an engine: what the engine is for, and whether it fits this machine."""
+"""Reads the JSON file beside an engine and checks whether the engine fits this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ AMPERE = (8, 0)
 
 
 def read_sidecar(engine: Path) -> dict[str, Any]:
-    """What is known of an engine; nothing where its sidecar is missing or not readable.
+    """Read an engine's sidecar; the result is empty if it is missing or unreadable.
 
     Args:
         engine: the engine's file; its sidecar has the same name and the suffix .json.
@@ -28,7 +28,7 @@ def read_sidecar(engine: Path) -> dict[str, Any]:
 
 
 def read_profile(engine: Path) -> tuple[int, int, int]:
-    """Smallest, usual and largest batch of an engine; 1, 1 and 64 where they are not known.
+    """Read the smallest, usual and largest batch of an engine; 1, 1 and 64 if unknown.
 
     Args:
         engine: the engine's file, which need not exist.
@@ -41,17 +41,17 @@ def read_profile(engine: Path) -> tuple[int, int, int]:
 
 
 def mismatch(engine: Path, onnx_sha256: str, backend: str, version: str, gpu: Gpu) -> str | None:
-    """Why an engine cannot be used here, as one sentence; None where it can.
+    """Explain in one sentence why an engine cannot be used here; None if it can.
 
     A version-compatible engine runs on the release that built it and later ones, a
     hardware-compatible engine on every GPU from Ampere on (TensorRT documentation, "Engine
     Compatibility").
 
     Args:
-        engine: the file; its sidecar is beside it.
+        engine: the engine file, with its sidecar beside it.
         onnx_sha256: hash of the policy.onnx that the engine must have been built from.
         backend: tensorrt or tensorrt-rtx.
-        version: of the installed library.
+        version: version of the installed library.
         gpu: the GPU of this machine.
     """
     sidecar = engine.with_suffix(".json")
@@ -91,7 +91,7 @@ def mismatch(engine: Path, onnx_sha256: str, backend: str, version: str, gpu: Gp
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """A release or compute capability as numbers that compare; empty where it is neither."""
+    """Split a release or compute capability into comparable numbers; empty if it is neither."""
     if not re.fullmatch(r"\d+(\.\d+)*", version):
         return ()
     return tuple(int(number) for number in version.split("."))

@@ -1,7 +1,8 @@
 """Finds or builds the engine that fits this machine.
 
-Most often an engine does not load because it was built for another GPU or by another release. That
-becomes one sentence in the log and a build from policy.onnx. Imports neither torch nor rich.
+An engine usually fails to load because it was built for another GPU or by another release. In that
+case the log gets one sentence, and an engine is built from policy.onnx. Imports neither torch nor
+rich.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class EngineStoreError(PipelineError):
 
 
 def default_cache() -> Path:
-    """Where engines that were built here are kept: `$XDG_CACHE_HOME` or `~/.cache`.
+    """Return the cache folder for engines, in `$XDG_CACHE_HOME` or `~/.cache`.
 
     Raises:
         EngineStoreError: this user has no home folder.
@@ -44,13 +45,13 @@ def default_cache() -> Path:
 
 
 def library_version(backend: str) -> tuple[str | None, str]:
-    """Version of a backend's library, asked in a child process.
+    """Find the version of a backend's library in a child process.
 
     Args:
         backend: tensorrt or tensorrt-rtx.
 
     Returns:
-        The version and nothing, or None and the reason.
+        The version and an empty string, or None and the reason.
     """
     answer = call_worker({"kind": "version", "module": backend.replace("-", "_")})
     return answer.get("version"), str(answer.get("reason", ""))
@@ -59,26 +60,26 @@ def library_version(backend: str) -> tuple[str | None, str]:
 def fitting_engine(
     onnx: Path, backend: str, version: str, gpu: Gpu, cache: Path, shipped: bool = True
 ) -> Path:
-    """An engine that runs here: one beside the graph, one of the cache, or a new one.
+    """Find an engine that runs here: beside the graph, in the cache, or newly built.
 
     Args:
         onnx: policy.onnx; engines are looked for in `engines/` beside it.
         backend: tensorrt or tensorrt-rtx.
-        version: of its library.
+        version: version of its library.
         gpu: the GPU of this machine.
-        cache: folder of engines that were built here.
+        cache: folder for engines that are built here.
         shipped: whether engines beside the graph may be loaded. An engine is code, so those of a
-            policy that was fetched are not; one is built here from the graph.
+            fetched policy are not loaded; a new one is built from the graph.
 
     Raises:
-        EngineStoreError: it cannot be built or kept, or the export found that this backend does
-            not compute what the policy does.
+        EngineStoreError: the engine cannot be built or stored, or the export found that this
+            backend's output differs from the policy's.
     """
     _refuse_what_failed(onnx, backend, version, gpu)
     digest = sha256_file(onnx)
     beside = onnx.parent / "engines" / engine_name(backend, gpu.capability)
     if shipped:
-        # An engine for several kinds of GPU is named after the kind that it was built on.
+        # An engine for several GPU types is named after the type it was built on.
         others = sorted(beside.parent.glob(engine_name(backend, "*")))
         problems = {
             path: mismatch(path, digest, backend, version, gpu) for path in (beside, *others)
@@ -90,7 +91,7 @@ def fitting_engine(
     else:
         problem = f"an engine is code, so {beside.name} of a fetched policy is not loaded"
     profile = read_profile(beside)
-    # The graph's hash stands for its precision, too.
+    # The graph's hash also covers its precision.
     key = json.dumps([digest, backend, version, gpu.capability, gpu.driver, profile])
     kept = cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.engine"
     if mismatch(kept, digest, backend, version, gpu) is None:
@@ -100,11 +101,11 @@ def fitting_engine(
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=cache):
-            pass  # a build takes minutes: find out first whether it can be kept
+            pass  # a build takes minutes, so check first that the folder is writable
     except OSError as error:
         raise EngineStoreError(
-            f"{problem}; a new one cannot be kept in {cache}: {error}; name a folder that can be "
-            "written with load_policy(cache=…) or XDG_CACHE_HOME"
+            f"{problem}; a new one cannot be kept in {cache}: {error}; name a writable "
+            "folder with load_policy(cache=…) or XDG_CACHE_HOME"
         ) from error
     options = BuildOptions(timing_cache=cache / f"timing-{gpu.capability}-{version}.cache")
     answer = build(onnx, kept, backend, gpu.capability, profile, options, gpu)
@@ -114,20 +115,20 @@ def fitting_engine(
 
 
 def _refuse_what_failed(onnx: Path, backend: str, version: str, gpu: Gpu) -> None:
-    """Raise where the export's report says that this backend failed its comparison here."""
+    """Raise if the export's report says that this backend failed its comparison on this GPU."""
     try:
         reports = json.loads((onnx.parent / "export.json").read_text())["backends"][backend]
     except (OSError, ValueError, KeyError, TypeError):
         return
     for report in reports:
         here = report.get("target") == gpu.capability and report.get("version") == version
-        # One that was built took seconds: it failed in what it computes.
+        # The key `seconds` means that the build succeeded, so the comparison must have failed.
         if here and report.get("status") == "failed" and "seconds" in report:
             raise EngineStoreError(f"its export says: {report.get('reason')}")
 
 
 def engine_name(backend: str, capability: str) -> str:
-    """File of an engine.
+    """Return the file name of an engine.
 
     Args:
         backend: tensorrt or tensorrt-rtx.
@@ -138,14 +139,14 @@ def engine_name(backend: str, capability: str) -> str:
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How engines are built; precision and shapes come from the graph."""
+    """Options of a build; precision and shapes come from the graph."""
 
     version_compatible: bool = False
-    """For later releases of the library too (full TensorRT)."""
+    """Whether later releases of the library can run the engine (full TensorRT only)."""
     hardware_compatible: bool = False
-    """For every GPU from Ampere on (full TensorRT)."""
+    """Whether every GPU from Ampere on can run the engine (full TensorRT only)."""
     timing_cache: Path | None = None
-    """File in which full TensorRT keeps its timings on this GPU for the next build."""
+    """File in which full TensorRT stores its timings on this GPU for the next build."""
 
 
 def build(
@@ -163,10 +164,10 @@ def build(
         onnx: policy.onnx.
         engine: the file to write.
         backend: tensorrt or tensorrt-rtx.
-        capability: compute capability; full TensorRT builds for the GPU of this machine alone.
-        batch: least, usual and most observations of a call.
+        capability: compute capability; full TensorRT builds only for the GPU of this machine.
+        batch: smallest, usual and largest number of observations per call.
         options: flags and timing cache; None for none.
-        gpu: the GPU that it is built on; None where it is built ahead of time.
+        gpu: the GPU to build on; None for a build ahead of time.
 
     Returns:
         The worker's answer: `status` built with `version`, `seconds` and `bytes`; or skipped or
@@ -176,7 +177,7 @@ def build(
 
     policy = OnnxRuntimePolicy(onnx)
     chosen = options or BuildOptions()
-    # TensorRT-RTX has the flags in its interface, but compiles for the GPU when it loads.
+    # TensorRT-RTX accepts the flags, but compiles for the GPU only when it loads the engine.
     full = backend == "tensorrt"
     flags = {
         "version_compatible": full and chosen.version_compatible,

@@ -1,8 +1,8 @@
-"""Builds or runs one TensorRT engine in a process of its own.
+"""Builds or runs one TensorRT engine in a separate process.
 
-A library without a driver may crash its process; here that becomes one line of a report. The task
-is read as JSON from standard input; the last line of standard output is the answer. `tensorrt` and
-`tensorrt_rtx` have the same interface and share the code. Imports no torch.
+Without a driver the library may crash its process; the parent then reports this in one line. The
+task is read as JSON from standard input; the last line of standard output is the answer. `tensorrt`
+and `tensorrt_rtx` have the same interface and share this code. Does not import torch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         task: `module` (tensorrt or tensorrt_rtx), `onnx` and `engine` (paths), `capability` (for
-            instance "8.9"; None for the GPU of this machine), `batch` (least, usual, most), `obs`
+            instance "8.9"; None for the GPU of this machine), `batch` (smallest to largest), `obs`
             and `noise` (their shapes after the batch), `version_compatible` and
             `hardware_compatible`, `timing_cache` (path; None for none).
 
@@ -32,7 +32,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
     """
     try:
         trt = importlib.import_module(task["module"])
-    except Exception as error:  # a stub package raises what it likes
+    except Exception as error:  # a stub package may raise anything
         return {"status": "skipped", "reason": f"{task['module']} cannot be imported: {error}"}
     found = {"version": str(trt.__version__)}
     logger = error_log(trt)
@@ -44,7 +44,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
         problems = "; ".join(str(parser.get_error(i)) for i in range(parser.num_errors))
         return {**found, "status": "failed", "reason": f"the ONNX parser refused it: {problems}"}
     config = builder.create_builder_config()
-    # Float32 means float32: ten roundings to ten bits would move joints by a milliradian.
+    # No TF32: ten denoising steps with 10-bit mantissas would move joints by a milliradian.
     config.clear_flag(trt.BuilderFlag.TF32)
     if task["version_compatible"]:
         config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
@@ -80,7 +80,7 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file beside its place, then rename it."""
+    """Write a temporary file in the same folder, then rename it."""
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(content)
     partial.replace(path)
@@ -118,7 +118,7 @@ def gpus(task: dict[str, Any]) -> dict[str, Any]:
         task: not used.
 
     Returns:
-        `gpus`, each with `name` and `capability`; `reason` where there is none.
+        `gpus`, each with `name` and `capability`; `reason` if there is none.
     """
     import ctypes
 
@@ -153,11 +153,11 @@ def version(task: dict[str, Any]) -> dict[str, Any]:
         task: `module`.
 
     Returns:
-        `version`; or `reason` where it cannot be imported.
+        `version`; or `reason` if it cannot be imported.
     """
     try:
         return {"version": str(importlib.import_module(task["module"]).__version__)}
-    except Exception as error:  # a stub package raises what it likes
+    except Exception as error:  # a stub package may raise anything
         return {"reason": f"{task['module']} cannot be imported: {error}"}
 
 

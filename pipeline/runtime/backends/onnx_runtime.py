@@ -18,7 +18,7 @@ from pipeline.layout import Layout
 from pipeline.policy.observation import check_noise, check_observation
 from pipeline.runtime.deployment import Deployment
 
-# ONNX Runtime 1.32 records its use and identifies the machine unless this is set before its import.
+# ONNX Runtime 1.32 sends telemetry that identifies the machine unless this is set before import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
@@ -35,10 +35,10 @@ class OnnxRuntimePolicy:
     Attributes:
         layout: the meaning of observations and actions.
         config: dimensions and parameters, as in the checkpoint.
-        rate_hz: control rate, Hz; None where the training data did not say.
-        deployment: execution and limits; None in a graph of an earlier export.
-        precision: of the network's arithmetic, float32 or float16.
-        denoising: loop or unrolled.
+        rate_hz: control rate, Hz; None if the training data had none.
+        deployment: execution settings and limits; None in graphs of older exports.
+        precision: precision of the network's arithmetic, float32 or float16.
+        denoising: form of the denoising steps in the graph, loop or unrolled.
     """
 
     def __init__(self, path: str | Path, threads: int = 1) -> None:
@@ -51,7 +51,7 @@ class OnnxRuntimePolicy:
         Raises:
             BackendError: the file is missing, is not an ONNX graph, or was not exported by this
                 pipeline.
-            LayoutError: its layout is broken.
+            LayoutError: the layout in its metadata is broken.
         """
         if not Path(path).is_file():
             raise BackendError(f"{path}: no such file; expected policy.onnx of stage export")
@@ -62,7 +62,7 @@ class OnnxRuntimePolicy:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its exceptions share no base class but Exception
+        except Exception as error:  # the library's exceptions have no common base class
             raise BackendError(f"{path}: ONNX Runtime cannot load it: {error}") from error
         metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         missing = [key for key in ("layout", "config", "rate_hz") if key not in metadata]
@@ -84,7 +84,7 @@ class OnnxRuntimePolicy:
         self._chunk = (int(self.config["horizon"]), self.layout.action_dim)
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
-        """A chunk of actions.
+        """Compute chunks of actions.
 
         Args:
             obs: raw observations, shape (T, S) or (B, T, S), oldest step first.
@@ -94,7 +94,7 @@ class OnnxRuntimePolicy:
             Absolute joint positions, rad, shape (B, H, A); row 0 is the next command.
 
         Raises:
-            ObservationError: shapes do not fit, or a number is not finite.
+            ObservationError: a shape is wrong, or a number is not finite.
         """
         checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
         start = check_noise(noise, (len(checked), *self._chunk))

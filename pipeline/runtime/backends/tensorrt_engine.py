@@ -1,4 +1,4 @@
-"""A TensorRT engine as a backend."""
+"""Implements the backend interface with a TensorRT engine."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ Float32 = NDArray[np.float32]
 
 
 class EnginePolicy:
-    """An engine that fits this machine; layout and configuration are read from its policy.onnx.
+    """Runs an engine; layout and configuration are read from its policy.onnx.
 
     Attributes:
         layout: the meaning of observations and actions.
         config: dimensions and parameters, as in the checkpoint.
-        rate_hz: control rate, Hz; None where the training data did not say.
-        deployment: execution and limits; None in a graph of an earlier export.
+        rate_hz: control rate, Hz; None if the training data had none.
+        deployment: execution settings and limits; None in graphs of older exports.
     """
 
     def __init__(self, engine: Path, onnx: Path, backend: str) -> None:
         """Load the engine on the first GPU.
 
         Args:
-            engine: a file that `engine_store.fitting_engine` chose.
+            engine: an engine file chosen by `engine_store.fitting_engine`.
             onnx: the policy.onnx that it was built from.
             backend: tensorrt or tensorrt-rtx.
 
@@ -43,19 +43,19 @@ class EnginePolicy:
         self._runner = EngineRunner(engine, backend.replace("-", "_"))
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
-        """A chunk of actions.
+        """Compute chunks of actions.
 
         Args:
-            obs: raw observations, shape (T, S) or (B, T, S), oldest step first; more than the
-                engine's profile allows are computed in several calls.
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first. A batch larger
+                than the engine's profile allows is split into several calls.
             noise: standard normal, shape (B, H, A).
 
         Returns:
             Absolute joint positions, rad, shape (B, H, A).
 
         Raises:
-            ObservationError: shapes do not fit, or a number is not finite.
-            EngineError: it does not execute.
+            ObservationError: a shape is wrong, or a number is not finite.
+            EngineError: the engine fails to run.
         """
         checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
         shape = (len(checked), int(self.config["horizon"]), self.layout.action_dim)
@@ -67,13 +67,13 @@ class EnginePolicy:
 def in_batches(
     run: Callable[[Float32, Float32], Float32], max_batch: int, obs: Float32, noise: Float32
 ) -> Float32:
-    """Run a batch in several calls, none larger than an engine's profile allows.
+    """Split a batch into calls that the engine's profile allows.
 
     Args:
         run: computes chunks (N, H, A) from observations (N, T, S) and noise (N, H, A).
-        max_batch: largest N of a call.
-        obs: shape (B, T, S).
-        noise: shape (B, H, A).
+        max_batch: largest N per call.
+        obs: observations. Shape (B, T, S).
+        noise: standard normal noise. Shape (B, H, A).
     """
     starts = range(0, len(obs), max_batch)
     parts = [

@@ -1,4 +1,4 @@
-"""A checkpoint as a backend of the runtime, for machines that have torch."""
+"""Implements the backend interface with a checkpoint, for machines that have torch."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ Float32 = NDArray[np.float32]
 
 
 class TorchPolicy:
-    """The averaged weights of a checkpoint, eager.
+    """Runs the averaged weights of a checkpoint in eager mode.
 
     Attributes:
         layout: the meaning of observations and actions.
         config: dimensions and parameters, as in the checkpoint.
-        rate_hz: control rate, Hz; None where the training data did not say.
-        deployment: None: a checkpoint says nothing of execution and limits.
+        rate_hz: control rate, Hz; None if the training data had none.
+        deployment: always None; a checkpoint has no execution settings or limits.
     """
 
     def __init__(self, checkpoint: Path, device: str = "auto") -> None:
         """Load a checkpoint.
 
         Args:
-            checkpoint: of stage train.
-            device: auto, cpu, cuda.
+            checkpoint: file that the stage train wrote.
+            device: auto, cpu or cuda.
 
         Raises:
-            CheckpointError: it is no checkpoint of this pipeline.
+            CheckpointError: the file is not a checkpoint of this pipeline.
         """
         self._policy = DiffusionPolicy.from_checkpoint(checkpoint, device)
         self.layout, self.config = self._policy.layout, self._policy.checkpoint.config
@@ -40,7 +40,7 @@ class TorchPolicy:
         self.deployment: Deployment | None = None
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
-        """A chunk of actions; see `DiffusionPolicy.predict`.
+        """Compute chunks of actions; see `DiffusionPolicy.predict`.
 
         Args:
             obs: raw observations, shape (T, S) or (B, T, S), oldest step first.

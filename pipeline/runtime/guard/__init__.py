@@ -1,1 +1,1 @@
-"""Checks chunks before they are sent: clearances, repair, and what became of each chunk."""
+"""Checks chunks for collisions before they are sent, repairs unsafe ones and reports the result."""

@@ -1,4 +1,4 @@
-"""The guard that a policy carries with it, and the noise of the chunks it may choose from."""
+"""Builds the guard from an exported policy, and draws the noise for its alternative chunks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeline.params import ExecutionParams
 
 OTHERS = 0x071E25
-"""Sets the seed of other chunks' noise apart."""
+"""Separates the seed of the alternative chunks' noise from the policy's own seed."""
 
 
 def carried_guard(
@@ -26,17 +26,20 @@ def carried_guard(
     joints: Sequence[str],
     limits: JointLimits,
 ) -> Guard | None:
-    """The guard of a policy that carries chain and shapes; None where it is off or has none.
+    """Build the guard from the kinematic chain and the collision shapes stored with a policy.
 
     Args:
         settings: the section `execution`.
-        config: of the checkpoint or the graph.
-        joints: names in the order of joint positions.
-        limits: of the joints.
+        config: metadata of the checkpoint or the graph.
+        joints: joint names in the order of the joint positions.
+        limits: the joint limits.
+
+    Returns:
+        The guard, or None if it is switched off or the policy has no collision shapes.
 
     Raises:
         KinematicsError: the chain is malformed.
-        CollisionGeometryError: the shapes are malformed, or fit neither chain nor joints.
+        CollisionGeometryError: the shapes are malformed or do not match the chain or the joints.
     """
     if settings.guard == "off" or config.get("collision") is None:
         return None
@@ -48,13 +51,13 @@ def carried_guard(
 def other_noise(
     settings: Execution | ExecutionParams, shape: tuple[int, ...], seed: int, step: int
 ) -> NDArray[np.float32]:
-    """Noise of the chunks that the guard may choose from; the same for every robot.
+    """Draw the noise for the alternative chunks of the guard; it is the same for every robot.
 
     Args:
         settings: the section `execution`.
-        shape: (C, H, A).
-        seed: of the policy's noise.
-        step: control steps since the reset.
+        shape: number of chunks, steps of a chunk and action numbers, (C, H, A).
+        seed: seed of the policy's noise.
+        step: number of control steps since the reset.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, OTHERS, step]))
     noise = rng.standard_normal(shape, dtype=np.float32)

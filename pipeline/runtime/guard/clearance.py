@@ -1,10 +1,10 @@
-"""Signed distances of the arm's shapes to scene, object and each other, and their gradients.
+"""Computes signed distances between the arm, the scene and the object, and their gradients.
 
-NumPy alone, vectorised over samples and pairs. Distances are exact or a little too small, never too
-large (`separation`).
+Uses NumPy only and is vectorised over samples and pairs. Distances are exact or slightly too small,
+but never too large (see `separation`).
 
 S samples (joint positions), J joints, G shapes, P pairs, M combinations of a sample and a pair.
-Arrays of the inner computations have M as their last axis.
+In the inner computations, M is the last axis of every array.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 ENDLESS_M = 10.0
-"""Travel that a sliding joint without limits counts with."""
+"""Travel assumed for a prismatic joint without limits, m."""
 
 
 @dataclass(frozen=True)
 class Poses:
-    """Where shapes and joints are, base frame."""
+    """Poses of the shapes and joints in the base frame."""
 
     rotation: Array
-    """(S, G, 3, 3)."""
+    """Orientations of the shapes. (S, G, 3, 3)."""
     centre: Array
-    """m. (S, G, 3)."""
+    """Centres of the shapes, m. (S, G, 3)."""
     axis: Array
-    """Of the chain's joints. (S, C, 3)."""
+    """Axes of the C joints of the chain. (S, C, 3)."""
     origin: Array
     """A point on each joint's axis, m. (S, C, 3)."""
 
 
 @dataclass(frozen=True)
 class Clearances:
-    """Of M combinations of a sample and a pair."""
+    """Distances and gradients for M combinations of a sample and a pair."""
 
     distance: Array
-    """At most the signed distance, m; below 0 where the bodies overlap. (M,)."""
+    """Lower bound of the signed distance, m; negative where the bodies overlap. (M,)."""
     gradient: Array
-    """Its derivative by the joint positions, m/rad (m/m for a sliding joint). (M, J)."""
+    """Derivative with respect to the joint positions, m/rad (m/m for a prismatic joint). (M, J)."""
     search: Array
-    """Where the search ended; the next one may begin there. (3, M)."""
+    """Points at which the search ended; they can start the next one. (3, M)."""
 
 
 class ClearanceModel:
-    """Distances of one arm in one scene."""
+    """Computes distances for one arm in one scene."""
 
     def __init__(
         self,
@@ -65,26 +65,27 @@ class ClearanceModel:
         """Precompute the constants.
 
         Args:
-            chain: base to TCP.
-            joints: names in the order of joint positions, the chain's among them.
-            geometry: shapes and pairs.
-            limits: of the joints: how far a sliding one can carry what follows it.
+            chain: kinematic chain from the base to the TCP.
+            joints: joint names in the order of the joint positions, including the chain's joints.
+            geometry: collision shapes and the pairs to check.
+            limits: joint limits; they bound the travel of prismatic joints.
 
         Raises:
-            CollisionGeometryError: a joint of the chain is not among `joints`, or a shape follows
-                more joints than there are.
+            CollisionGeometryError: a joint of the chain is missing from `joints`, or a shape is
+                attached behind more joints than the chain has.
         """
         missing = [joint.name for joint in chain.joints if joint.name not in joints]
         if missing:
             raise CollisionGeometryError(
-                f"the clearance needs joints {', '.join(missing)}, but only {', '.join(joints)} "
-                "are named; name them in robot.joints"
+                f"the clearance needs joints {', '.join(missing)}, but robot.joints lists only "
+                f"{', '.join(joints)}; add them to robot.joints"
             )
         shapes = geometry.shapes
         self._joint = np.array([shape.joints for shape in shapes])
         if len(shapes) and not 0 <= self._joint.max() <= len(chain.joints):
             raise CollisionGeometryError(
-                f"a shape follows {self._joint.max()} joints, but the chain has {len(chain.joints)}"
+                f"a shape is attached behind {self._joint.max()} joints, but the chain has only "
+                f"{len(chain.joints)}"
             )
         self.names = tuple(shape.name for shape in shapes)
         self.object = geometry.object
@@ -104,13 +105,13 @@ class ClearanceModel:
         self._radius = np.hypot(flat, self._half[2]) + self._ball
         moving = self._joint[self.pairs] > 0
         self.own: NDArray[np.bool_] = np.asarray(moving.all(axis=1))
-        """Which pairs are two moving links of the arm. (P,)."""
+        """Whether both shapes of a pair are moving links of the arm. (P,)."""
         travel = np.maximum(np.abs(limits.lower), np.abs(limits.upper))
         self.reach = self._reach(np.where(np.isfinite(travel), travel, ENDLESS_M))
-        """How far any point moves at most for a unit of each joint, m/rad (1 for sliding). (J,)."""
+        """Largest travel of any point per unit of each joint, m/rad (1 if prismatic). (J,)."""
 
     def _reach(self, travel: Array) -> Array:
-        # From the joint's axis outwards along the chain, whatever the joints in between do.
+        # Distances along the chain, so that the bound holds for every pose of the other joints.
         reach = np.zeros(self.num_joints)
         for index, link in enumerate(self._links):
             far = [
@@ -122,27 +123,27 @@ class ClearanceModel:
         return reach
 
     def _length(self, first: int, last: int, travel: Array) -> float:
-        """From one joint's frame to the frame after `last` joints, m at most."""
+        """Upper bound of the distance from a joint's frame to the frame after `last` joints, m."""
         between = self._links[first + 1 : last]
         fixed = sum(np.linalg.norm(link.translation) for link in between)
         return float(fixed + sum(travel[link.column] for link in between if link.slides))
 
     def pair_names(self, pair: int) -> tuple[str, str]:
-        """Names of a pair: the link before what it must not touch.
+        """Return the two names of a pair, the moving link first.
 
         Args:
-            pair: its index.
+            pair: index of the pair.
         """
         first, second = sorted(self.pairs[pair], key=lambda shape: -self._joint[shape])
         return self.names[first], self.names[second]
 
     def poses(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> Poses:
-        """Place every shape.
+        """Compute the pose of every shape and joint.
 
         Args:
-            joint_pos: rad (m for sliding joints). Shape (S, J).
-            object_pos: centre of the object, m, base frame. Shape (S, 3).
-            object_axis: its unit axis. Shape (S, 3).
+            joint_pos: joint positions, rad (m for prismatic joints). Shape (S, J).
+            object_pos: centre of the object in the base frame, m. Shape (S, 3).
+            object_axis: unit axis of the object. Shape (S, 3).
         """
         number = len(joint_pos)
         frames = np.empty((number, len(self._links) + 1, 3, 3))
@@ -169,13 +170,15 @@ class ClearanceModel:
         return Poses(rotation, centre, axis, places[:, 1:])
 
     def bounds(self, poses: Poses) -> Array:
-        """Lower bounds of all distances: the smaller body of a pair as a ball.
+        """Compute cheap lower bounds of all distances.
+
+        The smaller body of each pair is replaced by its bounding ball.
 
         Args:
-            poses: of S samples.
+            poses: poses of S samples.
 
         Returns:
-            m. Shape (S, P).
+            Lower bounds, m. Shape (S, P).
         """
         small, large = self.pairs.T
         away = poses.centre[:, small] - poses.centre[:, large]
@@ -195,13 +198,13 @@ class ClearanceModel:
     def clearances(
         self, poses: Poses, sample: Indices, pair: Indices, search: Array | None = None
     ) -> Clearances:
-        """Distances and gradients.
+        """Compute distances and gradients.
 
         Args:
-            poses: of S samples.
-            sample: which of them. Shape (M,).
-            pair: which pair. Shape (M,).
-            search: of an earlier call for nearly the same poses. Shape (3, M).
+            poses: poses of S samples.
+            sample: index of the sample. Shape (M,).
+            pair: index of the pair. Shape (M,).
+            search: `Clearances.search` of an earlier call with similar poses. Shape (3, M).
         """
         a, b = self.pairs[pair].T
         rotation_a = np.moveaxis(poses.rotation[sample, a], 0, -1)
@@ -213,7 +216,7 @@ class ClearanceModel:
         second = Body(self._half[:, b], self._disc[b])
         balls = self._ball[a] + self._ball[b]
         found = separate(apart, turn, first, second, search)
-        # Points of both bodies that are nearest to each other, or a common one; base frame.
+        # The nearest points of the two bodies in the base frame; one common point if they overlap.
         at_a = centre_a - turned(rotation_a, found.on_first)
         at_b = centre_b + turned(rotation_b, found.on_second)
         normal = turned(rotation_a, found.direction)
@@ -228,7 +231,7 @@ class ClearanceModel:
         normal: Array,
         points: tuple[Array, Array],
     ) -> Array:
-        """How the two points part along the normal: (M, J)."""
+        """Derivative of the points' separation along the normal by the joints. (M, J)."""
         gradient = np.zeros((len(sample), self.num_joints))
         for index, column in enumerate(self._column):
             axis, origin = poses.axis[sample, index].T, poses.origin[sample, index].T
@@ -253,10 +256,10 @@ class _Link:
     rotation: Array
     translation: Array
     column: int
-    """Of the joint positions."""
+    """Column of the joint positions."""
 
     def turned(self, angle: Array) -> Array:
-        """I + sin q · K + (1 − cos q) · K² (Rodrigues 1840). (S, 3, 3)."""
+        """Rotation I + sin q · K + (1 − cos q) · K² by an angle (Rodrigues 1840). (S, 3, 3)."""
         x, y, z = self.axis
         cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
         sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
@@ -265,7 +268,7 @@ class _Link:
 
 
 def _z_along(axis: Array) -> Array:
-    """Rotations that turn z into unit axes (S, 3); x and y are any two across."""
+    """Rotations that map z to unit axes (S, 3); x and y are arbitrary perpendicular directions."""
     least = np.abs(axis).argmin(axis=1)
     across = np.cross(axis, np.eye(3)[least])
     across /= np.linalg.norm(across, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""What the guard found of each chunk, and what became of it. N robots."""
+"""The guard's results: a verdict for each chunk, and totals. N robots."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 
 Verdict = Literal["free", "unsafe", "repaired", "resampled", "held"]
 VERDICTS: tuple[Verdict, ...] = ("free", "unsafe", "repaired", "resampled", "held")
-"""`unsafe` is a chunk that was only checked and is sent as it is."""
+"""In order of severity. An `unsafe` chunk was checked only and is sent unchanged."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one robot's newest chunk."""
+    """The guard's verdict on one chunk of one robot, and the reason."""
 
     verdict: Verdict
     first: str = ""
-    """Link of the pair that the policy's own chunk came nearest to touching; empty where free."""
+    """Link that violates the margin most on the policy's own chunk; empty if the chunk is free."""
     second: str = ""
-    """What it came near to."""
+    """Name of the body that the link comes too close to."""
     clearance_m: float = np.inf
-    """Least distance of that pair on the policy's own chunk, m; below 0 where it would touch."""
+    """Distance of that pair on the policy's own chunk, m; negative if they would collide."""
 
     def __str__(self) -> str:
-        """As logs and tables show it."""
+        """Format the finding for logs and tables."""
         if self.verdict == "free":
             return "free"
         return f"{self.verdict}: {self.first} {1e3 * self.clearance_m:.1f} mm from {self.second}"
@@ -34,15 +34,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class GuardReport:
-    """What the guard did since its reset."""
+    """What the guard has done since its reset."""
 
     counts: dict[Verdict, NDArray[np.int64]]
-    """Chunks by verdict and robot. Shape (N,) each."""
+    """Number of chunks by verdict, for each robot. Shape (N,) each."""
     last: tuple[Finding, ...]
-    """Of each robot's newest chunk."""
+    """Finding on each robot's newest chunk."""
     worst: tuple[Finding, ...]
-    """Of each robot's chunk with the gravest verdict, the earliest of them."""
+    """Each robot's finding with the most severe verdict; the earliest one if there are several."""
 
     def total(self) -> dict[str, int]:
-        """Chunks of all robots by verdict."""
+        """Number of chunks by verdict, summed over the robots."""
         return {verdict: int(count.sum()) for verdict, count in self.counts.items()}

@@ -1,6 +1,8 @@
-"""Every chunk is checked before it is sent: free as it is, repaired, chosen anew, or stopped.
+"""Checks every chunk for collisions before it is sent.
 
-NumPy alone. N robots, K rows of a plan, J joints, P pairs, C candidates.
+A chunk that keeps its distance is sent unchanged. Any other is repaired, replaced by another sample
+of the policy, or replaced by a stop. Uses NumPy only. N robots, K rows of a plan, J joints, P
+pairs, C candidates.
 """
 
 from __future__ import annotations
@@ -26,21 +28,21 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 Sampler = Callable[[Indices, int], Array]
-"""Robots (B,) and a number C to other plans of them, rad, shape (B, C, K, J)."""
+"""Maps robots (B,) and a number C to alternative plans, rad, shape (B, C, K, J)."""
 ROUNDING_M = 1e-4
-"""A motion may come nearer by this than the arm is now and still counts as no nearer."""
+"""Tolerance when a motion is compared with the arm's present distance, m."""
 FAR_M = 1e3
-"""Where an object stands that no observation shows."""
+"""Coordinate given to an object whose position is unknown, so that it never matters, m."""
 
 
 COARSE = 3.0
-"""Repair samples a motion this much less densely; what comes of it is checked densely."""
+"""Factor on the sample spacing during repair; the result is checked at the full density."""
 STOPS_APART = 4
-"""Rows between two places at which a plan may stop."""
+"""Spacing of the rows at which a plan may stop."""
 
 
 class Guard:
-    """Decides what is sent instead of a chunk that comes too near to something."""
+    """Replaces chunks that come too close to an obstacle, the object or the arm itself."""
 
     def __init__(
         self,
@@ -50,42 +52,42 @@ class Guard:
         geometry: CollisionGeometry,
         limits: JointLimits,
     ) -> None:
-        """Fix arm, scene and settings.
+        """Store the settings and build the collision model.
 
         Args:
             settings: the section `execution`.
-            chain: base to TCP.
-            joints: names in the order of joint positions.
-            geometry: shapes and pairs.
-            limits: of the joints.
+            chain: kinematic chain from the base to the TCP.
+            joints: joint names in the order of the joint positions.
+            geometry: collision shapes and the pairs to check.
+            limits: the joint limits.
 
         Raises:
-            CollisionGeometryError: chain, joints and geometry do not fit together.
+            CollisionGeometryError: chain, joints and geometry do not match.
         """
         self._settings, self._limits = settings, limits
         self._model = ClearanceModel(chain, joints, geometry, limits)
         own = self._model.own
         least = settings.guard_least_m
-        # Links of the arm keep the least distance from each other: how near they come is the
-        # robot's design, and demonstrations keep no other.
+        # Links of the arm only keep the least distance from each other: the robot's design brings
+        # them that close, and demonstrations keep no larger distance.
         self._margin = np.where(own, least, settings.guard_margin_m)
         self._least = np.full(len(own), least)
-        # What is nearer than `least` at no sample touches between none.
+        # At this spacing, a motion that keeps `least` at every sample cannot touch in between.
         self._sweep = Sweep(self._model, 2 * least)
         self.reset(0)
 
     def reset(self, robots: int) -> None:
-        """Forget what was counted.
+        """Clear all counts and findings.
 
         Args:
-            robots: N.
+            robots: number of robots, N.
         """
         self._counts = {v: np.zeros(robots, dtype=np.int64) for v in VERDICTS}
         self._last = [Finding("free")] * robots
         self._worst = [Finding("free")] * robots
 
     def report(self) -> GuardReport:
-        """What was done since the reset."""
+        """Return what the guard has done since the reset."""
         counts = {verdict: count.copy() for verdict, count in self._counts.items()}
         return GuardReport(counts, tuple(self._last), tuple(self._worst))
 
@@ -98,19 +100,19 @@ class Guard:
         old: Array | None = None,
         robots: Indices | None = None,
     ) -> Array:
-        """What to send instead of a plan.
+        """Check plans and replace those that come too close to something.
 
         Args:
-            plan: positions to send next, rad. Shape (N, K, J). Left as it is.
-            limiter: what it is sent through; it knows where the joints are.
-            objects: where the robots' objects are; None where no observation says.
-            sampler: makes other plans where repair does not help; None for none.
-            old: what is left of the plan before, rad, shape (N, K', J): it was free, so the arm may
+            plan: positions to send next, rad. Shape (N, K, J). It is not modified.
+            limiter: the limiter that the plan will pass through; it knows the joint positions.
+            objects: poses of the objects; None if they are unknown.
+            sampler: draws alternative plans for the case that repair fails; None for none.
+            old: the rest of the previous plan, rad, shape (N, K', J). It was free, so the arm may
                 follow it to a stop.
-            robots: whose plans they are, for the report; None for all in their order. Shape (N,).
+            robots: robot of each plan, for the report; None for all in order. Shape (N,).
 
         Returns:
-            rad, shape (N, K, J): the very same array where every chunk is free.
+            Plans to send, rad, shape (N, K, J); `plan` itself if every chunk is free.
         """
         number = len(plan)
         if objects is None:
@@ -143,13 +145,13 @@ class Guard:
                     self._worst[robot] = found
 
     def _danger(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        """By how much plans miss what may be sent at all, m; at most 0 where they may. (N,)."""
+        """Shortfall of plans against the least distance, m; at most 0 if they may be sent. (N,)."""
         return self._judge(plans, robots, limiter, objects, self._least).lack
 
     def _judge(
         self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
     ) -> _Judged:
-        """How far plans are from keeping a margin, m by pair (P,)."""
+        """Compare plans with the margin of each pair, m, shape (P,)."""
         sent = limiter.preview(plans, robots)
         motions = np.concatenate([limiter.position[robots, None], sent], axis=1)
         around = objects.of(robots)
@@ -164,12 +166,12 @@ class Guard:
         now = np.full((number, len(margin)), np.inf)
         start = (near.step[near.sample] == 0) & (near.share[near.sample] == 0)
         now[motion[start], near.pair[start]] = distance[start]
-        # An arm that is near already may move on as long as it comes no nearer.
+        # An arm that is already too close may move as long as it does not come closer.
         allowed = now[motion, near.pair] - ROUNDING_M
         later = ~start
         missing = np.minimum(margin[near.pair], allowed) - distance
         np.maximum.at(lack, motion[later], missing[later])
-        # The gravest of each plan is written last.
+        # Ascending order: the worst violation of each plan is written last and stays.
         order = np.flatnonzero(later)[np.argsort(missing[later], kind="stable")]
         pair[motion[order]] = near.pair[order]
         clearance[motion[order]] = distance[order]
@@ -184,7 +186,7 @@ class Guard:
         sampler: Sampler | None,
         old: Array,
     ) -> tuple[Array, NDArray[np.int64]]:
-        """Plans that may be sent, and their verdicts, for robots whose own may not."""
+        """Find safe plans, and their verdicts, for robots whose own plan is unsafe."""
         coarse = Sweep(self._model, COARSE * 2 * self._settings.guard_least_m)
         repair = Repair(coarse, self._margin, self._settings, self._limits, limiter.rate_hz)
         repaired = repair.run(plan[bad], limiter.position[bad], objects.of(bad))
@@ -216,7 +218,11 @@ class Guard:
         objects: Objects,
         repair: Repair,
     ) -> tuple[NDArray[np.bool_], Array]:
-        """The nearest of other plans (B, C, K, J) that may be sent, repaired where none may."""
+        """Choose the safe alternative (B, C, K, J) closest to the plan; repair all if none is safe.
+
+        Returns:
+            Whether a safe plan was found, shape (B,), and the chosen plans, shape (B, K, J).
+        """
         number, count = others.shape[:2]
         owner = np.repeat(robots, count)
         flat = others.reshape(-1, *plan.shape[1:])
@@ -235,25 +241,28 @@ class Guard:
         return danger[rows, best] <= 0, candidates[rows, best]
 
     def _stopped(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        """Plans that stop: as late as nothing is touched, on the way that leads furthest.
+        """Find plans that stop as late as possible without a collision.
 
         Args:
-            plans: ways to stop on, the best first. Shape (B, W, K, J).
-            robots: whose. Shape (B,).
-            limiter: brakes.
-            objects: of all robots.
+            plans: W paths to stop on, the preferred one first. Shape (B, W, K, J).
+            robots: robot of each plan. Shape (B,).
+            limiter: simulates the braking.
+            objects: poses of all robots' objects.
+
+        Returns:
+            Plans, rad. Shape (B, K, J).
         """
         number, ways, rows, joints = plans.shape
         start = np.broadcast_to(limiter.position[robots, None, None], plans[:, :, :1].shape)
-        # Row 0 is where the arm is; a stop at row k holds that row from then on. The brakes need
-        # time beyond the plan's end, or an arm that is told to stop there runs on.
+        # Row 0 is the present position; a stop at row k holds that row from then on. Twice the
+        # rows are checked, since an arm that stops at the plan's end brakes beyond it.
         full = np.concatenate([start, plans], axis=2)
         stops = np.arange(0, rows + 1, STOPS_APART)
         stopped = full[:, :, np.minimum(stops[:, None], np.arange(1, 2 * rows + 1))]
         flat = stopped.reshape(-1, 2 * rows, joints)
         owner = np.repeat(robots, ways * len(stops))
         danger = self._danger(flat, owner, limiter, objects).reshape(number, ways, -1)
-        # The latest stop that is free; of equally late ones the first way; else the least danger.
+        # The latest free stop wins; ties go to the first path; without one, the least danger wins.
         late = stops + np.arange(ways)[::-1, None] / ways
         best = np.where(danger > 0, -danger, late).reshape(number, -1).argmax(axis=1)
         chosen: Array = stopped.reshape(number, -1, 2 * rows, joints)[np.arange(number), best]
@@ -262,11 +271,11 @@ class Guard:
 
 @dataclass(frozen=True)
 class _Judged:
-    """N plans against the clearances that they must keep."""
+    """Result of comparing N plans with their margins."""
 
     lack: Array
-    """By how much a plan misses the margin, m; at most 0 where it is free. (N,)."""
+    """Largest shortfall against the margin, m; at most 0 if the plan is free. (N,)."""
     pair: Indices
-    """The pair that misses it most. (N,)."""
+    """Pair with the largest shortfall. (N,)."""
     clearance: Array
-    """Its distance, m. (N,)."""
+    """Distance of that pair, m. (N,)."""

@@ -1,9 +1,9 @@
-"""Plans that come too near to something are pushed away from it, as little as is needed.
+"""Repairs plans that come too close to something, with the smallest change that is needed.
 
-Each sample that is too near moves its two rows along the gradient of the clearance, by a damped
-step (Wampler 1986); corrections are spread along the plan (CHOMP, Ratliff et al. 2009, smooths its
-own likewise); no row leaves the plan by more than the joints can accelerate until then. NumPy
-alone. N plans, K rows, J joints, S samples, M combinations of a sample and a pair.
+Each sample that is too close moves its two neighbouring rows along the gradient of the clearance by
+a damped step (Wampler 1986). The corrections are smoothed along the plan, as in CHOMP (Ratliff et
+al. 2009). No row moves further from the plan than the joints can accelerate by its time. Uses NumPy
+only. N plans, K rows, J joints, S samples, M combinations of a sample and a pair.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 DAMPING_M2 = 0.02
-"""Keeps steps short where the joints hardly change a distance, m²/rad²."""
+"""Damping; it keeps steps short where the joints barely change a distance, m²/rad²."""
 WATCHED_M = 0.03
-"""What is this much further away than the margin may come nearer while a plan is repaired."""
+"""Repair also watches pairs up to this far outside the margin, since it may push them closer, m."""
 BEYOND_M = 0.001
-"""Repair aims this far beyond the margin, so that it ends and does not creep."""
+"""Repair aims this far beyond the margin, so that it converges in few steps, m."""
 
 
 class Repair:
-    """Pushes plans of one arm out of the margins of one scene."""
+    """Pushes plans of one arm out of the safety margins of one scene."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class Repair:
         limits: JointLimits,
         rate_hz: float,
     ) -> None:
-        """Fix margins and limits.
+        """Store margins and limits.
 
         Args:
-            sweep: measures.
-            margin_m: by pair. Shape (P,).
+            sweep: samples motions and measures their clearances.
+            margin_m: margin of each pair, m. Shape (P,).
             settings: the section `execution`.
-            limits: of the joints.
-            rate_hz: rows a second.
+            limits: the joint limits.
+            rate_hz: rows per second.
         """
         self._sweep, self._aim = sweep, margin_m + BEYOND_M
         self._settings, self._limits, self._rate_hz = settings, limits, rate_hz
@@ -56,12 +56,12 @@ class Repair:
         """Push plans out of the margins.
 
         Args:
-            plans: rad. Shape (N, K, J).
-            start: where the joints are commanded to be, rad. Shape (N, J).
-            objects: of the plans.
+            plans: joint positions, rad. Shape (N, K, J).
+            start: present joint positions as commanded, rad. Shape (N, J).
+            objects: object of each plan.
 
         Returns:
-            rad. Shape (N, K, J); a plan may still come too near where nothing more could be done.
+            Repaired plans, rad. Shape (N, K, J). A plan may still be too close if repair failed.
         """
         number, rows, _ = plans.shape
         motions = np.concatenate([start[:, None], plans], axis=1)
@@ -80,7 +80,7 @@ class Repair:
             if (short <= BEYOND_M).all():
                 break
             push = self._push(near, np.maximum(short, 0.0), found.gradient, number, rows)
-            # Plans that are free already stay: what they are does not depend on the others.
+            # Plans that are already free stay unchanged, so that no plan depends on the others.
             worst = np.full(number, -np.inf)
             np.maximum.at(worst, near.motion[near.sample], short)
             push[worst <= BEYOND_M] = 0.0
@@ -90,7 +90,7 @@ class Repair:
         return motions[:, 1:]
 
     def _push(self, near: Near, short: Array, gradient: Array, number: int, rows: int) -> Array:
-        """What each row would move to end all shortfalls alone, rad. (N, K + 1, J)."""
+        """Correction of each row that would remove the shortfalls, rad. (N, K + 1, J)."""
         most = self._settings.guard_turn_rad
         size = (gradient * gradient).sum(axis=1) + DAMPING_M2
         step = gradient * (short / size)[:, None]
@@ -108,7 +108,7 @@ class Repair:
         return push
 
     def _spread(self, push: Array) -> Array:
-        """Corrections spread along the plan by a Gaussian, the largest as large as before."""
+        """Smooth corrections along the plan with a Gaussian, keeping the largest one's size."""
         steps = np.arange(push.shape[1])
         width = self._settings.guard_smooth_s * self._rate_hz
         kernel = np.exp(-0.5 * ((steps[:, None] - steps) / max(width, 1e-6)) ** 2)

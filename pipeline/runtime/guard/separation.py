@@ -1,12 +1,13 @@
-"""Which direction parts two bodies best, for many pairs of them at once.
+"""Finds the direction that separates two bodies best, for many pairs at once.
 
-A body K is a box grown by a disc and a ball (`Shape`), centrally symmetric. For any unit vector n
-the distance of two, a vector c apart, is at least n·c − h(n), h the sum of their support functions.
-So whichever n a search ends with, the distance is never overestimated; for the best n it is the
-distance itself (Boyd & Vandenberghe, Convex Optimization, section 8.2). The search projects onto
-the two bodies in turn, with momentum (Beck & Teboulle 2009). Balls are the caller's to subtract.
+A body is a box grown by a disc and a ball (`Shape`) and is centrally symmetric. Let c be the vector
+between the centres of two bodies and h the sum of their support functions. For every unit vector n,
+the distance is at least n·c − h(n), so no search result overestimates it; for the best n the bound
+equals the distance (Boyd & Vandenberghe, Convex Optimization, section 8.2). The search projects
+onto the two bodies alternately, with momentum (Beck & Teboulle 2009). The caller subtracts the
+balls' radii.
 
-M pairs of bodies, M the last axis of every array. NumPy alone.
+Uses NumPy only. There are M pairs of bodies; M is the last axis of every array.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 ITERATIONS = 12
-"""Projections of a search that begins anew."""
+"""Iterations of a search without a starting point."""
 WARM_ITERATIONS = 4
-"""Projections of one that begins where the last one ended, the arm having moved a little."""
+"""Iterations of a search that starts at the previous result, after a small motion of the arm."""
 LOOSE_M = 2e-4
-"""A bound that may lie further than this below the distance is compared with other directions."""
+"""Other directions are tried if the bound may be lower than the distance by more than this, m."""
 
 
 @dataclass(frozen=True)
 class Body:
-    """M bodies about the origin, without their balls."""
+    """M bodies centred at the origin, without their balls."""
 
     half: Array
-    """(3, M)."""
+    """Half the edges of the boxes, m. (3, M)."""
     disc: Array
-    """(M,)."""
+    """Radii of the discs, m. (M,)."""
 
     def project(self, point: Array) -> Array:
-        """Nearest points of the bodies. (3, M)."""
+        """Points of the bodies nearest to given points. (3, M)."""
         nearest = np.clip(point, -self.half, self.half)
         x, y = point[0] - nearest[0], point[1] - nearest[1]
         length = np.sqrt(x * x + y * y)
@@ -46,7 +47,7 @@ class Body:
         return nearest
 
     def support(self, direction: Array) -> Array:
-        """Furthest extent along unit directions (3, M). (M,)."""
+        """Support function: extent along unit directions (3, M), m. (M,)."""
         extent: Array = (self.half * np.abs(direction)).sum(axis=0)
         extent += self.disc * np.hypot(direction[0], direction[1])
         return extent
@@ -54,29 +55,29 @@ class Body:
 
 @dataclass(frozen=True)
 class Separation:
-    """What a search found, in the first body's frame."""
+    """Result of a search, in the first body's frame."""
 
     direction: Array
     """Unit vectors from the second body to the first. (3, M)."""
     bound: Array
     """Lower bounds of the distance, m. (M,)."""
     on_first: Array
-    """Nearest point as seen from the first body's centre, reversed. (3, M)."""
+    """Vector from the nearest point of the first body to its centre, m. (3, M)."""
     on_second: Array
-    """Nearest point of the second body in its own frame. (3, M)."""
+    """Nearest point of the second body in its own frame, m. (3, M)."""
 
 
 def separate(
     apart: Array, turn: Array, first: Body, second: Body, search: Array | None
 ) -> Separation:
-    """Directions that part two bodies best: first + second against the vector between them.
+    """Find the directions that separate the bodies of each pair best.
 
     Args:
-        apart: from the second centre to the first, first body's frame, m. (3, M).
-        turn: orientation of the second in the first's frame. (3, 3, M).
-        first: body.
-        second: body.
-        search: points of the second body to begin with, its own frame. (3, M).
+        apart: vector from the second centre to the first in the first body's frame, m. (3, M).
+        turn: orientation of the second body in the first body's frame. (3, 3, M).
+        first: the first bodies.
+        second: the second bodies.
+        search: starting points on the second bodies in their own frame, m; None for none. (3, M).
     """
     steps = ITERATIONS if search is None else WARM_ITERATIONS
     point = second.project(turned_back(turn, apart)) if search is None else search
@@ -87,7 +88,7 @@ def separate(
         moved = second.project(ahead + turned_back(turn, rest))
         faster = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         change = moved - point
-        # Momentum that leads back is dropped (O'Donoghue & Candès 2015).
+        # Momentum that points backwards is dropped (O'Donoghue & Candès 2015).
         onward = ((ahead - moved) * change).sum(axis=0) <= 0
         ahead = moved + np.where(onward, (momentum - 1) / faster, 0.0) * change
         point, momentum = moved, faster
@@ -111,12 +112,14 @@ def separate(
 
 
 def _best_axis(apart: Array, turn: Array, first: Body, second: Body) -> tuple[Array, Array]:
-    """The best of both bodies' axes, the way across each one's z, and the way between the centres.
+    """Find the best direction among a few fixed candidates.
 
-    They part bodies with parallel faces, where the search is slow, and bodies that overlap.
+    The candidates are both bodies' axes, the directions across each one's z axis, and the line
+    between the centres. They help where faces are parallel, since the search converges slowly
+    there, and where bodies overlap.
 
     Returns:
-        Bounds, m, (M,), and unit directions in the first body's frame, (3, M).
+        Bounds, m, shape (M,), and unit directions in the first body's frame, shape (3, M).
     """
     number = apart.shape[1]
     seen = turned_back(turn, apart)
@@ -138,7 +141,7 @@ def _best_axis(apart: Array, turn: Array, first: Body, second: Body) -> tuple[Ar
 
 
 def turned(turn: Array, vector: Array) -> Array:
-    """Vectors (3, M) turned by (3, 3, M)."""
+    """Rotate vectors (3, M) by matrices (3, 3, M)."""
     turned: Array = turn[:, 0] * vector[0]
     turned += turn[:, 1] * vector[1]
     turned += turn[:, 2] * vector[2]
@@ -146,7 +149,7 @@ def turned(turn: Array, vector: Array) -> Array:
 
 
 def turned_back(turn: Array, vector: Array) -> Array:
-    """Vectors (3, M) turned by the transposes of (3, 3, M)."""
+    """Rotate vectors (3, M) by the transposes of matrices (3, 3, M)."""
     turned: Array = turn[0] * vector[0]
     turned += turn[1] * vector[1]
     turned += turn[2] * vector[2]

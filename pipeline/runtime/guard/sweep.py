@@ -1,8 +1,8 @@
-"""Where motions come near something: the swept way between their rows, sampled densely.
+"""Finds the places where motions come close to something, also between their rows.
 
-A cheap bound at the rows says which steps and pairs can be near at all; only these are sampled and
-measured. NumPy alone. N motions, K steps, R = K + 1 rows (the first is where the joints are now), J
-joints, P pairs, S samples, M combinations of a sample and a pair.
+A cheap bound at the rows shows which steps and pairs can be close at all; only these are sampled
+densely and measured. Uses NumPy only. N motions, K steps, R = K + 1 rows (the first one is the
+present position), J joints, P pairs, S samples, M combinations of a sample and a pair.
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Objects:
-    """Where the object is, by motion."""
+    """Pose of the object of each motion."""
 
     position: Array
-    """Centres, m, base frame. Shape (N, 3)."""
+    """Centres in the base frame, m. Shape (N, 3)."""
     axis: Array
     """Unit axes. Shape (N, 3)."""
 
     def of(self, motions: Indices) -> Objects:
-        """Those of some motions.
+        """Select the objects of some motions.
 
         Args:
-            motions: indices, repetition allowed. Shape (N',).
+            motions: indices of the motions; they may repeat. Shape (N',).
         """
         return Objects(self.position[motions], self.axis[motions])
 
 
 @dataclass(frozen=True)
 class Near:
-    """Samples of motions and what they may be near to."""
+    """Samples of motions, and the pairs that may be close at each sample."""
 
     motion: Indices
-    """Which motion a sample belongs to. (S,)."""
+    """Motion of each sample. (S,)."""
     step: Indices
-    """It lies between this row and the next one … (S,)."""
+    """Row that precedes each sample. (S,)."""
     share: Array
-    """… this far along, 0 to 1. (S,)."""
+    """Position of each sample between that row and the next one, 0 to 1. (S,)."""
     sample: Indices
-    """Of a combination. (M,)."""
+    """Sample of each combination. (M,)."""
     pair: Indices
-    """Of a combination. (M,)."""
+    """Pair of each combination. (M,)."""
 
     def only(self, combinations: Mask) -> Near:
-        """Some of the combinations, and the samples that these need.
+        """Keep only some combinations, and drop samples that are no longer used.
 
         Args:
-            combinations: which. Shape (M,).
+            combinations: whether to keep each combination. Shape (M,).
         """
         used, sample = np.unique(self.sample[combinations], return_inverse=True)
         return Near(
@@ -66,24 +66,24 @@ class Near:
 
 
 class Sweep:
-    """Finds and measures what motions of one arm come near to."""
+    """Samples motions of one arm and measures their clearances."""
 
     def __init__(self, model: ClearanceModel, spacing_m: float) -> None:
-        """Fix the spacing.
+        """Store the model and the spacing.
 
         Args:
-            model: distances.
-            spacing_m: no point of the arm moves further than this between two samples.
+            model: computes distances.
+            spacing_m: largest travel of any point of the arm between two samples, m.
         """
         self.model, self._spacing = model, spacing_m
 
     def near(self, motions: Array, objects: Objects, within_m: Array) -> Near:
-        """Samples on all steps in which a pair may come nearer than a distance.
+        """Sample all steps in which a pair may come closer than a distance.
 
         Args:
-            motions: rad. Shape (N, R, J).
-            objects: of the motions.
-            within_m: by pair, m. Shape (P,).
+            motions: joint positions, rad. Shape (N, R, J).
+            objects: object of each motion.
+            within_m: distance for each pair, m. Shape (P,).
         """
         number, rows, joints = motions.shape
         motion = np.repeat(np.arange(number), rows)
@@ -92,11 +92,11 @@ class Sweep:
         )
         bounds = self.model.bounds(poses).reshape(number, rows, -1)
         way = np.abs(np.diff(motions, axis=1)) @ self.model.reach
-        # A point that moves by `way` gets no nearer than this, whichever way it takes.
+        # A point that travels at most `way` in a step cannot come closer than this.
         least = (bounds[:, :-1] + bounds[:, 1:] - way[..., None]) / 2
         close = least < within_m
         steps = close.any(axis=2)
-        # The first step is sampled at its beginning, too: it says how near the arm is now.
+        # The first step is also sampled at its start, which gives the present distance.
         first = np.zeros(steps.shape, dtype=np.int64)
         first[:, 0] = 1
         parts = np.maximum(np.ceil(way / self._spacing), 1).astype(np.int64)
@@ -116,13 +116,13 @@ class Sweep:
     def measure(
         self, motions: Array, objects: Objects, near: Near, search: Array | None = None
     ) -> Clearances:
-        """Clearances of samples.
+        """Measure the clearances of samples.
 
         Args:
-            motions: rad. Shape (N, R, J).
-            objects: of the motions.
-            near: samples and pairs.
-            search: of an earlier measurement of the same samples. Shape (3, M).
+            motions: joint positions, rad. Shape (N, R, J).
+            objects: object of each motion.
+            near: samples and pairs to measure.
+            search: `Clearances.search` of an earlier measurement of the same samples. Shape (3, M).
         """
         before, after = motions[near.motion, near.step], motions[near.motion, near.step + 1]
         joint_pos = before + near.share[:, None] * (after - before)

@@ -48,7 +48,7 @@ def test_backends_that_did_not_run_say_why(capsys: pytest.CaptureFixture[str]) -
     assert "92.0 87.4–95.0" in printed and "1.3e-05 rad" in printed
 
 
-def test_a_row_for_each_condition_and_the_grasp(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_condition_and_the_grasp_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     print_robustness([])
     assert capsys.readouterr().out == ""
     print_robustness([Outcome(Condition("noise_mm", 5, "noise, mm"), {**ROW, "n": 60})])

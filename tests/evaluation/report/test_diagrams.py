@@ -1,4 +1,4 @@
-"""Inline SVG: themed, unmistakable identifiers, the same for the same data, n in every caption."""
+"""Tests inline SVG: theme colours, unique identifiers, equal output for equal data, n in captions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_diagram_is_svg_that_follows_the_page_s_colours() -> None:
     assert " width=" not in head
 
 
-def test_diagrams_of_one_page_share_no_identifier_and_find_their_own() -> None:
+def test_diagrams_of_one_page_have_distinct_identifiers() -> None:
     first, second = (diagrams.inline(_draw, f"{name}, n = 2").svg for name in ("one", "two"))
     assert not _identifiers(first) & _identifiers(second)
     used = re.findall(r'(?:url\(#|href="#)([^)"]+)', first)
@@ -62,7 +62,7 @@ def test_the_statistics_cover_every_episode(params: Params) -> None:
     assert all("n = 2 episodes" in figure.caption for figure in found)
 
 
-def test_robustness_says_how_many_tries_each_line_stands_for() -> None:
+def test_robustness_caption_states_the_number_of_rollouts_per_line() -> None:
     rows = {
         "gains_0.1": {"n": 50, "success_collision_free": 0.98, "ci95_collision_free": [0.9, 1.0]},
         "latency": {"n": 200, "success_collision_free": 0.5, "ci95_collision_free": [0.4, 0.6]},

@@ -1,4 +1,4 @@
-"""Films: rendered where graphics work, drawn to scale where they don't."""
+"""Tests films: rendered if graphics work, otherwise drawn to scale."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def still(expert: Rollouts) -> Rollouts:
     return Rollouts(*(np.repeat(part[:, :1], 40, axis=1) for part in parts))
 
 
-def test_stick_figures_stand_in_where_nothing_renders(
+def test_stick_figures_are_drawn_if_rendering_fails(
     params: Params, trials: Trials, still: Rollouts, expert: Rollouts
 ) -> None:
     made, how = films.films(params, trials, still, expert, [2, 0], 30.0, ("nonsense",))
@@ -65,5 +65,5 @@ def test_rendered_films_are_strips_of_all_frames(
     assert Image.open(io.BytesIO(content)).size == (4 * films.SIZE[0], films.SIZE[1])
 
 
-def test_no_film_is_made_of_nothing(params: Params, trials: Trials, expert: Rollouts) -> None:
+def test_no_trials_give_no_films(params: Params, trials: Trials, expert: Rollouts) -> None:
     assert films.films(params, trials, expert, expert, [], 30.0)[0] == []

@@ -1,4 +1,4 @@
-"""The report: one file, no network, every diagram says n, missing parts say so."""
+"""Tests the report: one file, no network, n for every diagram, a note for every missing part."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _report(found: Findings, folder: Path) -> str:
 
 
 class _Balance(HTMLParser):
-    """Notes elements that are closed in the wrong order."""
+    """Collects elements that are closed in the wrong order."""
 
     VOID = frozenset({"meta", "input", "img", "br", "link"})
 
@@ -90,7 +90,7 @@ class _Balance(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: object) -> None:
-        """<use …/> opens nothing."""
+        """Ignore self-closing elements such as <use …/>."""
 
     def handle_endtag(self, tag: str) -> None:
         if not self.open or self.open.pop() != tag:
@@ -102,7 +102,7 @@ def page(found: Findings, tmp_path_factory: pytest.TempPathFactory) -> str:
     return _report(found, tmp_path_factory.mktemp("evaluate"))
 
 
-def test_the_page_is_whole_and_needs_no_network(page: str) -> None:
+def test_the_page_is_complete_and_needs_no_network(page: str) -> None:
     balance = _Balance()
     balance.feed(page)
     assert (balance.open, balance.wrong) == ([], [])
@@ -114,7 +114,7 @@ def test_the_page_is_whole_and_needs_no_network(page: str) -> None:
     assert all("n\u00a0=\u00a0" in caption for caption in captions)
 
 
-def test_what_is_told_is_what_was_found(page: str) -> None:
+def test_the_page_shows_the_results(page: str) -> None:
     assert "strict and free of contact: 0 of n = 3" in page
     assert "expert (ceiling)" in page
     assert page.count("<b>Trial ") == 2
@@ -127,7 +127,7 @@ def test_what_is_told_is_what_was_found(page: str) -> None:
     assert "<script>alert" not in page
 
 
-def test_what_earlier_stages_and_other_parts_left_is_shown(found: Findings, tmp_path: Path) -> None:
+def test_files_of_earlier_stages_are_shown(found: Findings, tmp_path: Path) -> None:
     train, ingest = found.model.parent, found.dataset.path.parent.parent / "ingest"
     history, report, plots = train / "history.csv", ingest / "report.json", tmp_path / "plots"
     for folder in (ingest, plots):

@@ -1,4 +1,4 @@
-"""Diagrams show the numbers that they are given."""
+"""Tests that panels show the numbers that they are given."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_histogram_counts_every_value(axis: Axes, values: np.ndarray) -> None:
     assert sum(patch.get_height() for patch in axis.patches) == len(values)
 
 
-def test_intervals_stand_in_their_order_from_the_top(axis: Axes) -> None:
+def test_intervals_are_listed_in_order_from_the_top(axis: Axes) -> None:
     share = np.array([0.2, 0.9])
     panels.intervals(axis, ["first", "second"], share, share - 0.1, share + 0.05)
     assert [label.get_text() for label in axis.get_yticklabels()] == ["first", "second"]

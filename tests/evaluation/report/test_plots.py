@@ -1,4 +1,4 @@
-"""Pictures are written, are pictures, and are the same for the same data."""
+"""Tests that pictures are written and are equal for equal data."""
 
 from __future__ import annotations
 

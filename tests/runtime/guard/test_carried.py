@@ -1,4 +1,4 @@
-"""The guard travels with the policy: checkpoint, graph, robot, server and evaluation alike."""
+"""Tests that checkpoint, graph, robot, server and evaluation all use the policy's guard."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pipeline.serving.client import PolicyClient
 from tests.fixtures.serving import served
 
 PEN = (np.array([0.345, 0.0, 0.677]), np.array([0.0, 0.0, 1.0]))
-"""Nearer to a finger at home than the margin, so that an untrained policy comes nearer still."""
+"""Position closer to a finger at home than the margin, so that the guard must act."""
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_a_policy_without_shapes_runs_unguarded_and_says_so(
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As one of an earlier export, whose settings say nothing of a guard either."""
+    """Also true for an older export whose settings have no guard."""
     robot = RobotModel.from_params(guarded.robot)
     deployment = Deployment.from_params(guarded.execution, robot.limits)
     export_onnx(exported[0], tmp_path / "new.onnx", 18, {"deployment": deployment.to_json()})
@@ -119,7 +119,7 @@ def test_a_policy_without_shapes_runs_unguarded_and_says_so(
 
 
 def test_a_session_sends_what_evaluation_sends(graph: Path, guarded: Params) -> None:
-    """Whatever the guard does, other chunks included."""
+    """Also when the guard replaces chunks by alternative ones."""
     robot = RobotModel.from_params(guarded.robot)
     simulator = Simulator(guarded.robot, 30.0, guarded.evaluate.physics_steps)
     policy = load_policy(graph, "onnxruntime", seed=0)
@@ -155,7 +155,7 @@ def test_a_server_tells_its_client(graph: Path, guarded: Params) -> None:
             assert client.finding is not None
             found.append(client.finding.verdict)
         assert set(found) - {"free"}
-        # A loop that is closed here guards its own chunks.
+        # A closed loop on the client checks its own chunks.
         here = client.closed_loop()
         here.act(_observation(robot.home))
         assert here.finding is not None

@@ -1,4 +1,4 @@
-"""Distances against coal's exact ones, and their gradients against finite differences."""
+"""Compares distances with coal's exact ones, and gradients with finite differences."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Scene:
         return self.model.clearances(poses, self.sample, self.pair).distance
 
     def exact(self) -> Array:
-        """Of coal, in the order of the pairs; they are built alike."""
+        """Exact distances from coal, in the order of the pairs."""
         model, scene = self.checker.model, self.checker.model.geometry
         data, results = model.pinocchio.createData(), scene.createData()
         found = []
@@ -72,16 +72,16 @@ def test_distances_agree_with_coal_and_are_never_too_large(scene: Scene) -> None
     short = (exact - distance)[apart]
     assert apart.sum() > 5000
     assert short.min() > -1e-9
-    # Cylinders and boxes are exact, so all slack is the search's.
+    # Cylinders and boxes are represented exactly, so the search causes all of the slack.
     assert np.percentile(short, 99) < 2e-4
     assert short.max() < 3e-3
-    # What overlaps never seems to be apart.
+    # Overlapping bodies never get a positive distance.
     overlap = exact < -1e-6
     assert overlap.sum() > 50
     assert distance[overlap].max() < 0
 
 
-def test_a_search_that_goes_on_finds_the_same(scene: Scene) -> None:
+def test_a_warm_started_search_finds_the_same_distance(scene: Scene) -> None:
     poses = scene.model.poses(scene.joint_pos, scene.position, scene.axis)
     first = scene.model.clearances(poses, scene.sample, scene.pair)
     moved = scene.model.poses(scene.joint_pos + 0.005, scene.position, scene.axis)
@@ -104,7 +104,7 @@ def test_gradients_agree_with_finite_differences(scene: Scene) -> None:
         slope[:, joint] = (ahead - behind) / 2e-6
     error = np.abs(slope - found.gradient)[near].max(axis=1)
     assert near.sum() > 100
-    # Where a pair of faces turns parallel the nearest points jump, and so does the slope.
+    # Where two faces become parallel, the nearest points jump and the gradient is discontinuous.
     assert np.mean(error < 1e-3) > 0.9
 
 
@@ -144,7 +144,7 @@ def test_no_point_moves_further_than_its_reach(scene: Scene) -> None:
     assert (np.abs(after - before)[apart] <= way[apart] + 3e-3).all()
 
 
-def test_joints_that_are_not_there_are_named(params: Params) -> None:
+def test_missing_joints_are_named(params: Params) -> None:
     geometry = collision_geometry(params.robot, params.task)
     robot = CollisionChecker(params.robot, params.task).model
     limits = JointLimits(*(values[:5] for values in vars(robot.limits).values()))

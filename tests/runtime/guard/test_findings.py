@@ -1,4 +1,4 @@
-"""What a finding says."""
+"""Tests the text of findings and the totals of reports."""
 
 from __future__ import annotations
 

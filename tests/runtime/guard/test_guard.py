@@ -1,4 +1,4 @@
-"""What the guard does with a chunk, judged by the exact shapes."""
+"""Tests the guard's treatment of chunks with exact collision shapes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PEN = Objects(np.array([[0.45, 0.0, 0.1]]), np.array([[0.0, 0.0, 1.0]]))
 
 
 class Setting:
-    """The arm before a box, and whoever judges what it does."""
+    """The arm in front of a box, and an exact collision checker."""
 
     def __init__(self, params: Params, **changes: Any) -> None:
         box = {"centre_m": [0.25, 0.25, 0.70], "size_m": [0.06, 0.06, 0.10]}
@@ -43,7 +43,7 @@ class Setting:
     def limiter(self, start: Array, velocity: Array | None = None) -> Limiter:
         limiter = Limiter(self.limits, RATE_HZ)
         limiter.reset(np.atleast_2d(start))
-        if velocity is not None:  # as if it had come this way
+        if velocity is not None:  # as if it had been moving
             limiter.reset(np.atleast_2d(start - velocity / RATE_HZ))
             limiter._velocity[:] = velocity
             limiter.step(np.atleast_2d(start), np.atleast_2d(start + velocity / RATE_HZ))
@@ -112,7 +112,7 @@ def test_a_chunk_driven_through_a_box_comes_back_free(setting: Setting) -> None:
     assert found.verdict == "repaired"
     assert found.second == "obstacle 1"
     assert found.clearance_m < 0
-    # It goes on: repaired is not held.
+    # The arm keeps moving: the chunk was repaired, not held.
     assert np.abs(sent[0, -1] - start).max() > 0.1
 
 
@@ -127,7 +127,7 @@ def test_check_counts_and_changes_nothing(setting: Setting, params: Params) -> N
     assert guard.report().last[0].second == "obstacle 1"
 
 
-def test_a_batch_is_treated_as_each_alone(setting: Setting) -> None:
+def test_a_batch_gives_the_same_result_as_single_plans(setting: Setting) -> None:
     start, chunk = _grazing(setting)
     starts = np.stack([setting.home, start, start, setting.home])
     plans = np.stack(
@@ -147,7 +147,7 @@ def test_a_batch_is_treated_as_each_alone(setting: Setting) -> None:
 
 
 def test_where_nothing_helps_the_arm_stops_before_it_touches(params: Params) -> None:
-    """No turn of repair and no other chunk: what is left is to stop."""
+    """Without repair steps and alternative chunks, stopping is the only option."""
     setting = Setting(params, guard_turns=1, guard_turn_rad=1e-6)
     start, chunk = _grazing(setting)
     guard, limiter = setting.guard(), setting.limiter(start)
@@ -189,7 +189,7 @@ def test_an_arm_that_is_too_near_already_may_move_away(setting: Setting) -> None
     assert guard.review(plan, setting.limiter(start), PEN) is plan
 
 
-def test_the_object_is_looked_at_where_the_observation_shows_it(setting: Setting) -> None:
+def test_the_object_is_checked_at_its_observed_position(setting: Setting) -> None:
     guard = setting.guard()
     guard.reset(2)
     plan = np.stack([setting.turning(1.0)] * 2)
@@ -202,7 +202,7 @@ def test_the_object_is_looked_at_where_the_observation_shows_it(setting: Setting
 
 
 def test_a_preview_is_what_is_sent(setting: Setting) -> None:
-    """Also where the limits change it."""
+    """Also when the limits change the commands."""
     rng = np.random.default_rng(2)
     rows = setting.home + np.cumsum(rng.normal(0, 0.05, (3, HORIZON, 6)), axis=1)
     rows[2] = setting.turning(0.5)

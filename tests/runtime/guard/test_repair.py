@@ -1,4 +1,4 @@
-"""Plans are pushed away as far as needed, and no faster than the joints can."""
+"""Tests that repair moves plans far enough and within the joints' acceleration."""
 
 from __future__ import annotations
 

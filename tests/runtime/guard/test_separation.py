@@ -1,4 +1,4 @@
-"""Distances of simple bodies whose answers are known."""
+"""Tests the distances of simple bodies against known values."""
 
 from __future__ import annotations
 

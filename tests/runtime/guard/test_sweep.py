@@ -1,4 +1,4 @@
-"""Which parts of a motion are looked at, and how densely."""
+"""Tests which parts of a motion are sampled, and how densely."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _motion(goal: float) -> np.ndarray:
     return motion
 
 
-def test_nothing_near_costs_no_sample(sweep: Sweep) -> None:
+def test_a_motion_far_from_everything_needs_no_samples(sweep: Sweep) -> None:
     near = sweep.near(_motion(0.1), PEN, np.full(len(sweep.model.pairs), 0.005))
     assert len(near.sample) == len(near.motion) == 0
 
 
-def test_near_steps_are_sampled_densely_and_what_they_come_near_to_is_found(sweep: Sweep) -> None:
+def test_close_steps_are_sampled_densely_and_their_pairs_are_found(sweep: Sweep) -> None:
     motion, within = _motion(1.6), np.full(len(sweep.model.pairs), 0.015)
     near = sweep.near(motion, PEN, within)
     measured = sweep.measure(motion, PEN, near).distance
@@ -58,7 +58,7 @@ def test_near_steps_are_sampled_densely_and_what_they_come_near_to_is_found(swee
         assert ways[step] / number <= SPACING_M + 1e-12
 
 
-def test_combinations_may_be_left_out(sweep: Sweep) -> None:
+def test_combinations_can_be_removed(sweep: Sweep) -> None:
     motion = _motion(1.6)
     near = sweep.near(motion, PEN, np.full(len(sweep.model.pairs), 0.015))
     measured = sweep.measure(motion, PEN, near).distance
