@@ -229,6 +229,6 @@ def _require_keys(path: Path, content: object) -> None:
             "--data-path <its zarr>`"
         )
     raise CheckpointError(
-        f"{path}: is not a checkpoint of this pipeline: it lacks {', '.join(missing)} and holds "
+        f"{path}: lacks {', '.join(missing)}; expected a checkpoint of this pipeline, found "
         f"{', '.join(map(str, content)) or 'nothing'}"
     )

@@ -232,7 +232,7 @@ class TrainingLoop:
         try:
             self.store.save(state, {kept: self.out / name for name, kept in progress.files.items()})
         except CheckpointError as error:
-            console.print(f"The state of the training could not be saved: {error}")
+            console.print(f"The state of the training is not kept: {error}")
         now = time.monotonic()
         self._may_save = now + (now - started) / SAVING_SHARE
         self._next_save = max(self._may_save, now + self.params.state_every_s)
