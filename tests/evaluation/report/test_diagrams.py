@@ -1,4 +1,4 @@
-"""Tests inline SVG: theme colours, unique identifiers, equal output for equal data, n in captions."""
+"""Tests inline SVG: theme colours, unique identifiers, equal output for equal data, n stated."""
 
 from __future__ import annotations
 
