@@ -5,7 +5,7 @@ ARGS ?=
 VENV ?= .venv
 STAMP := $(if $(filter .venv,$(VENV)),.venv/.stamp)
 STAGES := collect ingest dataset train evaluate export
-# The user's own Python makes the environment; the stages run whatever `python` stands first on the PATH.
+# The user's own Python makes the environment; the stages run the `python` that is first on the PATH.
 .venv/.stamp: PATH := $(PATH)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Only `dvc exp run` takes -S; it also records the run for `dvc exp show`.
@@ -62,25 +62,25 @@ images: docker/.env ## build the training image for this user (docs/containers.m
 docker/.env:
 	printf 'HOST_UID=%s\nHOST_GID=%s\n' "$$(id -u)" "$$(id -g)" > $@
 
-engine: $(STAMP) ## build TensorRT engines of artifacts/export for the GPU at hand; says so if there is none
+engine: $(STAMP) ## build TensorRT engines from artifacts/export for this machine's GPU, if there is one
 	python -m pipeline.export.engines $(ARGS)
 
 bench-inference: $(STAMP) ## measure every backend and network, and a served policy under load
 	python -m pipeline bench inference && python -m pipeline bench serve
 
-bench: $(STAMP) ## measure what each part of the recipe is worth; ARGS="--epochs 5 --pens 200"
+bench: $(STAMP) ## measure how much each part of the recipe contributes; ARGS="--epochs 5 --pens 200"
 	python -m bench.ablation $(ARGS)
 
-bench-startup: $(STAMP) ## measure what commands take that have nothing to do
+bench-startup: $(STAMP) ## measure how long commands take when nothing has changed
 	python -m bench.startup $(ARGS)
 
-bench-guard: $(STAMP) ## measure what checking and repairing a chunk takes
+bench-guard: $(STAMP) ## measure how long checking and repairing a chunk takes
 	python -m bench.guard $(ARGS)
 
 bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
 	python -m bench.train $(ARGS)
 
-lock: ## pin every version anew into constraints.txt (needs uv)
+lock: ## pin the newest versions in constraints.txt (needs uv)
 	uv pip compile requirements.in --universal --python-version 3.11 --no-annotate --no-header -q -U -o constraints.txt
 
 clean: ## remove the environment and every result; DVC's cache stays

@@ -1,4 +1,4 @@
-"""What each part of the recipe is worth: the same budget of steps, one change at a time.
+"""Measure how much each part of the recipe contributes: one change at a time, equal training.
 
     python -m bench.ablation --epochs 5 --pens 200
 
@@ -54,7 +54,7 @@ def demonstrations(params: Params, folder: Path) -> Path:
 
 
 def measure(params: Params, folder: Path, data: Path) -> dict[str, Any]:
-    """Train and roll out; returns the closed loop's numbers and what training took."""
+    """Train and roll out; returns the closed loop's numbers and the CPU time of the training."""
     started = time.process_time()
     train.run(params, folder / "train", data)
     seconds = time.process_time() - started
@@ -74,9 +74,9 @@ def row(name: str, found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run the variants, one after another, and keep what is done."""
+    """Run the variants one after another, and save the results after each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=5, help="of each training")
+    parser.add_argument("--epochs", type=int, default=5, help="epochs of each training")
     parser.add_argument("--pens", type=int, default=200, help="rollouts of each variant")
     parser.add_argument("--ik", choices=["nearest", "random"], default="nearest")
     parser.add_argument("--only", nargs="*", choices=list(VARIANTS), default=list(VARIANTS))

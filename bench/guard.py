@@ -1,10 +1,10 @@
-"""What the guard costs a control step, and a chunk: one robot, one core.
+"""Measure the guard's CPU time per chunk and per control step, for one robot on one core.
 
     python -m bench.guard [--calls 200]
 
-Chunks are straight motions from random poses around home, as long as a policy's, slow and fast, the
-arm under way already; in the free scene and among six random boxes. They are grouped by what the
-guard does with them.
+Chunks are straight motions from random poses around home, as long as a policy's chunks, slow and
+fast, with the arm already in motion. They run in the free scene and among six random boxes. The
+results are grouped by the guard's verdict.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ Array = NDArray[np.float64]
 RATE_HZ = 30.0
 RESULT = Path(__file__).parent / "results" / "guard.json"
 SPEEDS_RAD_S = (0.05, 0.5)
-"""Largest speed of a joint: about to stop, and on the way."""
+"""Largest speed of a joint, rad/s: shortly before the arm stops, and on its way."""
 SPREAD_RAD = 0.6
-"""Poses lie this far around home, each joint."""
+"""Largest distance of each joint from the home pose at the start, rad."""
 
 
 def main() -> None:
     """Measure and write bench/results/guard.json."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=200, help="chunks of each kind")
+    parser.add_argument("--calls", type=int, default=200, help="number of chunks at each speed")
     calls = parser.parse_args().calls
     params = load_params(Path("params.yaml"))
     rng = np.random.default_rng(0)
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _measure(params: Params, calls: int) -> dict[str, Any]:
-    """Milliseconds of a chunk by verdict, and of a control step: chunks over `execute_steps`."""
+    """CPU time by verdict, ms: per chunk, and per control step (a chunk has `execute_steps`)."""
     robot, rng = RobotModel.from_params(params.robot), np.random.default_rng(1)
     execution = params.override("execution", guard="repair").execution
     shapes = collision_geometry(params.robot, params.task)
@@ -95,7 +95,7 @@ def _measure(params: Params, calls: int) -> dict[str, Any]:
 
 
 def _under_way(limiter: Limiter, start: Array, velocity: Array) -> None:
-    """Bring a limiter's arm to a velocity, rad/s, near a pose, rad, within the limits."""
+    """Accelerate a limiter's arm to a velocity, rad/s, near a pose, rad, within the limits."""
     limiter.reset(start[None])
     for share in np.linspace(0, 1, 16)[1:]:
         here = limiter.position + share * velocity / RATE_HZ

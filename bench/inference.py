@@ -1,11 +1,11 @@
-"""How long a chunk takes, beside LeRobot's own model with the same U-Net.
+"""Compare the time of a chunk with that of LeRobot's own model with the same U-Net.
 
     python -m bench.inference --calls 30
 
-One CPU thread, batch 1, ten DDIM steps each, calls in turn in one process, untrained weights. Ours
-is the whole way from raw observation to joint positions, LeRobot's from normalised observation to
-normalised actions. `python -m pipeline bench inference` compares our backends with each other.
-Writes bench/results/inference_peer.json and prints the table as Markdown.
+One CPU thread, batch 1, ten DDIM steps, untrained weights; the calls alternate in one process. Our
+time covers everything from raw observation to joint positions, LeRobot's from normalised
+observation to normalised actions. `python -m pipeline bench inference` compares our backends with
+each other. Writes bench/results/inference_peer.json and prints the table as Markdown.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RATE_HZ = 30.0
 
 
 def measure(params: Params, calls: int) -> dict[str, Any]:
-    """Median ms of a chunk by each way, and the ratios to LeRobot's."""
+    """Median time of a chunk with each model, ms, and the ratios to LeRobot's."""
     layout, policy = Layout.from_params(params), params.policy
     geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
     model = PolicyModel(policy, layout, geometry).eval()

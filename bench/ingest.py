@@ -1,13 +1,14 @@
-"""How fast ingest reads, beside the library's own decoder, and what memory it takes.
+"""Measure how fast ingest reads, compared with the library's own decoder, and its memory.
 
     python -m bench.ingest                     # 2,000 plans for the rates, 500 MB for the memory
     python -m bench.ingest --plans 500 --memory-mb 0
 
-Makes a bag of 60-point, six-joint plans of about 11 kB with an object pose before each, and walks
-it in ever longer ways, interleaved, one process: the least CPU time of several rounds, since others
-may use the machine. What the stage costs whatever it reads (imports of the pictures, the robot's
-model) is measured on a bag of 20 plans and given by itself.
-Peak memory is that of a process of its own, of `ingest` as users run it. Writes
+Makes a bag of 60-point, six-joint plans of about 11 kB with an object pose before each. Reads it in
+ways that do more and more of the stage's work, interleaved in one process. The smallest CPU time of
+several rounds counts, since other programs may use the machine. The fixed cost of the stage
+(imports for the pictures, the robot's model) is measured on a bag of 20 plans and reported
+separately.
+Peak memory is that of a separate process that runs `ingest` as users do. Writes
 bench/results/ingest.json.
 """
 
@@ -49,7 +50,7 @@ PERIOD_NS = 5 * 10**9
 
 
 def write_plans(path: Path, params: Params, number: int) -> Path:
-    """A bag of plans: SHAPES motions in turn, each time towards an object of its own."""
+    """Write a bag of plans that repeats SHAPES motions, with a new object pose before each plan."""
     joints, home = params.robot.joints, np.array(params.robot.home_rad)
     rng = np.random.default_rng(0)
     t = np.linspace(0.0, 2.4, POINTS)
@@ -77,14 +78,14 @@ def write_plans(path: Path, params: Params, number: int) -> Path:
 
 
 def read_raw(path: Path, params: Params) -> None:
-    """Bytes alone."""
+    """Read the bytes and decode nothing."""
     with Reader(path) as reader:
         for _ in reader.messages():
             pass
 
 
 def library(path: Path, params: Params) -> None:
-    """The library's reader and decoder, nothing made of the messages."""
+    """Read and decode with the library, and do nothing with the messages."""
     store = typestore()
     with Reader(path) as reader:
         for connection, _, raw in reader.messages():
@@ -92,7 +93,7 @@ def library(path: Path, params: Params) -> None:
 
 
 def decode(path: Path, params: Params) -> None:
-    """Our events, nothing judged."""
+    """Read and decode with our readers, and validate nothing."""
     with open_bag(path) as bag:
         reading = choose_topics(summarize(bag), params.ingest, params.task.object)
         for _ in read_messages(bag, reading):
@@ -100,7 +101,7 @@ def decode(path: Path, params: Params) -> None:
 
 
 def judge(path: Path, params: Params) -> None:
-    """Read, decode and build_drafts: all but the twins, the report and the zarr."""
+    """Read, decode and validate: all but the search for duplicates, the report and the zarr."""
     source = describe_source(path)
     arm = ingest.arm_of(RobotModel.from_params(params.robot))
     for _ in validate_recording(source, arm, params):
@@ -108,13 +109,13 @@ def judge(path: Path, params: Params) -> None:
 
 
 def whole(path: Path, params: Params) -> None:
-    """The stage as it is, in one process."""
+    """Run the whole stage in one process, without its cache."""
     with tempfile.TemporaryDirectory() as folder:
         ingest.run(params.override("ingest", cache_gb=0.0), Path(folder) / "out", path)
 
 
 def again(path: Path, params: Params) -> None:
-    """The stage where nothing changed since it ran last: what was read is taken from .state."""
+    """Run the stage again on an unchanged recording, whose results are cached in .state."""
     with tempfile.TemporaryDirectory() as folder:
         ingest.run(params, Path(folder) / "out", path)
 
@@ -130,14 +131,14 @@ WAYS: dict[str, Callable[[Path, Params], None]] = {
 
 
 def seconds(way: Callable[[Path, Params], None], path: Path, params: Params) -> float:
-    """CPU time of a way, s."""
+    """CPU time of one way to read, s."""
     start = time.process_time()
     way(path, params)
     return time.process_time() - start
 
 
 def measure(path: Path, params: Params, number: int, rounds: int) -> list[dict[str, Any]]:
-    """Rates of every way over the same bag."""
+    """Measure the rate of every way on the same bag."""
     least = dict.fromkeys(WAYS, float("inf"))
     for _ in range(rounds):
         for name, way in WAYS.items():
@@ -150,14 +151,14 @@ def measure(path: Path, params: Params, number: int, rounds: int) -> list[dict[s
 
 
 def peak_mb(path: Path) -> float:
-    """Peak resident memory of a process that ingests a bag, MB; of its workers too."""
+    """Peak resident memory of a process that ingests a bag, or of its largest worker, MB."""
     command = [sys.executable, "-m", "bench.ingest", "--ingest", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write bench/results/ingest.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     parser.add_argument("--plans", type=int, default=2000)
@@ -190,7 +191,7 @@ def main() -> None:
     for row in rates:
         table.add_row(row["way"], f"{row['plans_s']:,}", f"{row['mb_s']:g}")
     console.print(table)
-    console.print(f"of the whole stage {fixed:.2f} s are spent on a bag of 20 plans too")
+    console.print(f"{fixed:.2f} s of the whole stage are fixed: a bag of 20 plans takes them too")
     for row in memory:
         console.print(f"a bag of {row['bag_mb']} MB: peak memory {row['peak_mb']:.0f} MB")
     libraries = versions("rosbags", "numpy", "zarr")

@@ -10,11 +10,11 @@ from pipeline.params import PolicyParams
 from pipeline.run import console
 
 FEATURES = 27
-"""Of one observation, as our default sees them."""
+"""Number of features of one observation in our default configuration."""
 
 
 def lerobot_model(policy: PolicyParams) -> Any | None:
-    """An untrained `DiffusionModel`; None where LeRobot is not installed, which is said.
+    """An untrained `DiffusionModel`; prints a note and returns None if LeRobot is not installed.
 
     Args:
         policy: sizes of the U-Net and of a chunk, number of sampling steps (DDIM).
@@ -48,11 +48,11 @@ def lerobot_model(policy: PolicyParams) -> Any | None:
 
 
 def lerobot_batch(policy: PolicyParams, batch: int) -> dict[str, torch.Tensor]:
-    """A made-up batch as LeRobot's model takes it.
+    """A made-up batch in the form that LeRobot's model takes.
 
     Args:
-        policy: shapes.
-        batch: windows.
+        policy: determines the shapes.
+        batch: number of windows.
     """
     return {
         "observation.state": torch.randn(batch, policy.n_obs_steps, 6),

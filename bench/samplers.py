@@ -4,7 +4,7 @@
 
 Trains one policy by diffusion and one by MIP from the same seed, and rolls each sampler out on the
 same pens. The DDIM rows share one policy's weights. Chunks start as section execution says: from
-zeros where noise_scale is 0. The time of a chunk is that of the exported graph in ONNX Runtime,
+zeros if noise_scale is 0. The time of a chunk is measured on the exported graph in ONNX Runtime,
 batch 1, one thread. Writes bench/results/samplers.json.
 """
 
@@ -58,10 +58,10 @@ def milliseconds(checkpoint: Checkpoint, path: Path) -> float:
 
 
 def main() -> None:
-    """Train, sample, keep what is done."""
+    """Train and sample, and save the results after each sampler."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("artifacts/dataset/pen_grasp.zarr"))
-    parser.add_argument("--epochs", type=int, default=3, help="of each training")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of each training")
     parser.add_argument("--pens", type=int, default=200, help="rollouts of each sampler")
     parser.add_argument("--only", nargs="*", choices=list(TRAININGS), default=list(TRAININGS))
     options = parser.parse_args()

@@ -1,10 +1,10 @@
-"""How long a command takes that has nothing to do, beside what Python and DVC themselves take.
+"""Measure how long commands take when there is nothing to do, compared with bare Python and DVC.
 
     python -m bench.startup --repository . --rounds 15
 
 Needs a repository in which everything is up to date (`dvc repro` has run there). Each round runs
-every command once, so that what else the machine does falls on all alike; CPU seconds of a command
-and its children are told beside those on the clock. Writes bench/results/startup.json.
+every command once, so that other load on the machine affects all of them equally. Reports the
+wall-clock time, and the CPU time of a command and its children. Writes bench/results/startup.json.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ BASE = "dvc --version"
 
 
 class StartupError(PipelineError):
-    """There is something to do, so that nothing can be measured."""
+    """The repository is not up to date, so the commands would do work."""
 
 
 def main() -> None:
-    """Measure, print and write."""
+    """Measure, print a table and write bench/results/startup.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repository", type=Path, default=Path())
     parser.add_argument("--rounds", type=int, default=15)
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def _time(command: tuple[str, ...], folder: Path) -> tuple[float, float]:
-    """Seconds on the clock and of CPU."""
+    """Wall-clock and CPU time of a command, s."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""Times of several ways to do something, taken in turn, so that a busy moment meets all of them."""
+"""Time several functions in turn, so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Step = Callable[[], object]
 
 
 def interleaved(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step, one after the other in every round, the first round left out.
+    """Time each step once per round, s; the first round warms up and does not count.
 
     Args:
-        steps: by name.
-        rounds: that count.
+        steps: functions by name.
+        rounds: number of rounds that count.
     """
     times: dict[str, list[float]] = {name: [] for name in steps}
     for index in range(rounds + 1):

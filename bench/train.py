@@ -1,4 +1,4 @@
-"""How fast training is, and what limits it: samples/s, time outside the network, arithmetic.
+"""Measure how fast training is and what limits it: samples/s, time outside the network, arithmetic.
 
     python -m bench.train --steps 12
 
@@ -6,12 +6,12 @@ One CPU thread, made-up data (speed does not depend on its values). For each net
 interleaved steps of one run:
 
 - ours: the whole step (gather, perturbation, features, encoding, noise, then network, optimiser,
-  average); what stands before the network is done for several steps at once and counts by its part;
-- outside: that part, as a share of the step;
-- of the peak: floating-point operations of the network over the best that a 1024 × 1024 product
-  reaches here;
-- LeRobot: the same U-Net by its own class in its own step (loss, gradient clipping, Adam as its
-  training does), on batches that already lie in memory, with no data loader and no average.
+  average). The work before the network is done for several steps at once; each counts its share;
+- outside: that share, as a part of the step;
+- of the peak: the network's rate of floating-point operations, relative to the best rate that a
+  1024 × 1024 product reaches here;
+- LeRobot: the same U-Net, by LeRobot's own class in its own step (loss, gradient clipping, Adam as
+  in its training), on batches that are already in memory, without data loader and averaging.
 
 Writes bench/results/train.json and prints the table as Markdown.
 """
@@ -67,21 +67,21 @@ def windows(layout: Layout, params: Params) -> Windows:
 
 @dataclass(frozen=True)
 class Ours:
-    """Our training, taken apart."""
+    """The parts of our training step."""
 
     step: Step
-    """On windows that are prepared: loss, gradient, optimiser, average."""
+    """Loss, gradient, optimiser and average, on prepared windows."""
     prepare: Step
-    """The windows of several steps: gather, perturbation, features, encoding, noise."""
+    """Prepares the windows of several steps: gather, perturbation, features, encoding, noise."""
     steps: int
-    """So many steps share one preparation."""
+    """Number of steps that share one preparation."""
     operations: float
     """Floating-point operations of a step's network."""
     weights: int
 
 
 def our_step(params: Params, batch: int) -> Ours:
-    """A training step of the network that the parameters say."""
+    """A training step of the network that the parameters describe."""
     layout = Layout.from_params(params)
     robot = RobotModel.from_params(params.robot)
     model = PolicyModel(params.policy, layout, policy_geometry(robot, params.task))
@@ -112,7 +112,7 @@ def our_step(params: Params, batch: int) -> Ours:
 
 
 def lerobot_step(params: Params, batch: int) -> tuple[Step, int] | None:
-    """LeRobot's training step with the same U-Net and condition; None where it is not installed."""
+    """LeRobot's training step with the same U-Net and condition; None if it is not installed."""
     model = lerobot_model(params.policy)
     if model is None:
         return None
@@ -182,7 +182,9 @@ def line(name: str, batch: int, row: dict[str, Any]) -> str:
 def main() -> None:
     """Measure every network and batch."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=12, help="of each kind; the large U-Net 2")
+    parser.add_argument(
+        "--steps", type=int, default=12, help="steps of each kind (2 for the large U-Net)"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     base = load_params(Path("params.yaml"))

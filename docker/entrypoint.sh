@@ -1,5 +1,5 @@
 #!/bin/sh
-# First process of the training image: says why nothing could be written, then runs the command.
+# First process of the training image: refuses a /workspace that it cannot write to, else runs the command.
 set -eu
 if [ ! -w /workspace ]; then
     {
@@ -12,8 +12,8 @@ fi
 if [ "$*" != "stay" ]; then
     exec "$@"
 fi
-# Stay for `docker compose exec` and show what trains. TensorBoard may fail: trainings that run in
-# this container must not end with it.
+# Stay alive for `docker compose exec` and show trainings in TensorBoard. If TensorBoard fails, the
+# trainings in this container must go on.
 trap 'kill "$!" 2>/dev/null; exit 0' TERM INT
 while :; do
     tensorboard --logdir_spec artifacts:/workspace/artifacts,checkpoints:/workspace/checkpoints \

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Builds both images and runs them where no Docker engine is: buildah with chroot isolation, on a
-# Debian base made by debootstrap. What is built is the last commit. As root, from the repository:
+# Builds both images and runs them on a machine without a Docker engine: with buildah and chroot
+# isolation, on a Debian base made by debootstrap. It builds the last commit. As root, from the repository:
 #     docker/prove.sh FOLDER       (30 GB free; rm -rf FOLDER afterwards)
-#   BASE_IMAGE      another base than debootstrap's
+#   BASE_IMAGE      base image to use instead of debootstrap's
 #   REUSE           targets whose images an earlier run left in FOLDER: they are not built again
 #   BUILD_OPTIONS   further options of `buildah bud`: -v for pip's configuration, for instance
 set -euo pipefail
@@ -21,7 +21,7 @@ fail() {
     printf 'FAILED: %s\n' "$*" >&2
     exit 1
 }
-in_train() { # as compose.yaml runs it, with data and checkpoints from elsewhere on the host
+in_train() { # as compose.yaml runs it, with data and checkpoints from other folders of the host
     buildah run --isolation chroot --user "$owner" -v "$project:/workspace" \
         -v "$folder/data:/workspace/data" -v "$folder/checkpoints:/workspace/checkpoints" \
         "$train" -- "$@"
@@ -57,21 +57,21 @@ train=$(buildah from localhost/train)
 runtime=$(buildah from localhost/runtime)
 trap 'buildah rm "$train" "$runtime" > /dev/null' EXIT
 
-say "train: as it is, by the image's own user"
+say "train: the image unchanged, as its own user"
 buildah run --isolation chroot "$train" -- entrypoint sh -c 'id && python -m pipeline --help' \
     > "$folder/help.log"
 head -4 "$folder/help.log"
 buildah run --isolation chroot --env HOME=/tmp "$train" -- entrypoint python -m pytest -q -p no:cacheprovider \
-    tests/params/test_params.py tests/doctor/test_docker.py tests/robot/test_render.py \
+    tests/params tests/doctor/test_docker.py tests/robot/test_render.py \
     tests/policy/networks/test_mlp.py tests/serving/test_server.py
 
-# A container has one user in its life; this one goes on as another.
+# A container usually has one user; this one continues as another.
 buildah run --isolation chroot --user 0:0 "$train" -- rm -rf /home/pipeline/.cache
 
-say "train: a project that its user may not write to is refused"
+say "train: a project that the user may not write to is refused"
 if buildah run --isolation chroot --user "$owner" "$train" -- entrypoint true; then fail "it ran"; fi
 
-say "train: the whole chain, small, by make and DVC in the host's project"
+say "train: the whole chain with small numbers, by make and DVC in the host's project"
 in_train entrypoint make repro ARGS="-S collect.episodes=24 -S train.num_epochs=1 \
     -S evaluate.pens=4 -S evaluate.robustness=off -S evaluate.grasp_pens=2 -S evaluate.films=1 \
     -S export.targets=[] -S export.latency_calls=5" > "$folder/chain.log" 2>&1 \
@@ -87,7 +87,7 @@ others=$(find "$project" "$folder/data" "$folder/checkpoints" ! -uid "${owner%:*
 [ -z "$others" ] || fail "not the user's: $others"
 echo "every file belongs to $owner"
 
-say "train: stays, shows TensorBoard on 6007, ends when told to"
+say "train: stays alive, shows TensorBoard on 6007, ends on SIGTERM"
 # shellcheck disable=SC2016  # expanded inside
 in_train sh -c 'entrypoint stay > /tmp/stay.log 2>&1 & stay=$!
 for second in $(seq 90); do sleep 1; python -c "
@@ -104,7 +104,7 @@ found = [name for name in ('torch', 'dvc', 'mujoco', 'zarr', 'onnx', 'pip') if u
 assert not found and os.getuid(), (found, os.getuid())
 print('uid', os.getuid(), '- none of torch, dvc, mujoco, zarr, onnx, pip')"
 
-say "runtime: the policy of that chain, served by the image's entry point and asked by a client"
+say "runtime: the image's entry point serves the policy of that chain to a client"
 config() { # a list of the image's configuration, as it was built
     buildah inspect --type image localhost/runtime | python3 -c "import json, shlex, sys
 print(shlex.join(json.load(sys.stdin)['Docker']['config']$1))"
@@ -136,7 +136,7 @@ kill -TERM \$server && wait \$server" || fail "serving"
 written=$(find "$(buildah mount "$runtime")" -xdev -newer "$folder/stamp" -type f \
     ! -path '*/etc/*' ! -path '*/proc/*' | head -3)
 [ -z "$written" ] || fail "a read-only container would miss $written"
-echo "nothing was written inside, so that it may be read-only"
+echo "nothing was written inside, so the container can be read-only"
 
 say "sizes"
 buildah images --format '{{.Name}} {{.Size}}'

@@ -1,8 +1,8 @@
 #!/bin/sh
 # environment.sh PYTHON FOLDER: installs the pinned packages into a new virtual environment.
 #
-# uv does it where it is on the PATH, venv and pip elsewhere or with UV= (empty), which takes longer.
-# What an interrupted run left in the folder is cleared first.
+# It uses uv if uv is on the PATH. Otherwise, or with UV= (empty), it uses venv and pip, which take longer.
+# It first clears what an interrupted run left in the folder.
 set -euf
 python=$1
 folder=$2
@@ -59,7 +59,7 @@ else
     "$base" -m venv --clear "$folder"
     "$folder/bin/pip" install -q $compile -r requirements.in -c constraints.txt
 fi
-# Python warns of escapes in toppra's source when it compiles them, and tests take warnings for errors.
+# Python warns of escapes in toppra's source when it compiles them, and the tests turn warnings into errors.
 "$folder/bin/python" -W ignore -c '
 import compileall, sysconfig
 compileall.compile_dir(sysconfig.get_path("purelib") + "/toppra", quiet=2)'

@@ -38,7 +38,9 @@ def open_group(path: Path) -> zarr.Group:
     try:
         return zarr.open_group(path, mode="r")
     except Exception as error:  # as below
-        raise StoreError(f"{path}: is no zarr group ({error}); expected .zgroup in it") from error
+        raise StoreError(
+            f"{path}: is not a zarr group ({error}); expected .zgroup in it"
+        ) from error
 
 
 def create_group(path: Path, zarr_format: Literal[2, 3]) -> zarr.Group:
@@ -120,7 +122,7 @@ def find_array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
             f"{', '.join(held) or 'nothing'}"
         ) from error
     except Exception as error:  # zarr raises errors in metadata unchanged
-        raise StoreError(f"{path}: {name} is no array of numbers ({error})") from error
+        raise StoreError(f"{path}: {name} is not an array of numbers ({error})") from error
     if not isinstance(array, zarr.Array):
         raise StoreError(f"{path}: {name} is a group, expected an array")
     require_plain(array, name, path)

@@ -139,6 +139,9 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     Raises:
         ValueError: `trials` is below 1 or `successes` is not within 0 to `trials`.
     """
+    # SciPy 1.18 (Python 3.12 and later) gives NaN for these, 1.17 raises.
+    if not 0 <= successes <= trials or trials == 0:
+        raise ValueError(f"{successes} of {trials} must be a proportion of one trial or more")
     interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
     return float(interval.low), float(interval.high)
 

@@ -85,10 +85,10 @@ def build_engines(
         targets: compute capabilities for TensorRT-RTX, ahead of time.
         batch: least, usual and most observations of a call.
         check: inputs and expected outputs, used where the GPU is there.
-        options: how they are built, beside what the graph says.
+        options: how engines are built, in addition to what the graph determines.
 
     Yields:
-        A report an engine, "tensorrt" last.
+        One report per engine, "tensorrt" last.
     """
     folder.mkdir(parents=True, exist_ok=True)
     gpus, reason = find_gpus()
@@ -126,7 +126,7 @@ def build_here(graph: Path, cache: Path) -> list[EngineReport]:
     for backend in ("tensorrt", "tensorrt-rtx"):
         version, absent = library_version(backend)
         if not gpus:
-            found.append(EngineReport(backend, None, "skipped", f"no GPU is at hand: {reason}"))
+            found.append(EngineReport(backend, None, "skipped", f"there is no GPU: {reason}"))
         elif version is None:
             found.append(EngineReport(backend, gpus[0].capability, "skipped", absent))
         else:
@@ -163,7 +163,9 @@ def _run(
 
 
 def main(folder: Path) -> int:
-    """`python -m pipeline.export.engines FOLDER`: engines for the GPU at hand, a line each.
+    """Build engines for this machine's GPU and print a line for each.
+
+    The command is `python -m pipeline.export.engines FOLDER`.
 
     Args:
         folder: of stage export.

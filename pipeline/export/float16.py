@@ -1,6 +1,6 @@
 """Rewrite chosen nodes of a graph to compute in float16; all others stay in float32.
 
-TensorRT 11 and TensorRT-RTX take precision from the graph alone, so it must stand there.
+TensorRT 11 and TensorRT-RTX take the precision from the graph alone, so the graph must state it.
 Kinematics, features, normaliser, sampler and action codec stay in float32: a millimetre of a metre
 has no digits left in float16.
 """
@@ -24,14 +24,14 @@ def in_float16(
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """The same nodes with float16 arithmetic.
 
-    What LayerNormalization and the like accumulate stays in float32 where the operator says so
-    (its stash_type, ONNX operator LayerNormalization).
+    Operators such as LayerNormalization still accumulate in float32 if their stash_type says so
+    (ONNX operator LayerNormalization).
 
     Args:
         nodes: in topological order, changed in place.
         initializers: weights; those that these nodes use get float16 copies.
         inputs: float32 values from outside, cast where they are first used.
-        outputs: values that the rest wants in float32, cast back.
+        outputs: values that the other nodes take in float32, cast back.
 
     Returns:
         The nodes with their casts, and the initialisers that they use in place of the old ones.
@@ -73,7 +73,7 @@ def _cast(source: str, target: str, to: int) -> onnx.NodeProto:
 
 
 def _convert_attributes(node: onnx.NodeProto) -> None:
-    """Constants, and casts to float32, that stand inside."""
+    """Convert the constants of a node, and casts to float32."""
     for attribute in node.attribute:
         if attribute.name == "to" and attribute.i == TensorProto.FLOAT:
             attribute.i = TensorProto.FLOAT16

@@ -1,7 +1,7 @@
 """A trained policy as one ONNX graph: features, normaliser and the whole denoising loop inside.
 
 An export of the whole policy at once takes minutes for ten steps. So two parts are exported and
-composed: what stands before and after the denoising, and one step. The step becomes the body of a
+composed: the part before and after the denoising, and one step. The step becomes the body of a
 Loop over tables of coefficients and step embeddings, or is repeated (unrolled). The policy itself
 says what its parts are (`pipeline.policy.onnx_parts`).
 
@@ -67,7 +67,7 @@ def export_onnx(
         checkpoint: the trained policy; its averaged weights are exported.
         path: the file to write.
         opset: ONNX operator set.
-        metadata: further metadata beside layout, fingerprint, config, rate and precision.
+        metadata: in addition to layout, fingerprint, config, rate and precision.
         unrolled: write the denoising steps one after the other instead of a Loop.
         precision: of the network's arithmetic; inputs, outputs and all the rest are float32.
 
@@ -116,13 +116,13 @@ def _export(policy: OnnxParts, opset: int) -> _Parts:
 
 
 def _network_in_float16(parts: _Parts) -> _Parts:
-    """Embedding of the condition and the denoising network in float16; between them no casts."""
+    """Convert the condition's embedding and the network to float16, without casts between them."""
     before, step = parts.observation, parts.step
-    # Not only what depends on the condition: the U-Net cuts its weights on the way.
+    # Includes nodes that do not depend on the condition: the U-Net slices its weights there.
     embedding = without(leading_to(before.nodes, "context"), leading_to(before.nodes, "condition"))
     rest = without(before.nodes, embedding)
     made, embedding_weights = in_float16(embedding, before.initializers, ["condition"], [])
-    # Whatever follows the condition follows the rest of what it is made of, too.
+    # Nodes that follow the condition also follow everything that it is computed from.
     at = 1 + max(i for i, node in enumerate(rest) if "condition" in node.output)
     nodes, axes = products_as_sums([*rest[:at], *made, *rest[at:]])
     network = leading_to(step.nodes, "prediction")
@@ -201,7 +201,7 @@ def _body(parts: _Parts) -> onnx.GraphProto:
 
 
 def _unrolled(parts: _Parts, start: str) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
-    """The step K times over the same weights; rows of the tables are constants."""
+    """Repeat the step K times with the same weights; rows of the tables become constants."""
     tables = {name: numpy_helper.to_array(tensor) for name, tensor in parts.tables.items()}
     made = {name for node in parts.step.nodes for name in node.output}
     nodes, constants, chunk = [], [], start

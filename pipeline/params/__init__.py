@@ -1,4 +1,4 @@
-"""Typed, frozen and strict: everything that params.yaml says."""
+"""The contents of params.yaml as typed, frozen and strictly checked objects."""
 
 from pipeline.params.data import CollectParams, DatasetParams, IngestParams
 from pipeline.params.deployment import (

@@ -12,7 +12,7 @@ BackendName = Literal["torch", "onnxruntime", "tensorrt-rtx", "tensorrt"]
 
 
 class ExecutionParams(Section):
-    """What is sent of the chunks: shared by evaluation and robot."""
+    """How chunks become commands, in the evaluation and on the robot."""
 
     mode: Literal["chunk", "blend", "ensemble"]
     execute_steps: PositiveInt
@@ -42,7 +42,7 @@ class ExecutionParams(Section):
 
 
 class FailureParams(Section):
-    """How failed rollouts are classed."""
+    """How failed rollouts are classified."""
 
     neighbours: PositiveInt
     way_share: Annotated[float, Field(gt=0, le=1)]
@@ -88,12 +88,12 @@ class ExportParams(Section):
     @model_validator(mode="after")
     def _batches_rise(self) -> ExportParams:
         if not self.batch[0] <= self.batch[1] <= self.batch[2]:
-            raise ValueError(f"batch {list(self.batch)} must rise: least, usual, most")
+            raise ValueError(f"batch {list(self.batch)} must rise: smallest, usual, largest")
         return self
 
 
 class ReleaseParams(Section):
-    """What a policy must have shown before it gets a version."""
+    """What a policy must achieve before it gets a version."""
 
     min_success: Share
     min_collision_free: Share

@@ -1,6 +1,6 @@
-"""params.yaml as one frozen, strict object. Nothing else in the project reads the file.
+"""Reads params.yaml into one frozen, strictly checked object; no other module reads the file.
 
-No parameter has a default here: a number that is not in the file is an error that names it.
+No parameter has a default here: a key that is not in the file is an error that names it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Params(Section):
     release: ReleaseParams
 
     def override(self, section: str, **values: Any) -> Params:
-        """A copy with some values of one section replaced (None leaves one alone), validated anew.
+        """A copy with some values of one section replaced, validated again; None keeps the old one.
 
         Args:
             section: name of the section, for instance "train".
@@ -57,8 +57,8 @@ def load_params(path: Path) -> Params:
         path: the file.
 
     Raises:
-        ParamsError: the file is missing or no YAML, a key is missing or unknown, a value does not
-            fit; the message names file, key, value and what was expected.
+        ParamsError: the file is missing or is not YAML, a key is missing or unknown, or a value
+            does not fit; the message names file, key, value and what was expected.
     """
     if not path.is_file():
         raise ParamsError(f"{path}: no such file; expected params.yaml, or name one with --params")
@@ -90,7 +90,7 @@ def _validate(data: dict[str, Any], path: Path) -> Params:
 
 
 def _describe(problem: Any, data: dict[str, Any]) -> tuple[str, str, str]:
-    """Where in the file a problem stands, what it is, and the value that was found."""
+    """The key that has a problem, the problem itself, and the value that was found."""
     value: Any = data
     parts: list[str] = []
     for part in problem["loc"]:

@@ -101,17 +101,15 @@ class TrainParams(Section):
     @model_validator(mode="after")
     def _there_is_something_to_select_by(self) -> TrainParams:
         if self.select == "rollout" and self.rollout_every == 0:
-            raise ValueError(
-                "select rollout needs rollout_every of 1 at least; 0 rolls nothing out"
-            )
+            raise ValueError("select rollout needs rollout_every 1 or more; 0 runs no closed loop")
         return self
 
     @property
     def batch_windows(self) -> int:
-        """The batch as a number.
+        """The number of windows in a batch.
 
         Raises:
-            ParamsError: it still is auto: a device chooses.
+            ParamsError: it is still auto, which is only resolved on a device.
         """
         if self.batch_size == "auto":
             raise ParamsError("train.batch_size is auto: expected a number here")

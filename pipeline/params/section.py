@@ -1,4 +1,4 @@
-"""What every section of params.yaml is made of: the base class and ranges of numbers."""
+"""The base class of the sections of params.yaml, and types for ranges of numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Section(BaseModel):
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> Self:
-        """Validate data as YAML and JSON give it: lists for tuples, text for paths.
+        """Validate data as YAML and JSON give them: lists for tuples, text for paths.
 
         Args:
             data: values by key.

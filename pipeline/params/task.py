@@ -13,7 +13,7 @@ StateField = Literal["joint_pos", "joint_vel", "ee_pose", "object_pos", "object_
 
 
 class ServoParams(Section):
-    """The simulated position servo, one number a joint."""
+    """The simulated position servo, with one number per joint."""
 
     kp: tuple[Positive, ...]
     damping_ratio: Positive
@@ -78,7 +78,7 @@ class Box(Section):
 
 
 class TaskParams(Section):
-    """What is grasped, where it may lie, what stands around it, and what counts as success."""
+    """The object, where it may lie, the obstacles around it, and what counts as success."""
 
     object: str
     state_fields: tuple[StateField, ...]
@@ -108,5 +108,7 @@ class TaskParams(Section):
     @model_validator(mode="after")
     def _scene_is_known(self) -> TaskParams:
         if self.scene not in self.scenes:
-            raise ValueError(f"scene {self.scene!r} is none of {', '.join(self.scenes)}")
+            raise ValueError(
+                f"scene {self.scene!r} is unknown; expected one of {', '.join(self.scenes)}"
+            )
         return self

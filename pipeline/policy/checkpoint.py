@@ -1,4 +1,4 @@
-"""Write and read checkpoints; refuse files that are none.
+"""Write and read checkpoints; refuse other files.
 
 A checkpoint holds everything that running a policy needs: weights, averaged weights, configuration,
 statistics of the data, layout of states and actions, and a few held-out observations.
@@ -92,7 +92,7 @@ def make_config(
         layout: of the training data.
         geometry: of arm and object.
         rate_hz: control rate of the training data, Hz; None where the data set does not say.
-        collision: shapes of arm, scene and object; None where they cannot be had.
+        collision: shapes of arm, scene and object; None if they cannot be built.
     """
     return {
         "state_dim": layout.state_dim,
@@ -187,7 +187,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such file; expected a checkpoint such as best_model.pt")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the error below says more than torch about pickle
+            warnings.simplefilter("ignore")  # the error below says more than torch's warning
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # other bytes raise errors of many kinds
         reason = str(error).splitlines()[0] if str(error) else repr(error)
@@ -229,6 +229,6 @@ def _require_keys(path: Path, content: object) -> None:
             "--data-path <its zarr>`"
         )
     raise CheckpointError(
-        f"{path}: no checkpoint of this pipeline: {', '.join(missing)} missing, found "
+        f"{path}: lacks {', '.join(missing)}; expected a checkpoint of this pipeline, found "
         f"{', '.join(map(str, content)) or 'nothing'}"
     )

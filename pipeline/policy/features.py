@@ -29,9 +29,10 @@ class ObservationFeatures(nn.Module):
     the joints off the demonstrations. The rotation about that axis is in the last joint already,
     and a quaternion has two signs for one pose.
 
-    With `object_in_tcp` the grasp follows as seen from the gripper, idle joints at zero: the offset
-    of the grasped point and the object's axis, once as they are and once through asinh, which keeps
-    its resolution near the goal, where a millimetre matters, and compresses what is far away.
+    With `object_in_tcp` the grasp relative to the gripper is added, with idle joints at zero: the
+    offset of the grasped point and the object's axis, once unchanged and once through asinh. asinh
+    resolves small values finely, since a millimetre matters near the goal, and compresses large
+    ones.
     """
 
     def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry) -> None:
@@ -44,7 +45,7 @@ class ObservationFeatures(nn.Module):
 
         Raises:
             FeatureError: an input is not in the state, is named twice, or none is named.
-            KinematicsError: the chain has a joint that the state has not.
+            KinematicsError: the chain has a joint that the state lacks.
         """
         super().__init__()
         needed: list[str] = list(params.inputs)

@@ -96,8 +96,8 @@ def _products(first: Tensor, second: Tensor) -> Tensor:
     """Products of pairs of matrices (P, 4, 4, N), the batch as the last axis."""
     if not torch.compiler.is_exporting():
         return (first.unsqueeze(3) * second.unsqueeze(1)).sum(dim=2)
-    # TensorRT-RTX reads the sum above as a float32 matrix product of its own library and takes
-    # minutes and 240 MB over it; these four terms it fuses.
+    # TensorRT-RTX takes the sum above for a float32 matrix product of its own library, which costs
+    # minutes and 240 MB; it fuses these four terms.
     terms = [first[:, :, k, None] * second[:, None, k] for k in range(first.shape[2])]
     return terms[0] + terms[1] + terms[2] + terms[3]
 

@@ -48,7 +48,7 @@ class PolicyModel(nn.Module):
             geometry: of arm and object.
 
         Raises:
-            FeatureError: the state does not hold what the policy wants to see.
+            FeatureError: the state lacks an input of the policy.
             NetworkError: the network cannot have these dimensions.
         """
         super().__init__()
@@ -119,7 +119,7 @@ class PolicyModel(nn.Module):
         """Mean squared error of the prediction (Ho et al. 2020, Algorithm 1).
 
         Several noise draws share one observation, whose embedding is computed once. Draw d of
-        observation b stands in row d · B + b.
+        observation b is in row d · B + b.
 
         Args:
             obs: raw observations, shape (B, T, S).
@@ -149,7 +149,7 @@ class PolicyModel(nn.Module):
             noise: standard normal, shape (D · B, H, A).
             steps: diffusion steps, integers from 0, shape (D · B,).
             precision: makes the context in which the network runs; features, normalisation and the
-                loss stay in float32, where a millimetre of a metre has its digits.
+                loss stay in float32, which resolves a millimetre in a metre.
 
         Returns:
             A scalar.

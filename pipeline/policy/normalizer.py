@@ -41,7 +41,7 @@ class MinMax(nn.Module):
         self.register_buffer("inverse", torch.ones(shape))
 
     def fit(self, low: Tensor, high: Tensor) -> None:
-        """Take the ranges.
+        """Set the ranges.
 
         Args:
             low: smallest values, of the shape given at construction.
@@ -64,11 +64,11 @@ class MinMax(nn.Module):
         self.inverse.copy_(torch.where(constant, torch.zeros_like(radius), 1 / radius))
 
     def normalize(self, value: Tensor) -> Tensor:
-        """To ±1 within the training range. Shape (..., *shape)."""
+        """Scale to ±1 within the training range. Shape (..., *shape)."""
         return (value - self.center) * self.inverse
 
     def denormalize(self, value: Tensor) -> Tensor:
-        """Back to units. Shape (..., *shape)."""
+        """Scale back to the original units. Shape (..., *shape)."""
         return value * self.radius + self.center
 
 
@@ -86,14 +86,14 @@ class ActionCodec(nn.Module):
             horizon: steps of a chunk, H.
             action_dim: numbers of an action, A.
             relative_scale_rad: actions are counted from the current joints and pass through
-                asinh(difference / this); None keeps them absolute and as they are.
+                asinh(difference / this); None keeps them absolute and unchanged.
         """
         super().__init__()
         self.relative_scale_rad = relative_scale_rad
         self.scale = MinMax((horizon, action_dim))
 
     def fit(self, low: Tensor, high: Tensor) -> None:
-        """Take the ranges of `offset`; those of relative actions become symmetric.
+        """Set the ranges of `offset`; those of relative actions become symmetric.
 
         Symmetric ranges keep "stay where you are" at exactly zero.
 
@@ -124,7 +124,7 @@ class ActionCodec(nn.Module):
         return ((action - current.unsqueeze(1)) / self.relative_scale_rad).asinh()
 
     def encode(self, action: Tensor, current: Tensor) -> Tensor:
-        """Absolute joint positions to network units.
+        """Convert absolute joint positions to network units.
 
         Args:
             action: rad, shape (B, H, A).
@@ -136,7 +136,7 @@ class ActionCodec(nn.Module):
         return self.scale.normalize(self.offset(action, current))
 
     def decode(self, value: Tensor, current: Tensor) -> Tensor:
-        """Network units to absolute joint positions, the inverse of `encode`.
+        """Convert network units to absolute joint positions, the inverse of `encode`.
 
         Args:
             value: shape (B, H, A).

@@ -1,6 +1,6 @@
 """What a policy exports: its modules, and the names, shapes and examples of their inputs.
 
-Everything that depends on the policy stands here; `pipeline.export.graph` puts the parts together.
+Everything that depends on the policy is here; `pipeline.export.graph` puts the parts together.
 
 Shapes: B batch, T history steps, S state numbers, H horizon, A action numbers, K inference steps,
 C condition numbers, E numbers of an embedding.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.policy.model import PolicyModel
 
 EXAMPLE_BATCH = 3
-"""Batch of the examples: any number from 2 that no other dimension has."""
+"""Batch size of the examples: a number above 1 that no other dimension has."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class OnnxParts:
     start: float
     """The first chunk is this times `noise`."""
     tables: dict[str, tuple[str, Tensor]]
-    """Constants with a row per step: the step's name of its row, and the K rows, by name."""
+    """Constants by name: the input of the step that takes a row, and the K rows, one per step."""
     inputs: dict[str, tuple[int, ...]]
-    """Shapes of the graph's inputs behind the batch, by name."""
+    """Shapes of the graph's inputs without the batch axis, by name."""
     outputs: dict[str, tuple[int, ...]]
-    """Shapes of the graph's outputs behind the batch, by name."""
+    """Shapes of the graph's outputs without the batch axis, by name."""
 
     @property
     def num_steps(self) -> int:

@@ -158,7 +158,7 @@ class PolicyClient:
         return joint_pos
 
     def closed_loop(self, seed: int = 0, control_hz: float | None = None) -> RobotPolicy:
-        """A policy that acts here and has its chunks computed there.
+        """A policy that acts in this process and gets its chunks from the server.
 
         Args:
             seed: of the noise.

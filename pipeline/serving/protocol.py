@@ -1,7 +1,7 @@
 """Messages of the policy server: msgpack maps whose arrays are written as openpi writes them.
 
 An array is {"__ndarray__": true, "data": bytes, "dtype": "<f4", "shape": [..]}; plain lists of
-numbers are taken as well. Nothing is unpickled. NumPy and msgpack alone.
+numbers are accepted too. Nothing is unpickled. Needs only NumPy and msgpack.
 """
 
 from __future__ import annotations

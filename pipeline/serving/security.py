@@ -14,7 +14,7 @@ class TlsError(PipelineError):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone.
+    """Whether an address can be reached from this machine only.
 
     Args:
         host: name or address.

@@ -131,7 +131,7 @@ class PolicyServer:
         }
 
     def _answer(self, session: Session, frame: bytes | str) -> dict[str, Any]:
-        """The answer to one frame; whatever is wrong with the frame becomes an error in it."""
+        """The answer to one frame; if the frame is wrong, the answer holds an error."""
         number: dict[str, Any] = {}
         try:
             message = decode(frame)

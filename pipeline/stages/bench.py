@@ -120,7 +120,7 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
     policy.act(home)
     asked: dict[str, tuple[dict[str, Any], float]] = {
         "act": ({"observation": {key: values.tolist() for key, values in home.items()}}, RATE_HZ),
-        # What robots that act themselves ask for.
+        # Robots that run `act` themselves ask the server for chunks.
         "predict": (
             {"obs": policy.history().tolist()},
             RATE_HZ / deployment.execution.execute_steps,

@@ -35,7 +35,7 @@ Float32 = NDArray[np.float32]
 
 
 class ParityError(PipelineError):
-    """An exported policy computes something else than the trained one."""
+    """An exported policy does not compute what the trained one computes."""
 
 
 def run(params: Params, out: Path, model: Path | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Command info: what a data set, a checkpoint or a recording holds, as a table. It only looks."""
+"""Command info: shows what a data set, checkpoint or recording holds. It changes nothing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(path: Path, params: Params) -> None:
     Args:
         path: a training zarr (the team's own form too), a checkpoint .pt, a rosbag2 folder, a bare
             .mcap, .db3 or .bag file, or a folder of recordings.
-        params: what a zarr without layout or split is read by.
+        params: used to read a zarr that has no layout or split.
 
     Raises:
         InfoError: the path is missing or is none of these.
@@ -60,7 +60,7 @@ def run(path: Path, params: Params) -> None:
 
 
 def _show_folder(folder: Path, params: Params) -> None:
-    """Each bag that ingest would find in a folder; what info has no table for is counted."""
+    """Show each bag that ingest would find in a folder; count the recordings of other kinds."""
     try:
         found = find_recordings(folder)
     except SourceError as error:
@@ -81,7 +81,7 @@ def _show_folder(folder: Path, params: Params) -> None:
 
 
 def _dataset_table(path: Path, params: Params) -> Table:
-    # A zarr that says what its numbers mean is shown as it is, whatever params.yaml says.
+    # A zarr that says what its numbers mean is shown by its own layout, not by that of params.yaml.
     attributes = open_group(path).attrs
     layout = None if "layout" in attributes else Layout.from_params(params)
     dataset = load_dataset(path, layout, params.dataset)

@@ -139,7 +139,7 @@ def _require_enough(report: IngestReport, params: Params, recordings: list[Path]
         first = f"{bad[0].value}; {HINTS[bad[0].code]}"
         more = "" if len(bad) == 1 else f" (and {len(bad) - 1} more, such as {bad[1].source})"
         raise IngestError(
-            f"{len(bad)} of {len(recordings)} recordings cannot be read: {first}{more}. Mend or "
+            f"{len(bad)} of {len(recordings)} recordings cannot be read: {first}{more}. Repair or "
             "remove them, or set ingest.allow_bad_files to go on without them"
         )
     total = report.accepted + report.rejected

@@ -22,7 +22,7 @@ def run(params: Params, version: str, push: bool, root: Path = Path()) -> None:
     """Release what is committed and reproduced.
 
     Args:
-        params: sections release and what the card tells of.
+        params: section release, and the sections that the model card describes.
         version: for instance v1.0.0.
         push: also push data, branch and tags.
         root: the repository.
@@ -51,7 +51,7 @@ def run(params: Params, version: str, push: bool, root: Path = Path()) -> None:
     if push:
         console.print(publish.push(repository, tags))
     else:
-        console.print("nothing was pushed: the same command with --push does")
+        console.print("nothing was pushed: run the same command with --push to do so")
 
 
 def _model(artifacts: list[Artifact]) -> Artifact:

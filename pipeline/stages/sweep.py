@@ -35,7 +35,7 @@ def run(
     """Run a grid and compare its runs.
 
     Args:
-        settings: values of -S: key=value or key=value,value. Only show does without.
+        settings: values of -S: key=value or key=value,value. Only show needs none.
         out: folder for comparison.png and comparison.csv.
         sort: metric to sort by.
         minimize: whether smaller values of the metric are better.

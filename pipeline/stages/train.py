@@ -53,7 +53,7 @@ OUTPUTS = (
     "metrics.json",
 )  # fmt: skip
 NOT_DECISIVE = {"state_every_s", "launcher", "devices"}
-"""Keys of section train that say how it is run, not what comes out."""
+"""Keys of section train that change how training runs but not its result."""
 
 
 def run(
@@ -85,7 +85,7 @@ def run(
 
 
 def _launch(params: Params, out: Path, data_path: Path | None, rate_hz: float | None) -> None:
-    """The same command in several workers, with the parameters as they are now."""
+    """Run the same command in several workers, with the current parameters."""
     with tempfile.TemporaryDirectory() as folder:
         chosen = Path(folder) / "params.yaml"
         chosen.write_text(json.dumps(params.model_dump(mode="json")))
@@ -138,7 +138,9 @@ def _train(
     summarise = partial(_write_metrics, out, inputs)
     with store, TrainingLog(out) as log:
         if not store.owned:
-            console.print(f"Another process trains the same, so no state is kept: {store.folder}")
+            console.print(
+                f"Another process runs the same training, so no state is kept: {store.folder}"
+            )
         learning = TrainingLoop(trainer, inputs.train, evaluators, out, save, store)
         try:
             learning.resume()
@@ -171,7 +173,7 @@ def _evaluators(inputs: Inputs) -> Evaluators:
         rollouts = RolloutValidation.from_dataset(inputs.dataset, inputs.params)
     except RolloutValidationError as error:
         console.print(
-            f"No closed loop while training, the validation loss chooses: {inputs.dataset.path}: "
+            f"No closed loop during training, the validation loss chooses: {inputs.dataset.path}: "
             f"{error}"
         )
         return Evaluators(validation.loss, None)
@@ -188,7 +190,7 @@ def _evaluators(inputs: Inputs) -> Evaluators:
 
 
 def _save(inputs: Inputs, trainer: Trainer, config: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint of the weights as they are."""
+    """Write a checkpoint of the current weights."""
     every = np.linspace(0, len(inputs.val) - 1, min(NUM_EXAMPLES, len(inputs.val)))
     rows = torch.from_numpy(every.astype(np.int64)).to(inputs.val.device)
     examples = inputs.val.batch(rows)[0].cpu()
@@ -219,7 +221,7 @@ def _write_metrics(out: Path, inputs: Inputs, progress: Progress) -> None:
 
 
 def _key(params: Params, data: Path, rate_hz: float | None, device: torch.device) -> str:
-    """Name of this training among the interrupted ones; devices differ in their last bits."""
+    """Name of the saved state; includes the kind of device, since kinds differ in the last bits."""
     sections = params.model_dump(
         mode="json",
         include={"robot", "task", "dataset", "policy", "train"},

@@ -27,7 +27,7 @@ class StatePerturbation:
     every history step, σ log-uniform between `noise_min_rad` and `noise_max_rad`; its action of
     step j then is commanded_j + n · exp(−j / `noise_decay_steps`). Features that follow from
     the joints are computed after this, so they see the arm where it now is. No action is moved
-    beyond a position limit of its joint; a demonstration that stands there already stays.
+    beyond a position limit of its joint; a demonstrated action beyond one moves no further.
 
     A policy that sees joint velocities sees them with noise of `noise_velocity_rad_s` in every
     window: a recorded velocity is that of one servo (or of the plan), and a policy that trusts it
@@ -47,7 +47,7 @@ class StatePerturbation:
 
         Args:
             params: section train.
-            layout: where the joints stand in the state.
+            layout: where the joints are in the state.
             geometry: which joints slide.
             horizon: steps of a chunk, H.
             limits: of the joints, in the order of the layout.

@@ -186,6 +186,6 @@ def launch(processes: int, arguments: Sequence[str | Path]) -> None:
         raise SystemExit(128 + asked[0])
     if status != 0:
         raise WorkerError(
-            f"training in {number} workers ended with status {status}; the reason stands above. "
-            "Run the same command again: it goes on from the last saved state"
+            f"training in {number} workers ended with status {status}; the reason is printed "
+            "above. Run the same command again: it goes on from the last saved state"
         )

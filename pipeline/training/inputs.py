@@ -50,7 +50,7 @@ def with_rate(dataset: Dataset, rate_hz: float | None, workers: Workers) -> Data
 
     Args:
         dataset: of the zarr.
-        rate_hz: from the command line; None where nothing was named.
+        rate_hz: from the command line; None if it was not given.
         workers: the main process prints.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Log epochs to history.csv, TensorBoard and DVCLive, and word them for the console."""
+"""Log epochs to history.csv, TensorBoard and DVCLive, and format them for the console."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Record:
 
     row: Epoch
     losses: list[float]
-    """Means of `CURVE_STEPS` steps each, the last of what is left."""
+    """Means of `CURVE_STEPS` steps each; the last one covers the remaining steps."""
     steps: int
     """Steps of the epoch."""
     gradient_norm: float
@@ -55,8 +55,8 @@ class Record:
 class TrainingLog:
     """Writes each epoch to three places.
 
-    Stage evaluate depends on history.csv: the same training must write the same one, so speeds go
-    to the other two alone.
+    Stage evaluate depends on history.csv, so the same training must always write the same file.
+    Speeds vary, so they go to the other two only.
     """
 
     def __init__(self, out: Path) -> None:
@@ -128,7 +128,7 @@ class TrainingLog:
 
 
 class _Live(Live):
-    """DVCLive without anything of it that needs a network, a commit, or DVC's own files.
+    """DVCLive without the parts that need a network, a commit or DVC's own files.
 
     DVCLive opens the databases of the DVC repository that it runs in, and leaves them open.
     """
@@ -141,9 +141,14 @@ class _Live(Live):
             self._close()
             raise
 
+    def post_data_to_studio(self) -> None:
+        """Post nothing: DVCLive starts a thread for it, which fails where memory ran out."""
+
     def end(self) -> None:
-        super().end()  # type: ignore[no-untyped-call]
-        self._close()
+        try:
+            super().end()  # type: ignore[no-untyped-call]
+        finally:
+            self._close()
 
     def _close(self) -> None:
         if self._dvc_repo is not None:
@@ -154,7 +159,9 @@ def _live(folder: Path) -> Live | None:
     """Open DVCLive without network, commits or DVC's own files; None where it fails."""
     try:
         return _quietly(lambda: _Live(folder))
-    except Exception as error:  # git and DVC raise many kinds; logging must not end a training
+    except (
+        Exception
+    ) as error:  # git and DVC raise errors of many kinds; logging must not end a training
         logger.warning("training goes on without DVCLive: %s", error)
         return None
 
@@ -171,7 +178,7 @@ def _quietly(make: Callable[[], Live]) -> Live:
 
 
 def digits(loss: float) -> str:
-    """Four decimals, six where four would show no more than a digit or two.
+    """A loss with four decimals, or with six if four would show only a digit or two.
 
     Args:
         loss: of an epoch.
@@ -180,7 +187,7 @@ def digits(loss: float) -> str:
 
 
 def score_words(score: Score) -> str:
-    """Word a closed loop's score for the console.
+    """Format a closed loop's score for the console.
 
     Args:
         score: of an epoch.

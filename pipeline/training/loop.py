@@ -232,12 +232,12 @@ class TrainingLoop:
         try:
             self.store.save(state, {kept: self.out / name for name, kept in progress.files.items()})
         except CheckpointError as error:
-            console.print(f"This state of the training is not kept: {error}")
+            console.print(f"The state of the training is not kept: {error}")
         now = time.monotonic()
         self._may_save = now + (now - started) / SAVING_SHARE
         self._next_save = max(self._may_save, now + self.params.state_every_s)
         if not self.store.owned:
-            return "; no state is kept, because another process trains the same"
+            return "; no state is kept, because another process runs the same training"
         return f"; {self.store.folder} keeps the state, run the same command again to go on"
 
     def _require_finite(self, losses: NDArray[np.float32], first_step: int) -> None:
@@ -266,7 +266,7 @@ class TrainingLoop:
             self.save(path)
             kept = f"{path} holds the weights of step {state['progress']['step']}"
         return TrainingError(
-            f"{what} became infinite or no number in step {step} of {self.trainer.num_steps} at "
+            f"{what} became infinite or NaN in step {step} of {self.trainer.num_steps} at "
             f"learning rate {rate:.2e}; {kept}. Lower train.lr (now {self.params.lr:.2e}) or look "
             "for outliers in the data set"
         )

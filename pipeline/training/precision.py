@@ -1,7 +1,7 @@
 """Choose number format and compilation of the training step.
 
-Both change rounding and speed, not what is computed. What concerns a GPU was
-written by torch's manual and has not been run: no GPU was at hand.
+Both change rounding and speed, not what is computed. The code for GPUs follows torch's
+documentation; it has not been run on a GPU.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def training_loss(
     precision: Literal["auto", "fp32", "bf16"],
     compilation: Literal["auto", "on", "off"],
 ) -> Loss:
-    """`PolicyModel.denoising_loss` as it is to be computed on the model's device.
+    """`PolicyModel.denoising_loss` in the chosen number format, compiled if that is asked for.
 
     Args:
         model: the policy, on its device.

@@ -12,8 +12,9 @@ from pipeline.training.windows import Source
 class Prefetcher:
     """Prepares the batches of a training, also from the middle of an epoch.
 
-    Everything random comes from the trainer's generator, so two of its earlier states say what was
-    drawn: that of the epoch's start gives the order, that of the block's the prepared windows.
+    All random numbers come from the trainer's generator, so two of its earlier states determine
+    what was drawn: the state at the start of the epoch gives the order of the windows, and the
+    state at the start of the block gives the prepared windows.
     """
 
     def __init__(self, data: Source, trainer: Trainer) -> None:
@@ -62,7 +63,7 @@ class Prefetcher:
             self.trainer.generator.set_state(self._before)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What `resume` needs beside the generator's present state."""
+        """What `resume` needs in addition to the generator's present state."""
         return dict(self._states)
 
     def resume(self, states: dict[str, Tensor], index: int) -> None:

@@ -148,7 +148,7 @@ class StateStore:
             return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # bytes of any other kind raise whatever they run into
+        except Exception as error:  # other bytes raise errors of many kinds
             raise CheckpointError(
                 f"{path}: not a state of training that can be read ({error}); remove "
                 f"{self.folder} to train from the beginning"
@@ -159,7 +159,7 @@ class StateStore:
         """Put a kept checkpoint back.
 
         Args:
-            name: what `save` kept it as.
+            name: the name under which `save` kept it.
             path: where it goes.
         """
         _link(self.folder / name, path)

@@ -103,7 +103,7 @@ def remembered_threads(folder: Path, subject: str, find: Callable[[], int]) -> i
     Args:
         folder: of the numbers; an unreadable one is found again, an unwritable one is found again
             the next time.
-        subject: what the number depends on beside the machine: network and batch.
+        subject: what the number depends on besides the machine: network and batch.
         find: finds a number.
     """
     place = f"{platform.node()}, {usable_cores()} cores, torch {torch.__version__}"

@@ -26,7 +26,7 @@ from pipeline.errors import PipelineError
 BLOCKS_A_BUFFER = 8
 """Blocks whose windows are shuffled together: one batch mixes as many places of the data set."""
 BUFFERS = 3
-"""One is trained on, one is read, and its parts take the place of a third meanwhile."""
+"""Buffers that must fit in memory: one is trained on, one is read, and its parts need a third."""
 
 
 class StreamError(PipelineError):

@@ -132,7 +132,7 @@ def build_draft(
     *,
     checked: bool = False,
 ) -> Draft:
-    """The draft of the episode that a motion is.
+    """Make the draft of an episode from a motion.
 
     Args:
         motion: the planned or measured motion.

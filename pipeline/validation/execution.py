@@ -19,7 +19,7 @@ Remark = tuple[str, str, str]
 
 _GRID_S = 0.01
 _COARSE_S = 0.05
-# A motion that trails its plan by more than this is no servo's lag but another speed, s.
+# A motion that trails its plan by more than this has another speed: no servo lags so much, s.
 _LONGEST_LAG_S = 0.3
 
 
@@ -71,7 +71,7 @@ def check_execution(plan: Motion, execution: Execution | None, rules: IngestPara
         return  # not recorded, or cut short by the next plan
     seen = np.concatenate([execution.joint_pos, execution.final_pos[None]])
     moved = np.ptp(seen, axis=0).max() >= rules.min_motion_rad
-    # After the plan's duration; the very last sample counts too, for an execution begun late.
+    # Samples after the plan's duration. The last one always counts: the execution may be late.
     settled = np.concatenate([execution.t >= plan.t[-1], [True]])
     miss = np.abs(seen[settled] - plan.joint_pos[-1]).max(axis=1).min()
     if moved and miss > rules.execution_tolerance_rad:
@@ -116,8 +116,8 @@ def executed_motion(
         onset = estimate_onset(plan, execution)
         if onset.miss_rad > rules.execution_tolerance_rad:
             raise _failed(
-                f"{onset.miss_rad:.4f} rad off the plan at best, begun {onset.delay_s:.3f} s after "
-                "it",
+                f"{onset.miss_rad:.4f} rad off the plan at best, if it began {onset.delay_s:.3f} s "
+                "after it",
                 rules,
             )
         if abs(onset.delay_s) > rules.execution_delay_s:
@@ -143,14 +143,14 @@ def executed_motion(
 def estimate_onset(plan: Motion, execution: Execution) -> Onset:
     """The delay and the servo's time constant with which the plan fits the measured joints best.
 
-    The servo is taken for a first-order lag; the sum of squared distances is least. A delay and a
-    lag differ in the curvature of the motion, so both are found.
+    The servo is modelled as a first-order lag, and the sum of squared distances is minimised. A
+    delay and a lag change the curvature of the motion differently, so both can be estimated.
 
     Args:
         plan: the planned motion, at times from its log time.
         execution: the joints measured meanwhile.
     """
-    # Half a second to import, and plans need neither.
+    # Importing these takes half a second, and plans need neither.
     from scipy.optimize import least_squares
     from scipy.signal import lfilter
 

@@ -15,7 +15,7 @@ HINTS = {
     "DECODE_ERROR": "record with definitions embedded (mcap), or with a supported distribution",
     "DUPLICATE": "the data hold the same demonstration already; nothing to do",
     "EXECUTION_DELAYED": "the arm began to move long after its plan was published (or before): the "
-    "commands were moved to its motion; see ingest.execution_delay_s",
+    "commands were shifted to its motion; see ingest.execution_delay_s",
     "EXECUTION_FAILED": "the arm did not follow the plan to its end: look at the controller's log; "
     "raise ingest.settle_s if it began late",
     "FILE_UNREADABLE": "see the message; copy or convert the file again",

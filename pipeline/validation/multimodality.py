@@ -130,7 +130,7 @@ def find_modes(
 
 
 def _others(found: NDArray[np.int64], asked: NDArray[np.int64], number: int) -> NDArray[np.int64]:
-    """Neighbours without the episode itself, which may come anywhere among equals. (E, K)."""
+    """Neighbours without the episode itself, wherever it is among equally near ones. (E, K)."""
     own = found == asked[:, None]
     own[~own.any(axis=1), -1] = True
     others: NDArray[np.int64] = found[~own].reshape(len(found), number)

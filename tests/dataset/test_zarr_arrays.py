@@ -20,7 +20,7 @@ from pipeline.dataset.zarr_arrays import (
 def test_what_is_no_zarr_is_refused(tmp_path):
     with pytest.raises(StoreError, match="no such folder"):
         open_group(tmp_path / "nothing")
-    with pytest.raises(StoreError, match="no zarr group"):
+    with pytest.raises(StoreError, match="not a zarr group"):
         open_group(tmp_path)
 
 

@@ -120,7 +120,19 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         run(str(Path(found).resolve()), "-D", data, "-U", "search", "-A", "trust", "-N")
         options = f"-k {folder} -c listen_addresses= -c fsync=off"
-        run(control, "-D", data, "-l", str(folder / "log"), "-w", "-o", options, "start")
+        run(
+            control,
+            "-D",
+            data,
+            "-l",
+            str(folder / "log"),
+            "-w",
+            "-t",
+            "600",
+            "-o",
+            options,
+            "start",
+        )
         yield f"postgresql://search@/postgres?host={folder}"
         run(control, "-D", data, "-m", "immediate", "stop")
     finally:

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipeline.experiments.dvc import Repository
@@ -107,14 +108,13 @@ def test_a_killed_sweep_can_be_continued(tiny: Repository, gate: Path, everythin
     runs = tiny.runs(settings)
     driver = _drive(tiny, gate, *settings)
     _wait_for_run(driver, gate, 1)
-    children = Path(f"/proc/{driver.pid}/task/{driver.pid}/children").read_text().split()
+    children = psutil.Process(driver.pid).children()
     driver.kill()
     driver.communicate()
     if everything:
         for child in children:
-            os.killpg(int(child), signal.SIGKILL)
-            while Path(f"/proc/{child}").exists():  # DVC's locks name the process
-                time.sleep(0.05)
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait(HANG_S)  # DVC's locks name the process
     assert (tiny.root / "params.yaml").read_text() != before
     again = _drive(tiny, gate, *settings)
     (gate / "open").touch()

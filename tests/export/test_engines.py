@@ -26,7 +26,7 @@ def test_without_a_gpu_no_engine_is_built_for_it_and_that_is_said(
     assert [report.status for report in reports] == ["skipped", "skipped"]
     assert not (tmp_path / "cache").exists()
     assert main(exported[1].parent) == 1
-    assert "tensorrt-rtx: skipped: no GPU is at hand: no NVIDIA driver" in capsys.readouterr().out
+    assert "tensorrt-rtx: skipped: there is no GPU: no NVIDIA driver" in capsys.readouterr().out
     assert main(tmp_path) == 1
     assert "run `python -m pipeline export` first" in capsys.readouterr().out
 

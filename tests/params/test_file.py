@@ -58,7 +58,7 @@ def test_exponents_without_a_dot_are_numbers(text: str, tmp_path: Path) -> None:
         ("val_fraction: 0.1", "val_fraction: 0.95", ["must leave a share for training"]),
         ("num_inference_steps: 10", "num_inference_steps: 101", ["exceeds num_train_steps 100"]),
         ("sampler: ddim", "sampler: ode", ["policy.sampler", "'ddim' or 'mip'"]),
-        ("scene: free", "scene: moon", ["scene 'moon' is none of free, bar"]),
+        ("scene: free", "scene: moon", ["scene 'moon' is unknown; expected one of free, bar"]),
         ("size_m: [0.03, 0.10, 0.03]", "size_m: [0.03, 0.0, 0.03]", ["task.scenes.bar.0.size_m.1"]),
         ("size_m: [0.03,", "size: [0.03,", ["scenes.bar.0.size: unknown", "centre_m, size_m"]),
         ("force_n: 20.0", "force_n: -1", ["robot.gripper.force_n"]),

@@ -35,7 +35,7 @@ def test_the_repository_s_scenes_lie_above_its_table(params: Params) -> None:
 
 
 def test_a_scene_that_is_not_there_is_refused_with_those_that_are(params: Params) -> None:
-    with pytest.raises(ValidationError, match="'moon' is none of free, bar"):
+    with pytest.raises(ValidationError, match="'moon' is unknown; expected one of free, bar"):
         TaskParams.model_validate({**params.task.model_dump(), "scene": "moon"})
 
 

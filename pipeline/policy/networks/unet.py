@@ -15,10 +15,11 @@ from pipeline.policy.networks.denoiser import Denoiser, NetworkError, StepEncodi
 
 
 class StepConv(nn.Conv1d):
-    """A convolution along few steps, in training on a CPU as one matrix product.
+    """A convolution along few steps; training on a CPU computes it as one matrix product.
 
-    oneDNN's convolutions over four or eight steps reach a fraction of what its matrix products do:
-    backwards most of all. The weights are those of `nn.Conv1d`; only the order of sums differs.
+    oneDNN's convolutions over four or eight steps reach only a fraction of the speed of its matrix
+    products, and its backward pass is the slowest. The weights are those of `nn.Conv1d`; only the
+    order of sums differs.
     """
 
     def forward(self, x: Tensor) -> Tensor:

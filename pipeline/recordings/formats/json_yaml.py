@@ -81,7 +81,7 @@ def _documents(path: Path) -> list[Any]:
         # A short file of aliases can expand to any size.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.CSafeLoader)):
             raise JsonYamlError("has YAML aliases, expected plain data")
-        # `ros2 topic echo` ends with a separator, after which stands nothing.
+        # `ros2 topic echo` ends with a separator, which nothing follows.
         return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each is not None]
     except JsonYamlError as error:
         raise JsonYamlError(f"{path}: {error}") from error

@@ -198,7 +198,7 @@ def read_plan(raw: bytes, msgtype: str = DISPLAY_TRAJECTORY) -> tuple[Segment, .
 
 
 def _points(raw: bytes, cursor: Cursor, names: tuple[str, ...], number: int) -> Segment | None:
-    """Read all points of a trajectory; the cursor then stands after them."""
+    """Read all points of a trajectory and move the cursor past them."""
     size = len(names)
     if number * _DURATION_BYTES > len(raw):  # a damaged number would allocate too much memory
         return None

@@ -1,4 +1,4 @@
-"""Tests inline SVG: theme colours, unique identifiers, equal output for equal data, n stated."""
+"""Inline SVG follows the theme, shares no identifiers, repeats itself, and gives n in captions."""
 
 from __future__ import annotations
 
