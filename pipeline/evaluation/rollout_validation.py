@@ -51,8 +51,8 @@ class RolloutValidation:
     def from_dataset(cls, dataset: Dataset, params: Params) -> RolloutValidation:
         """Choose the episodes and build the simulator.
 
-        Chunks are executed with the default settings, scaled to the horizon, because this judges
-        the weights only: a change of section execution must not require a new training.
+        Chunks are executed with fixed settings, scaled to the horizon, because this judges the
+        weights only: a change of section execution must not require a new training.
 
         Args:
             dataset: data set with validation episodes.
