@@ -156,7 +156,10 @@ def test_the_same_episodes_give_the_same_bytes(tmp_path, params, write, zarr_for
 
 
 def test_memory_does_not_grow_with_the_number_of_episodes(tmp_path, params, write, monkeypatch):
-    """100 more episodes, in chunks of 256 rows: the peak grows by less than a quarter of them."""
+    """100 more episodes, in chunks of 256 rows: the peak grows by less than their own size.
+
+    Holding them would take several times that: episodes, steps and the arrays that are written.
+    """
     monkeypatch.setattr(episode_store, "_CHUNK_ROWS", 256)
     monkeypatch.setattr(zarr_arrays, "_BLOCK_ROWS", 256)
     small = params.override("dataset", chunk_rows=256)
@@ -169,7 +172,7 @@ def test_memory_does_not_grow_with_the_number_of_episodes(tmp_path, params, writ
         tracemalloc.stop()
         read = load_dataset(tmp_path / str(number) / "pen_grasp.zarr")
         sizes.append(read.state.nbytes + read.action.nbytes)
-    assert peaks[1] - peaks[0] < 0.25 * (sizes[1] - sizes[0])
+    assert peaks[1] - peaks[0] < sizes[1] - sizes[0]
 
 
 def test_no_training_episode_fails_and_leaves_the_last_output_alone(tmp_path, params, write):
