@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +12,6 @@ from dvclive.live import Live
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.training.selection import Epoch, Score
-
-logger = logging.getLogger(__name__)
 
 CURVE_STEPS = 50
 """Steps that one point of TensorBoard's loss curve averages."""
@@ -68,7 +64,7 @@ class TrainingLog:
         self._file = (out / "history.csv").open("w", newline="")
         self._csv: csv.DictWriter[str] | None = None
         self._events = SummaryWriter(str(out / "tensorboard"))
-        self._live = _live(out / "dvclive")
+        self._live: Live = _Live(str(out / "dvclive"), save_dvc_exp=False, dvcyaml=None)
 
     def __enter__(self) -> TrainingLog:
         """Return the log itself."""
@@ -83,8 +79,7 @@ class TrainingLog:
         """Close them."""
         self._events.close()
         self._file.close()
-        if self._live is not None:
-            self._live.end()
+        self._live.end()
 
     def write(self, record: Record) -> None:
         """Add an epoch.
@@ -119,8 +114,6 @@ class TrainingLog:
         self._follow(row.epoch, scalars)
 
     def _follow(self, epoch: int, scalars: dict[str, float]) -> None:
-        if self._live is None:
-            return
         self._live.step = epoch
         for name, value in scalars.items():
             self._live.log_metric(name, value)
@@ -128,53 +121,20 @@ class TrainingLog:
 
 
 class _Live(Live):
-    """DVCLive without the parts that need a network, a commit or DVC's own files.
+    """DVCLive that writes its folder only: no DVC repository, no network and no thread.
 
-    DVCLive opens the databases of the DVC repository that it runs in, and leaves them open.
+    With a repository it would open its databases and leave them open, and it would fail in one
+    without a commit.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._dvc_repo = None
-        try:
-            super().__init__(str(folder), save_dvc_exp=False, dvcyaml=None)
-        except Exception:
-            self._close()
-            raise
+    def _init_dvc(self) -> None:
+        """Open no repository."""
+
+    def _init_studio(self) -> None:
+        self._studio_events_to_skip |= {"start", "data", "done"}
 
     def post_data_to_studio(self) -> None:
         """Post nothing: DVCLive starts a thread for it, which fails where memory ran out."""
-
-    def end(self) -> None:
-        try:
-            super().end()  # type: ignore[no-untyped-call]
-        finally:
-            self._close()
-
-    def _close(self) -> None:
-        if self._dvc_repo is not None:
-            self._dvc_repo.close()
-
-
-def _live(folder: Path) -> Live | None:
-    """Open DVCLive without network, commits or DVC's own files; None where it fails."""
-    try:
-        return _quietly(lambda: _Live(folder))
-    except (
-        Exception
-    ) as error:  # git and DVC raise errors of many kinds; logging must not end a training
-        logger.warning("training goes on without DVCLive: %s", error)
-        return None
-
-
-def _quietly(make: Callable[[], Live]) -> Live:
-    """Open DVCLive with its own messages turned off."""
-    loud = logging.getLogger("dvclive")
-    level = loud.level
-    loud.setLevel(logging.WARNING)
-    try:
-        return make()
-    finally:
-        loud.setLevel(level)
 
 
 def digits(loss: float) -> str:

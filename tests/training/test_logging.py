@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,30 +57,27 @@ def test_dvclive_follows_by_epoch_and_leaves_dvc_s_own_files_alone(tmp_path: Pat
     assert not list(tmp_path.rglob("dvc.yaml"))
 
 
-@pytest.mark.parametrize("commits", [True, False])
-def test_nothing_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: bool) -> None:
-    monkeypatch.chdir(tmp_path)
-    dvc = str(Path(sys.executable).with_name("dvc"))
-    for command in (["git", "init", "-q"], [dvc, "init", "-q"]):
-        subprocess.run(command, check=True)
-    if commits:
-        author = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
-        subprocess.run(["git", *author, "commit", "-qm", "Begin"], check=True)
-    process = psutil.Process()
-    before = {file.path for file in process.open_files()}
-    write(tmp_path / "out")
-    assert {file.path for file in process.open_files()} <= before
-
-
-def test_a_repository_without_a_commit_costs_only_dvclive(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("repository", ["commit", "no commit", "no git", "none"])
+def test_every_log_is_written_in_any_repository_and_nothing_stays_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    dvc = str(Path(sys.executable).with_name("dvc"))
-    for command in (["git", "init", "-q"], [dvc, "init", "-q"]):
-        subprocess.run(command, check=True)
-    assert (write(tmp_path / "out") / "history.csv").exists()
-    assert "without DVCLive" in caplog.text
+    author = ["-c", "user.name=a", "-c", "user.email=a@localhost"]
+    begin = {
+        "git": ["git", "init", "-q"],
+        "dvc": [str(Path(sys.executable).with_name("dvc")), "init", "-q"],
+        "commit": ["git", *author, "commit", "-qm", "Begin"],
+    }
+    steps = {"commit": ["git", "dvc", "commit"], "none": []}.get(repository, ["git", "dvc"])
+    for step in steps:
+        subprocess.run(begin[step], check=True)
+    if repository == "no git":
+        shutil.rmtree(tmp_path / ".git")
+    process = psutil.Process()
+    before = {file.path for file in process.open_files()}
+    out = write(tmp_path / "out")
+    assert {file.path for file in process.open_files()} <= before
+    assert (out / "history.csv").is_file() and (out / "dvclive/metrics.json").is_file()
 
 
 def test_records_survive_a_round_trip() -> None:
