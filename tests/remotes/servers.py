@@ -104,7 +104,7 @@ class SshServer(Server):
 
 @contextmanager
 def ssh_server(folder: Path) -> Iterator[SshServer]:
-    """Configure sshd with its own keys, run by the present user; it is not started.
+    """Run sshd with its own keys, as the present user.
 
     Args:
         folder: empty; takes keys, settings and the remote's files.
@@ -148,9 +148,9 @@ class S3Server(Server):
         return {"url": f"s3://store/{store}", "endpointurl": self.endpoint(port), **KEYS}
 
     def start(self) -> None:
-        """Start it and wait until it accepts the key."""
+        """Start it and wait until it reads and writes objects, seconds after it listens."""
         super().start()
-        while not self._make_bucket():
+        while not self._serves():
             if self.process is None or self.process.poll() is not None:
                 pytest.fail(f"{self.command[0]} has ended: {self.log.read_text()[-500:]}")
             time.sleep(0.2)
@@ -164,7 +164,8 @@ class S3Server(Server):
             for left in Path("/tmp").glob(f"seaweedfs-*-{port + 10_000}.sock"):
                 left.unlink()
 
-    def _make_bucket(self) -> bool:
+    def _serves(self) -> bool:
+        """Make the bucket, write an object and read all objects; False if that fails."""
         # In a child: the client leaves sockets to the garbage collector, which is a warning here.
         script = (
             "import botocore.session, sys\n"
@@ -172,6 +173,10 @@ class S3Server(Server):
             " endpoint_url=sys.argv[1], aws_access_key_id='key', aws_secret_access_key='secret')\n"
             "names = [bucket['Name'] for bucket in client.list_buckets()['Buckets']]\n"
             "'store' in names or client.create_bucket(Bucket='store')\n"
+            "client.put_object(Bucket='store', Key='probe', Body=b'probe')\n"
+            "for page in client.get_paginator('list_objects_v2').paginate(Bucket='store'):\n"
+            "    for item in page['Contents']:\n"
+            "        client.get_object(Bucket='store', Key=item['Key'])['Body'].read()\n"
         )
         words = [sys.executable, "-c", script, self.endpoint()]
         return subprocess.run(words, capture_output=True, check=False).returncode == 0
@@ -183,7 +188,7 @@ class S3Server(Server):
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
-    """Configure SeaweedFS with all its parts in one process, without telemetry; it is not started.
+    """Run SeaweedFS with all its parts in one process, without telemetry.
 
     Args:
         folder: empty; takes settings and the remote's objects.

@@ -116,7 +116,7 @@ def test_no_web_page_may_talk_to_the_server(url: str) -> None:
         (encode({"call": "act", "observation": {"joint_pos": "zero"}}), "act: could not convert"),
         (
             encode({"call": "act", "observation": {**OBSERVATION, "pen_pos": np.full(3, np.nan)}}),
-            "not finite, in pen_pos",
+            "not finite in pen_pos",
         ),
         (encode({"call": "predict"}), "predict needs obs"),
         (encode({"call": "predict", "obs": np.zeros((2, 7))}), "shape (2, 7)"),
