@@ -1,0 +1,193 @@
+"""Obstacles around an arm as plain numbers: one row of twelve numbers for each.
+
+| columns | meaning                                                        |
+|---------|----------------------------------------------------------------|
+| 0–2     | centre in the base frame, m                                    |
+| 3–6     | orientation, quaternion xyzw                                   |
+| 7–9     | half the edges of a box, m                                     |
+| 10      | radius of a disc in the x-y plane by which the box is grown, m |
+| 11      | radius of a ball by which the result is grown, m               |
+
+A cylinder is a line along z grown by a disc, a sphere is a point grown by a ball (see
+`pipeline.collision_geometry.Shape`). Recordings, data sets, policies and the guard share this form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pipeline.errors import PipelineError
+
+Array = NDArray[np.float64]
+COLUMNS = 12
+"""Numbers of one obstacle."""
+FAR_M = 100.0
+"""Coordinate of the centres of unused rows: far from everything, and without size."""
+UNIT_TOLERANCE = 1e-3
+
+
+class ObstacleError(PipelineError):
+    """An obstacle is malformed, or there are too many of them."""
+
+
+def box(centre_m: ArrayLike, size_m: ArrayLike, quaternion: ArrayLike = (0, 0, 0, 1)) -> Array:
+    """Describe a box.
+
+    Args:
+        centre_m: centre in the base frame, m. Shape (3,).
+        size_m: full edges, m. Shape (3,).
+        quaternion: orientation, xyzw. Shape (4,).
+
+    Returns:
+        Shape (12,).
+    """
+    half = np.asarray(size_m, float) / 2
+    return np.concatenate([np.asarray(centre_m, float), _unit(quaternion), half, [0.0, 0.0]])
+
+
+def cylinder(
+    centre_m: ArrayLike, radius_m: float, length_m: float, quaternion: ArrayLike = (0, 0, 0, 1)
+) -> Array:
+    """Describe a cylinder along its own z axis.
+
+    Args:
+        centre_m: centre in the base frame, m. Shape (3,).
+        radius_m: radius, m.
+        length_m: full length, m.
+        quaternion: orientation, xyzw. Shape (4,).
+
+    Returns:
+        Shape (12,).
+    """
+    size = [0.0, 0.0, length_m / 2, radius_m, 0.0]
+    return np.concatenate([np.asarray(centre_m, float), _unit(quaternion), size])
+
+
+def sphere(centre_m: ArrayLike, radius_m: float) -> Array:
+    """Describe a sphere.
+
+    Args:
+        centre_m: centre in the base frame, m. Shape (3,).
+        radius_m: radius, m.
+
+    Returns:
+        Shape (12,).
+    """
+    size = [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, radius_m]
+    return np.concatenate([np.asarray(centre_m, float), size])
+
+
+def parse(obstacles: ArrayLike | Sequence[Mapping[str, Any]]) -> Array:
+    """Read obstacles from rows of numbers or from mappings.
+
+    A mapping has `centre_m`, and `size_m` for a box, `radius_m` and `length_m` for a cylinder, or
+    `radius_m` alone for a sphere; `quaternion` (xyzw) is optional.
+
+    Args:
+        obstacles: shape (M, 12), or M mappings. An empty sequence is no obstacle.
+
+    Returns:
+        Shape (M, 12), quaternions of length 1.
+
+    Raises:
+        ObstacleError: a shape, key or number is wrong.
+    """
+    if isinstance(obstacles, Sequence) and any(isinstance(item, Mapping) for item in obstacles):
+        return np.stack([_from_mapping(item) for item in obstacles])
+    try:
+        rows = np.asarray(obstacles, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise ObstacleError(
+            f"obstacles {str(obstacles)[:200]}: {error}; expected {_FORM}"
+        ) from error
+    if rows.size == 0:
+        return np.zeros((0, COLUMNS))
+    if rows.ndim != 2 or rows.shape[1] != COLUMNS:
+        raise ObstacleError(f"obstacles have shape {rows.shape}; expected {_FORM}")
+    if not np.isfinite(rows).all() or (rows[:, 7:] < 0).any():
+        bad = rows[~np.isfinite(rows).all(axis=1) | (rows[:, 7:] < 0).any(axis=1)][0]
+        raise ObstacleError(
+            f"obstacle {bad.tolist()}: expected finite numbers and sizes of 0 or more"
+        )
+    checked = rows.copy()
+    checked[:, 3:7] = [_unit(quaternion) for quaternion in rows[:, 3:7]]
+    return checked
+
+
+def pad(obstacles: Array, slots: int) -> Array:
+    """Fill up with unused rows.
+
+    Args:
+        obstacles: shape (M, 12).
+        slots: number of rows of the result, K.
+
+    Returns:
+        Shape (K, 12).
+
+    Raises:
+        ObstacleError: there are more than K obstacles.
+    """
+    if len(obstacles) > slots:
+        raise ObstacleError(
+            f"there are {len(obstacles)} obstacles; expected {slots} at most, as "
+            "policy.max_obstacles says: raise it and train again, or leave out obstacles that "
+            "the arm cannot reach"
+        )
+    unused = np.zeros((slots - len(obstacles), COLUMNS))
+    unused[:, :3], unused[:, 6] = FAR_M, 1.0
+    return np.concatenate([obstacles, unused])
+
+
+def used(rows: Array) -> Array:
+    """Drop unused rows.
+
+    Args:
+        rows: shape (K, 12).
+
+    Returns:
+        Shape (M, 12).
+    """
+    kept: Array = rows[rows[:, 0] < FAR_M / 2]
+    return kept
+
+
+_FORM = (
+    "rows of 12 numbers (centre, quaternion xyzw, half edges, radii of disc and ball), or mappings "
+    "with centre_m and size_m, or radius_m and length_m, or radius_m"
+)
+
+
+def _from_mapping(item: object) -> Array:
+    if not isinstance(item, Mapping) or "centre_m" not in item:
+        raise ObstacleError(f"obstacle {item!r}: expected {_FORM}")
+    keys = set(item) - {"centre_m", "quaternion"}
+    turn = item.get("quaternion", (0.0, 0.0, 0.0, 1.0))
+    try:
+        if keys == {"size_m"}:
+            row = box(item["centre_m"], item["size_m"], turn)
+        elif keys == {"radius_m", "length_m"}:
+            row = cylinder(item["centre_m"], float(item["radius_m"]), float(item["length_m"]), turn)
+        elif keys == {"radius_m"}:
+            row = sphere(item["centre_m"], float(item["radius_m"]))
+        else:
+            raise ObstacleError(f"obstacle {dict(item)}: expected {_FORM}")
+    except (TypeError, ValueError) as error:
+        raise ObstacleError(f"obstacle {dict(item)}: {error}; expected {_FORM}") from error
+    checked: Array = parse(row[None])[0]
+    return checked
+
+
+def _unit(quaternion: ArrayLike) -> Array:
+    values = np.asarray(quaternion, float)
+    length = float(np.linalg.norm(values))
+    if values.shape != (4,) or not abs(length - 1.0) < UNIT_TOLERANCE:
+        raise ObstacleError(
+            f"quaternion {values.tolist()} has length {length:.4g}; expected four numbers xyzw of "
+            "length 1"
+        )
+    unit: Array = values / length
+    return unit
