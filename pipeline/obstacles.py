@@ -155,6 +155,35 @@ def used(rows: Array) -> Array:
     return kept
 
 
+def distances(points: Array, obstacles: Array) -> Array:
+    """Compute signed distances from points to obstacles; negative inside.
+
+    Args:
+        points: base frame, m. Shape (P, 3).
+        obstacles: shape (M, 12).
+
+    Returns:
+        m. Shape (P, M).
+    """
+    x, y, z, w = obstacles[:, 3:7].T
+    axes = np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+    local = np.einsum("pmi,ijm->pmj", points[:, None] - obstacles[:, :3], axes)
+    beyond = np.abs(local) - obstacles[:, 7:10]
+    across = np.hypot(*np.maximum(np.moveaxis(beyond[..., :2], -1, 0), 0.0))
+    inside = beyond[..., :2].max(axis=-1)
+    flat = np.where(across > 0, across, inside) - obstacles[:, 10]
+    outside = np.hypot(np.maximum(flat, 0.0), np.maximum(beyond[..., 2], 0.0))
+    deepest = np.minimum(np.maximum(flat, beyond[..., 2]), 0.0)
+    signed: Array = outside + deepest - obstacles[:, 11]
+    return signed
+
+
 _FORM = (
     "rows of 12 numbers (centre, quaternion xyzw, half edges, radii of disc and ball), or mappings "
     "with centre_m and size_m, or radius_m and length_m, or radius_m"
