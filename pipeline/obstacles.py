@@ -15,6 +15,7 @@ A cylinder is a line along z grown by a disc, a sphere is a point grown by a bal
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.errors import PipelineError
 
 Array = NDArray[np.float64]
+OBSTACLE = "obstacle"
+"""Obstacles are named "obstacle 1", "obstacle 2", … in order, the boxes of a scene first."""
 COLUMNS = 12
 """Numbers of one obstacle."""
 FAR_M = 100.0
@@ -155,6 +158,17 @@ def used(rows: Array) -> Array:
     return kept
 
 
+def rotations(quaternion: Array) -> Array:
+    """Convert unit quaternions xyzw (..., 4) to rotation matrices (..., 3, 3)."""
+    x, y, z, w = np.moveaxis(quaternion, -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
 def distances(points: Array, obstacles: Array) -> Array:
     """Compute signed distances from points to obstacles; negative inside.
 
@@ -165,15 +179,8 @@ def distances(points: Array, obstacles: Array) -> Array:
     Returns:
         m. Shape (P, M).
     """
-    x, y, z, w = obstacles[:, 3:7].T
-    axes = np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-    local = np.einsum("pmi,ijm->pmj", points[:, None] - obstacles[:, :3], axes)
+    turn = rotations(obstacles[:, 3:7])
+    local = np.einsum("pmi,mij->pmj", points[:, None] - obstacles[:, :3], turn)
     beyond = np.abs(local) - obstacles[:, 7:10]
     across = np.hypot(*np.maximum(np.moveaxis(beyond[..., :2], -1, 0), 0.0))
     inside = beyond[..., :2].max(axis=-1)
@@ -208,6 +215,11 @@ def _from_mapping(item: object) -> Array:
         raise ObstacleError(f"obstacle {dict(item)}: {error}; expected {_FORM}") from error
     checked: Array = parse(row[None])[0]
     return checked
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 def _unit(quaternion: ArrayLike) -> Array:

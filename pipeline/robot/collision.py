@@ -10,7 +10,7 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
-from pipeline.obstacles import COLUMNS
+from pipeline.obstacles import COLUMNS, OBSTACLE
 from pipeline.params import RobotParams, TaskParams
 from pipeline.robot.arrangement import collision_shape
 from pipeline.robot.description import urdf_text
@@ -26,8 +26,6 @@ pen's thickness."""
 CLEAR_M = 0.02
 """If every distance at a sample exceeds this, the motion is also free up to half this travel on
 either side, m; half, because both parts of a pair may move."""
-OBSTACLE = "obstacle"
-"""The boxes of a scene are named "obstacle 1", "obstacle 2", … in order."""
 
 
 class CollisionChecker:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
+from pipeline.policy.observation import graph_inputs
 from pipeline.errors import PipelineError
 from pipeline.export.engines import Check, EngineReport, build_engines
 from pipeline.export.graph import export_onnx
@@ -146,7 +147,8 @@ def _parity(
 def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise: Float32) -> Check:
     """The comparison of engines: as many observations as their profile and the data allow."""
     size = min(params.batch[2], len(obs))
-    return Check(obs[:size], noise[:size], runtime.predict(obs[:size], noise[:size]))
+    inputs = {**graph_inputs(obs[:size], runtime.layout), "noise": noise[:size]}
+    return Check(inputs, runtime.predict(obs[:size], noise[:size]))
 
 
 def _compare(report: EngineReport, folder: Path, params: ExportParams) -> EngineReport:
