@@ -37,6 +37,38 @@ class ObstacleError(PipelineError):
     """An obstacle is malformed, or there are too many of them."""
 
 
+@dataclass(frozen=True)
+class ObstacleInput:
+    """What a policy sees of obstacles."""
+
+    slots: int
+    """Largest number of obstacles, K."""
+    points: tuple[tuple[int, tuple[float, float, float]], ...]
+    """Points on the arm: number of joints before the frame that a point is fixed to, and its
+    position there, m."""
+    low: tuple[float, float, float]
+    """Corner nearest to minus infinity of the region in which obstacles stand, m, base frame."""
+    high: tuple[float, float, float]
+    """Opposite corner of that region, m."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to a JSON form."""
+        points = [[joints, list(place)] for joints, place in self.points]
+        low, high = list(self.low), list(self.high)
+        return {"slots": self.slots, "points": points, "low": low, "high": high}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ObstacleInput:
+        """Read what an artefact stores (see `to_dict`).
+
+        Raises:
+            KeyError: a key is missing.
+            ValueError: a value has the wrong length.
+        """
+        points = tuple((int(joints), _three(place)) for joints, place in data["points"])
+        return cls(int(data["slots"]), points, _three(data["low"]), _three(data["high"]))
+
+
 def box(centre_m: ArrayLike, size_m: ArrayLike, quaternion: ArrayLike = (0, 0, 0, 1)) -> Array:
     """Describe a box.
 
@@ -121,7 +153,7 @@ def parse(obstacles: ArrayLike | Sequence[Mapping[str, Any]]) -> Array:
     return checked
 
 
-def pad(obstacles: Array, slots: int) -> Array:
+def pad(obstacles: NDArray[np.floating], slots: int) -> Array:
     """Fill up with unused rows.
 
     Args:

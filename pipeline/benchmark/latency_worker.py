@@ -27,9 +27,9 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     """
     task = json.loads(requests.readline())
     started = time.perf_counter()
+    from pipeline.errors import PipelineError
     from pipeline.obstacles import COLUMNS
-from pipeline.policy.observation import obstacle_slots
-from pipeline.errors import PipelineError
+    from pipeline.policy.observation import obstacle_slots
     from pipeline.runtime.deployment import Deployment
     from pipeline.runtime.load import load_policy
 

@@ -149,7 +149,7 @@ def _run(
 ) -> EngineReport:
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = (Path(folder, name) for name in ("inputs.npz", "outputs.npz"))
-        np.savez(inputs, **check.inputs)
+        np.savez(inputs, allow_pickle=False, **check.inputs)
         task = {"engine": str(file), "inputs": str(inputs), "outputs": str(outputs)}
         module = backend.replace("-", "_")
         answer = call_worker({"kind": "run", "module": module, **task})

@@ -1,7 +1,8 @@
 """The policy as one module: features, normalisation, network and diffusion.
 
-Shapes: B observations, T history steps, S numbers of an observation (the state, then 12 for each
-obstacle that the policy may see), H horizon, A action numbers, D noise draws of an observation. Training, sampling and export use this one module, so that all three agree.
+Training, sampling and export use this one module, so that all three agree. Shapes: B observations,
+T history steps, S numbers of an observation (the state, then 12 for each obstacle that the policy
+can see), H horizon, A action numbers, D noise draws of an observation.
 """
 
 from __future__ import annotations

@@ -49,9 +49,14 @@ def check_observation(
             + (f", then {obstacles} obstacles of {COLUMNS} numbers" if obstacles else "")
         )
     if not np.isfinite(array).all():
-        bad = ", ".join(
-            field.name for field in layout.state if not np.isfinite(array[..., field.slice]).all()
-        ) or "the obstacles"
+        bad = (
+            ", ".join(
+                field.name
+                for field in layout.state
+                if not np.isfinite(array[..., field.slice]).all()
+            )
+            or "the obstacles"
+        )
         raise ObservationError(f"observation holds a number that is not finite, in {bad}")
     if layout.has("ee_pose"):
         quaternion = layout.unpack(array, "ee_pose")[..., 3:]
@@ -78,7 +83,10 @@ def graph_inputs(obs: Float32, layout: Layout) -> dict[str, Float32]:
     if obs.shape[-1] == width:
         return {"obs": obs}
     around = obs[:, -1, width:].reshape(len(obs), -1, COLUMNS)
-    return {"obs": np.ascontiguousarray(obs[..., :width]), "obstacles": np.ascontiguousarray(around)}
+    return {
+        "obs": np.ascontiguousarray(obs[..., :width]),
+        "obstacles": np.ascontiguousarray(around),
+    }
 
 
 def obstacle_slots(config: Mapping[str, Any]) -> int:

@@ -84,9 +84,9 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     seed_planning(params.evaluate.seed)
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
-    simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
     loop = Loop(
-        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
+        Simulator(params.robot, rate_hz, params.evaluate.physics_steps), robot,
+        layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
         make_guard(params, robot), slots,
     )  # fmt: skip
     results = _roll_out(loop, predict, trials, params, rate_hz)

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from rich.table import Table
 
-from pipeline.policy.observation import graph_inputs
 from pipeline.errors import PipelineError
 from pipeline.export.engines import Check, EngineReport, build_engines
 from pipeline.export.graph import export_onnx
@@ -24,6 +23,7 @@ from pipeline.machine import processor
 from pipeline.params import ExportParams, Params
 from pipeline.policy.checkpoint import load_checkpoint
 from pipeline.policy.diffusion_policy import DiffusionPolicy
+from pipeline.policy.observation import graph_inputs
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
 from pipeline.runtime.backends.engine_store import BuildOptions

@@ -182,15 +182,17 @@ def _windows(
         around = torch.from_numpy(rows.astype(np.float32)).to(device)
     if resident_bytes(dataset, episodes, lengths) > limit:
         parts = (dataset.state, dataset.action)
-        return StreamedWindows(parts, dataset.episode_ends, episodes, lengths, limit, device, around)
+        return StreamedWindows(
+            parts, dataset.episode_ends, episodes, lengths, limit, device, around
+        )
     index = window_index(dataset.episode_ends, episodes, *lengths)
     arrays = (np.asarray(dataset.state[:]), np.asarray(dataset.action[:]), *index)
-    tensors = [torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays]
+    windows = Windows(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
     if around is None:
-        return Windows(*tensors)
+        return windows
     lengths_of = np.diff(dataset.episode_ends, prepend=0)[episodes]
     episode = torch.from_numpy(np.repeat(np.arange(len(episodes)), lengths_of)).to(device)
-    return Windows(*tensors, around, episode)
+    return replace(windows, obstacles=around, episode=episode)
 
 
 def _obstacle_input(dataset: Dataset, params: Params) -> ObstacleInput:

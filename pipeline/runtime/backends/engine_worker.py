@@ -22,8 +22,8 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         task: `module` (tensorrt or tensorrt_rtx), `onnx` and `engine` (paths), `capability` (for
-            instance "8.9"; None for the GPU of this machine), `batch` (smallest to largest), `inputs`
-            (the shape of each after the batch, by name), `version_compatible` and
+            instance "8.9"; None for the GPU of this machine), `batch` (smallest to largest),
+            `inputs` (the shape of each after the batch, by name), `version_compatible` and
             `hardware_compatible`, `timing_cache` (path; None for none).
 
     Returns:
@@ -90,8 +90,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     """Run an engine on this machine's GPU.
 
     Args:
-        task: `module`, `engine` (path), `inputs` (an .npz with the graph's inputs), `outputs` (the .npz
-            to write: action).
+        task: `module`, `engine` (path), `inputs` (an .npz with the graph's inputs), `outputs` (the
+            .npz to write: action).
 
     Returns:
         `status` run or failed, with `reason`.

@@ -110,5 +110,7 @@ class OnnxRuntimePolicy:
         slots = obstacle_slots(self.config)
         checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]), slots)
         start = check_noise(noise, (len(checked), *self._chunk))
-        action: Float32 = self._session.run(["action"], {**graph_inputs(checked, self.layout), "noise": start})[0]
+        action: Float32 = self._session.run(
+            ["action"], {**graph_inputs(checked, self.layout), "noise": start}
+        )[0]
         return action

@@ -98,7 +98,7 @@ class ClearanceModel:
         shapes = (*geometry.shapes, *(Shape(name, 0, EYE, ZERO, ZERO, 0.0, 0.0) for name in names))
         self.slots = obstacles
         self._joint = np.array([shape.joints for shape in shapes])
-        if len(shapes) and not 0 <= self._joint.max() <= len(chain.joints):
+        if shapes and not 0 <= self._joint.max() <= len(chain.joints):
             raise CollisionGeometryError(
                 f"a shape is attached behind {self._joint.max()} joints, but the chain has only "
                 f"{len(chain.joints)}"

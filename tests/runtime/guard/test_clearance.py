@@ -12,8 +12,8 @@ from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.guard.clearance import ClearanceModel
+from pipeline.runtime.guard.objects import Objects
 
 Array = np.ndarray
 SAMPLES = 60
