@@ -7,6 +7,7 @@ and does not depend on the planner.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -52,6 +53,10 @@ class Trials:
             plans=self.plans[:number],
             obstacles=self.obstacles[:number],
         )
+
+    def objects(self) -> Iterator[tuple[Array, Array]]:
+        """Yield position and axis of each trial's object, shape (3,) each."""
+        return zip(self.object_pos, self.object_axis, strict=True)
 
     def around(self, trial: int) -> Array:
         """Obstacles of one trial, in addition to those of the scene. Shape (M, 12)."""
