@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.obstacles import COLUMNS
+from pipeline.obstacles import COLUMNS, ObstacleError, pad, parse
 
 Float32 = NDArray[np.float32]
+Obstacles = ArrayLike | Sequence[Mapping[str, Any]]
+"""See `pipeline.obstacles.parse`."""
 
 
 class ObservationError(PipelineError):
@@ -95,7 +97,8 @@ def obstacle_slots(config: Mapping[str, Any]) -> int:
     Args:
         config: metadata of a checkpoint or a graph.
     """
-    return int((config.get("geometry", {}).get("obstacles") or {"slots": 0})["slots"])
+    seen = (config.get("geometry") or {}).get("obstacles")
+    return 0 if seen is None else int(seen["slots"])
 
 
 def with_obstacles(obs: Float32, obstacles: NDArray[np.floating]) -> Float32:
@@ -113,6 +116,53 @@ def with_obstacles(obs: Float32, obstacles: NDArray[np.floating]) -> Float32:
         return obs
     around = np.broadcast_to(flat, (*obs.shape[:-1], flat.shape[-1]))
     return np.concatenate([obs, around], axis=-1, dtype=np.float32)
+
+
+def observations(
+    obs: ArrayLike, layout: Layout, slots: int, obstacles: Obstacles | None = None
+) -> Float32:
+    """Append obstacles to observations that a caller passes apart from them.
+
+    Args:
+        obs: shape (T, state_dim) or (B, T, state_dim). Observations of any other width are
+            returned as they are.
+        layout: the meaning of the state.
+        slots: obstacles that the policy can see, K; 0 if it sees none.
+        obstacles: around the arm of every observation, in the form that `parse` takes, or of each,
+            shape (B, M, 12); None for none, or where `obs` includes them.
+
+    Returns:
+        Shape (T, S) or (B, T, S), with 12 numbers for each of the K slots after the state.
+
+    Raises:
+        ObstacleError: an obstacle is malformed, there are more than K, or `obs` includes obstacles
+            already.
+    """
+    array = np.asarray(obs, dtype=np.float32)
+    plain = array.shape[-1:] == (layout.state_dim,)
+    if obstacles is None and not (plain and slots):
+        return array
+    if not plain or not slots:
+        raise ObstacleError(
+            f"obstacles were passed beside observations of shape {array.shape}, which include "
+            f"obstacles already or are no observations; expected {layout.state_dim} numbers a step"
+            if slots
+            else "obstacles were passed, but this policy sees none; leave them out"
+        )
+    return with_obstacles(array, _padded(() if obstacles is None else obstacles, slots, array))
+
+
+def _padded(obstacles: Obstacles, slots: int, obs: Float32) -> NDArray[np.float64]:
+    """Obstacles of every observation, shape (K, 12) or (B, K, 12)."""
+    if not isinstance(obstacles, np.ndarray) or obstacles.ndim != 3:
+        rows = pad(parse(obstacles), slots)
+        return np.broadcast_to(rows, (*obs.shape[:-2], *rows.shape))
+    if obs.ndim != 3 or len(obstacles) != len(obs):
+        raise ObstacleError(
+            f"obstacles have shape {obstacles.shape} for observations of shape {obs.shape}; "
+            "expected (M, 12), or (B, M, 12) with one entry for each observation"
+        )
+    return np.stack([pad(parse(rows), slots) for rows in obstacles])
 
 
 def check_noise(noise: ArrayLike, shape: tuple[int, ...]) -> Float32:
