@@ -61,7 +61,7 @@ def check_observation(
         )
         raise ObservationError(f"observation holds a number that is not finite, in {bad}")
     if layout.has("ee_pose"):
-        quaternion = layout.unpack(array, "ee_pose")[..., 3:]
+        quaternion = layout.unpack(array[..., : layout.state_dim], "ee_pose")[..., 3:]
         if not np.all(np.abs(quaternion).max(axis=-1) > 1e-3):
             raise ObservationError(
                 "observation: ee_pose has a quaternion of length 0, expected a unit quaternion "
@@ -149,20 +149,38 @@ def observations(
             if slots
             else "obstacles were passed, but this policy sees none; leave them out"
         )
-    return with_obstacles(array, _padded(() if obstacles is None else obstacles, slots, array))
-
-
-def _padded(obstacles: Obstacles, slots: int, obs: Float32) -> NDArray[np.float64]:
-    """Obstacles of every observation, shape (K, 12) or (B, K, 12)."""
-    if not isinstance(obstacles, np.ndarray) or obstacles.ndim != 3:
-        rows = pad(parse(obstacles), slots)
-        return np.broadcast_to(rows, (*obs.shape[:-2], *rows.shape))
-    if obs.ndim != 3 or len(obstacles) != len(obs):
+    rows = obstacle_rows(() if obstacles is None else obstacles)
+    if rows.ndim == 3 and (array.ndim != 3 or len(rows) != len(array)):
         raise ObstacleError(
-            f"obstacles have shape {obstacles.shape} for observations of shape {obs.shape}; "
-            "expected (M, 12), or (B, M, 12) with one entry for each observation"
+            f"obstacles have shape {rows.shape} for observations of shape {array.shape}; expected "
+            "(M, 12), or (B, M, 12) with one entry for each observation"
         )
-    return np.stack([pad(parse(rows), slots) for rows in obstacles])
+    if rows.ndim == 3:
+        padded = np.stack([pad(each, slots) for each in rows])
+    else:
+        padded = np.broadcast_to(pad(rows, slots), (*array.shape[:-2], slots, COLUMNS))
+    return with_obstacles(array, padded)
+
+
+def obstacle_rows(obstacles: Obstacles) -> NDArray[np.float64]:
+    """Read obstacles of every observation, or of each.
+
+    Args:
+        obstacles: in the form that `parse` takes, or shape (B, M, 12).
+
+    Returns:
+        Shape (M, 12) or (B, M, 12).
+
+    Raises:
+        ObstacleError: an obstacle is malformed.
+    """
+    try:
+        array = np.asarray(obstacles, dtype=float)
+    except (TypeError, ValueError):  # mappings, or malformed
+        return parse(obstacles)
+    if array.ndim != 3:
+        return parse(array)
+    return parse(array.reshape(-1, array.shape[-1])).reshape(*array.shape[:2], COLUMNS)
 
 
 def check_noise(noise: ArrayLike, shape: tuple[int, ...]) -> Float32:

@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.obstacles import parse
-from pipeline.policy.observation import Obstacles
+from pipeline.policy.observation import Obstacles, obstacle_rows
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.guard.findings import Finding
 from pipeline.runtime.robot_observation import OBSTACLES, Given
@@ -209,8 +209,7 @@ class PolicyClient:
         if noise is not None:
             message["noise"] = np.asarray(noise)
         if obstacles is not None:
-            each = isinstance(obstacles, np.ndarray) and obstacles.ndim == 3
-            message["obstacles"] = obstacles if each else parse(obstacles)
+            message["obstacles"] = obstacle_rows(obstacles)
         chunk: NDArray[np.float32] = self._call(message, "chunk")["chunk"]
         return chunk
 
