@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.obstacles import COLUMNS
 from pipeline.params import CollectParams, RobotParams, TaskParams
 from pipeline.robot.planner import Planner, Reason, sample_object, seed_planning
 from pipeline.robot.retime import Plan
@@ -45,6 +46,8 @@ class Try:
     """Unit axis towards the cap, base frame. (3,)."""
     reason: Reason | None
     demonstration: Demonstration | None
+    obstacles: Array = field(default_factory=lambda: np.zeros((0, COLUMNS)))
+    """Obstacles around the arm, rows of `pipeline.obstacles`. (M, 12)."""
 
     @property
     def tilt_deg(self) -> float:
