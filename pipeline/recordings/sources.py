@@ -213,7 +213,7 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
             logger.warning("%s: %s is %s", path, use.topic, use.note)
     messages = resolve_frames(
         read_messages(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame,
-        _static_transforms(bag, reading),
+        _static_transforms(bag, reading), rules.obstacle_ignore or (params.task.object,),
     )  # fmt: skip
     if reading.mode is None:
         yield from (message for message in messages if isinstance(message, Unreadable))

@@ -12,18 +12,21 @@ from typing import Literal
 
 from pipeline.params import IngestParams
 from pipeline.recordings.rosbag.messages import (
+    ATTACHED_OBJECT,
+    COLLISION_OBJECT,
     CONTROLLER_STATE,
     DISPLAY_TRAJECTORY,
     JOINT_STATE,
     JOINT_TRAJECTORY,
     MARKS,
+    PLANNING_SCENE,
     POSE_STAMPED,
     ROBOT_TRAJECTORY,
     TF_MESSAGES,
     TRACKING_FEEDBACK,
 )
 
-Role = Literal["plan", "tracking", "joints", "object", "transforms", "marks"]
+Role = Literal["plan", "tracking", "joints", "object", "transforms", "marks", "scene"]
 Mode = Literal["plans", "tracking", "joints"]
 
 # The most common type of each role first.
@@ -34,12 +37,13 @@ TYPES: dict[Role, tuple[str, ...]] = {
     "object": (POSE_STAMPED,),
     "transforms": TF_MESSAGES,
     "marks": MARKS,
+    "scene": (PLANNING_SCENE, COLLISION_OBJECT, ATTACHED_OBJECT),
 }
 # The roles that are read in each mode.
 _READ: dict[Mode, tuple[Role, ...]] = {
-    "plans": ("plan", "joints", "object", "transforms"),
-    "tracking": ("tracking", "object", "transforms", "marks"),
-    "joints": ("joints", "object", "transforms", "marks"),
+    "plans": ("plan", "joints", "object", "transforms", "scene"),
+    "tracking": ("tracking", "object", "transforms", "marks", "scene"),
+    "joints": ("joints", "object", "transforms", "marks", "scene"),
 }
 _NAMED: dict[Role, str] = {
     "plan": "ingest.plan_topic",
@@ -47,6 +51,7 @@ _NAMED: dict[Role, str] = {
     "object": "ingest.object_topic",
     "tracking": "ingest.tracking_topic",
     "marks": "ingest.mark_topic",
+    "scene": "ingest.scene_topics",
 }
 
 
@@ -106,14 +111,15 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
     roles: dict[tuple[str, str], Role] = {}
     notes: dict[tuple[str, str], str] = {}
     wrong_types: set[tuple[str, str]] = set()
-    names: dict[Role, str | None] = {
-        "plan": rules.plan_topic,
-        "joints": rules.joint_topic,
-        "object": rules.object_topic,
-        "tracking": rules.tracking_topic,
-        "marks": rules.mark_topic,
-    }
-    for role, name in names.items():
+    names: list[tuple[Role, str | None]] = [
+        ("plan", rules.plan_topic),
+        ("joints", rules.joint_topic),
+        ("object", rules.object_topic),
+        ("tracking", rules.tracking_topic),
+        ("marks", rules.mark_topic),
+        *(("scene", name) for name in rules.scene_topics if rules.obstacles),
+    ]
+    for role, name in names:
         for topic in topics:
             if name is None or not _is_named(topic.topic, name):
                 continue
