@@ -92,8 +92,10 @@ class _Resolver:
     def resolve(self, message: Message) -> Message:
         """A pose of another frame in the base frame if the tree connects them; obstacles."""
         if isinstance(message, SceneChange):
-            self._scene.apply(message, self._locate)
-            return self._scene.obstacles(message.log_time_ns)
+            # A pose of any numbers is chained first and judged then.
+            with np.errstate(all="ignore"):
+                self._scene.apply(message, self._locate)
+                return self._scene.obstacles(message.log_time_ns)
         if not self._is_foreign(message):
             return message
         axis = message.orientation

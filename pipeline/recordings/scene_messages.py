@@ -127,6 +127,7 @@ def _attached(message: Any) -> SceneObject:
     return _object(message.object, str(message.link_name))
 
 
+@np.errstate(all="ignore")
 def _object(message: Any, link: str = "") -> SceneObject:
     """One moveit_msgs/msg/CollisionObject.
 

@@ -17,6 +17,8 @@ _PRISM = 5
 _ORIGIN = np.zeros(3)
 # Added to edges when volumes are compared, so that flat boxes compare by their areas, m.
 _THIN_M = 1e-6
+# The box along the principal axes must be this much smaller: rounding may not decide.
+_CLEARLY = 0.999
 
 
 class InvalidShapeError(ValueError):
@@ -79,7 +81,7 @@ def mesh_obstacle(mesh: Any) -> Array:
 
 
 def box_around(points: Array) -> Array:
-    """The smaller of two boxes around points: along their axes, or along their principal axes.
+    """The smaller of two boxes around points: along the frame's axes or their principal axes.
 
     Args:
         points: m. Shape (N, 3), N at least 1.
@@ -92,10 +94,14 @@ def box_around(points: Array) -> Array:
     middle = points.mean(axis=0)
     axes = np.linalg.eigh((points - middle).T @ (points - middle))[1]
     axes[:, 2] *= np.sign(np.linalg.det(axes))
-    found = []
-    for turn in (np.eye(3), axes):
-        inside = points @ turn
-        low, high = inside.min(axis=0), inside.max(axis=0)
-        found.append((float(np.prod(high - low + _THIN_M)), turn, (low + high) / 2, high - low))
-    _, turn, centre, size = min(found, key=lambda each: each[0])
-    return box(turn @ centre, size, Rotation.from_matrix(turn).as_quat())
+    aligned, principal = (_extent(points, turn) for turn in (np.eye(3), axes))
+    if not principal[0] < _CLEARLY * aligned[0]:
+        return box(aligned[1], aligned[2])
+    return box(axes @ principal[1], principal[2], Rotation.from_matrix(axes).as_quat())
+
+
+def _extent(points: Array, axes: Array) -> tuple[float, Array, Array]:
+    """Volume, centre and edges of the box around points along the columns of a rotation."""
+    inside = points @ axes
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    return float(np.prod(high - low + _THIN_M)), (low + high) / 2, high - low

@@ -131,14 +131,11 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
                 wrong_types.add(key)
                 expected = " or ".join(TYPES[role])
                 notes[key] = f"carries {topic.msgtype}, expected {expected} ({_NAMED[role]})"
-    for topic in topics:
-        key = (topic.topic, topic.msgtype)
-        if topic.msgtype in TF_MESSAGES:
-            roles[key], notes[key] = "transforms", "frames of the object's pose"
-        elif topic.msgtype in TYPES["tracking"] and rules.tracking_topic is None:
-            roles[key], notes[key] = "tracking", "a controller's feedback or state, by its type"
+    _read_by_type(topics, rules, roles, notes)
     if rules.discover_topics:
-        _discover(topics, object_name, roles, notes)
+        found: tuple[Role, ...] = ("plan", "joints", "object")
+        found += ("scene",) if rules.obstacles else ()
+        _discover(topics, found, object_name, roles, notes)
     counts = {(topic.topic, topic.msgtype): topic.messages for topic in topics}
     held = {role for key, role in roles.items() if counts[key]}
     mode = _mode(held, rules)
@@ -169,6 +166,23 @@ def _is_named(topic: str, name: str) -> bool:
     return f"/{topic.strip('/')}".endswith(f"/{name.strip('/')}")
 
 
+def _read_by_type(
+    topics: Sequence[TopicCount],
+    rules: IngestParams,
+    roles: dict[tuple[str, str], Role],
+    notes: dict[tuple[str, str], str],
+) -> None:
+    """Give a role to topics whose type is enough to know it."""
+    for topic in topics:
+        key = (topic.topic, topic.msgtype)
+        if topic.msgtype in TF_MESSAGES:
+            roles[key], notes[key] = "transforms", "frames of the object's pose and of obstacles"
+        elif topic.msgtype in TYPES["tracking"] and rules.tracking_topic is None:
+            roles[key], notes[key] = "tracking", "a controller's feedback or state, by its type"
+        elif topic.msgtype in TYPES["scene"] and not rules.obstacles:
+            notes[key] = "not read: ingest.obstacles is false"
+
+
 def _mode(held: set[Role], rules: IngestParams) -> Mode | None:
     if rules.episodes_from != "auto":
         wanted: Role = "plan" if rules.episodes_from == "plans" else rules.episodes_from
@@ -182,13 +196,13 @@ def _mode(held: set[Role], rules: IngestParams) -> Mode | None:
 
 def _discover(
     topics: Sequence[TopicCount],
+    found: Sequence[Role],
     object_name: str,
     roles: dict[tuple[str, str], Role],
     notes: dict[tuple[str, str], str],
 ) -> None:
     """Give a role to topics with other names if each is the only one of its type."""
     counts = {(topic.topic, topic.msgtype): topic.messages for topic in topics}
-    found: tuple[Role, ...] = ("plan", "joints", "object")
     for role in found:
         if any(counts[key] for key, has in roles.items() if has == role):
             continue

@@ -13,6 +13,7 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner
+from tests.fixtures.recordings import *
 
 RATE_HZ = 30.0
 

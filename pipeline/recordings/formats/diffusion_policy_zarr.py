@@ -1,7 +1,7 @@
 """Reads the training data of Diffusion Policy (zarr) as demonstrations.
 
-The arrays are data/state and data/action in the layout of params.yaml, and meta/episode_ends; a zarr
-of the stage dataset may also hold obstacles.
+The arrays are data/state and data/action in the layout of params.yaml, and meta/episode_ends. A
+zarr of the stage dataset may also hold obstacles.
 """
 
 from __future__ import annotations
