@@ -47,7 +47,7 @@ class Try:
     reason: Reason | None
     demonstration: Demonstration | None
     obstacles: Array = field(default_factory=lambda: np.zeros((0, COLUMNS)))
-    """Obstacles around the arm, rows of `pipeline.obstacles`. (M, 12)."""
+    """Obstacles around the arm, in addition to those of the scene. Shape (M, 12)."""
 
     @property
     def tilt_deg(self) -> float:
@@ -78,17 +78,18 @@ def demonstrate(
     seed_planning(int(seeds.generate_state(1)[0]))
     rng = np.random.default_rng(seeds)
     planner = Planner(robot, task, collect)
-    objects, plans, reasons = [], [], []
+    objects, plans, reasons, obstacles = [], [], [], []
     for _ in range(SHARD_TRIES):
         # Each object has its own generator, so that solving one does not affect the next.
         own = rng.spawn(1)[0]
         objects.append(sample_object(task, own))
+        obstacles.append(planner.arrange(*objects[-1], own))
         plans.append(planner.plan(*objects[-1], own))
         reasons.append(planner.reason)
     done = iter(_execute(robot, task, collect, planner, objects, plans))
     return [
-        Try(*where, reason, None if plan is None else next(done))
-        for where, plan, reason in zip(objects, plans, reasons, strict=True)
+        Try(*where, reason, None if plan is None else next(done), around)
+        for where, plan, reason, around in zip(objects, plans, reasons, obstacles, strict=True)
     ]
 
 
