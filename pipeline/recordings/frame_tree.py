@@ -147,15 +147,6 @@ class FrameTree:
         common = next((name for name in above if name in above_base), None)
         return None if common is None else (above[common], above_base[common])
 
-    def connects(self, frame: str, base: str) -> bool:
-        """Whether two frames connect.
-
-        Args:
-            frame: one frame.
-            base: the other.
-        """
-        return self._chains(frame, base) is not None
-
     def covers(self, frame: str, base: str, stamp_ns: int) -> bool:
         """Whether two frames connect and every transform between them is known at a stamp.
 

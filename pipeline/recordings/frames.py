@@ -1,7 +1,6 @@
 """Brings the object's poses and the obstacles into the base frame. Pure.
 
-Turns the transforms of /tf into poses of the object in the base frame, and poses and obstacles in
-other frames into the base frame where the tree connects them.
+Turns transforms of /tf into poses of the object, and other frames into the base frame.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ class _Resolver:
     def is_ready(self, message: Message, now_ns: int | None) -> bool:
         """Whether a message need not wait for transforms that may still come."""
         if isinstance(message, SceneChange):
-            ready = all(map(self._knows, message.frames))
+            ready = all(self._locate(frame) is not None for frame in message.frames)
         elif self._is_foreign(message):
             stamp_ns = message.stamp_ns or message.log_time_ns
             ready = any(self.tree.covers(message.frame_id, base, stamp_ns) for base in self._bases)
@@ -94,8 +93,7 @@ class _Resolver:
         if isinstance(message, SceneChange):
             # A pose of any numbers is chained first and judged then.
             with np.errstate(all="ignore"):
-                self._scene.apply(message, self._locate)
-                return self._scene.obstacles(message.log_time_ns)
+                return self._scene.apply(message, self._locate)
         if not self._is_foreign(message):
             return message
         axis = message.orientation
@@ -113,21 +111,13 @@ class _Resolver:
                 )  # fmt: skip
         return message
 
-    def _knows(self, frame_id: str) -> bool:
-        """Whether the tree connects a frame and the base frame."""
-        return self._is_base(frame_id) or any(
-            self.tree.connects(frame_id, base) for base in self._bases
-        )
-
     def _locate(self, frame_id: str) -> Pose | None:
         """The latest pose of a frame in the base frame; None if the tree does not connect them."""
         if self._is_base(frame_id):
             return IDENTITY
-        for base in self._bases:
-            found = self.tree.locate(frame_id, base, IDENTITY.position, IDENTITY.orientation)
-            if found is not None:
-                return Pose(*found[:2])
-        return None
+        here = (IDENTITY.position, IDENTITY.orientation)
+        found = (self.tree.locate(frame_id, base, *here) for base in self._bases)
+        return next((Pose(*each[:2]) for each in found if each is not None), None)
 
     def object_pose(self, log_time_ns: int) -> Iterator[ObjectPose]:
         """The pose of the object's frame, if there is one and the tree connects it."""

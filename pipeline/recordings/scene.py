@@ -48,8 +48,8 @@ class Scene:
         self._attached: dict[str, _Body] = {}
         self._octomap = False
 
-    def apply(self, change: SceneChange, locate: Locate) -> None:
-        """Change the scene as a message says.
+    def apply(self, change: SceneChange, locate: Locate) -> Obstacles:
+        """Change the scene as a message says, and give the obstacles after it.
 
         Args:
             change: the message.
@@ -68,6 +68,7 @@ class Scene:
             self._change(item, locate)
         if change.octomap is not None:
             self._octomap = change.octomap
+        return self._obstacles(change.log_time_ns)
 
     def _change(self, item: SceneObject, locate: Locate) -> None:
         """Add, extend, move or remove an object of the world."""
@@ -115,12 +116,8 @@ class Scene:
             pose = None if body.pose is None or link is None else link @ body.pose
             self._world.setdefault(name, replace(body, pose=pose))
 
-    def obstacles(self, log_time_ns: int) -> Obstacles:
-        """The objects of the world as obstacles.
-
-        Args:
-            log_time_ns: of the last change.
-        """
+    def _obstacles(self, log_time_ns: int) -> Obstacles:
+        """The objects of the world as obstacles."""
         rows: list[Array] = []
         unresolved, invalid = [], []
         unsupported = ["octomap"] if self._octomap else []

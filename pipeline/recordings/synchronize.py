@@ -35,8 +35,8 @@ def synchronize(
     The object's pose and the obstacles are the latest at or before the plan's log time. The
     execution is every joint state that names all the arm's joints, from the plan's log time to
     `settle_s` after its end, or to the next plan; the last one before the next plan is kept too.
-    Joint states are timed by their
-    stamps if these rise: the one with the least latency ties the stamps to the log's clock.
+    Joint states are timed by their stamps if these rise: the one with the least latency ties the
+    stamps to the log's clock.
 
     Args:
         messages: what was recorded, in order of log time.

@@ -21,8 +21,13 @@ def locate(frame):
     return {"base_link": IDENTITY, "hand": HAND}.get(frame)
 
 
-def apply(scene, item):
-    scene.apply(parse_collision_object("", 0, 0, item), locate)
+def apply(scene, item, time_ns=0):
+    return scene.apply(parse_collision_object("", 0, time_ns, item), locate)
+
+
+def attach(scene, link, name, *shapes, operation=ADD, time_ns=0):
+    item = S.attached(link, S.item(name, *shapes, frame=link, operation=operation))
+    return scene.apply(parse_attached_object("", 0, time_ns, item), locate)
 
 
 # Operation, name and an x coordinate; spheres, so that rows need no rotation.
@@ -31,15 +36,15 @@ step = st.tuples(
 )
 
 
-@given(steps=st.lists(step, max_size=12))
+@given(steps=st.lists(step, min_size=1, max_size=12))
 def test_any_sequence_of_operations_leaves_what_moveit_s_world_holds(steps):
     scene = Scene()
     world: dict[str, tuple[float, list[float]]] = {}
     for operation, name, x in steps:
         at, inside = (x, 0, 0, 0, 0, 0, 1), [(0.5, 0, 0, 0, 0, 0, 1)]
         adds = operation in {ADD, APPEND}
-        apply(scene, S.item(name, *([BALL] if adds else []), at=at, operation=operation,
-                            poses=inside if adds else ()))  # fmt: skip
+        shapes, poses = ([BALL], inside) if adds else ([], ())
+        found = apply(scene, S.item(name, *shapes, at=at, operation=operation, poses=poses))
         if operation == ADD or (operation == APPEND and name not in world):
             world[name] = (x, [0.5])
         elif operation == APPEND:
@@ -48,20 +53,15 @@ def test_any_sequence_of_operations_leaves_what_moveit_s_world_holds(steps):
             world[name] = (x, world[name][1])
         elif operation == REMOVE:
             world.pop(name, None)
-    expected = [x + offset for x, offsets in world.values() for offset in offsets]
-    assert sorted(scene.obstacles(0).rows[:, 0]) == sorted(expected)
+        expected = [x + offset for x, offsets in world.values() for offset in offsets]
+        assert sorted(found.rows[:, 0]) == sorted(expected)
 
 
 def test_an_object_keeps_its_place_in_the_hand():
     scene = Scene()
-    apply(scene, S.item("a", CUBE, at=THERE))
-    before = scene.obstacles(1)
-    scene.apply(parse_attached_object("", 0, 0, S.attached("hand", S.item("a"))), locate)
-    assert len(scene.obstacles(2).rows) == 0
-    scene.apply(
-        parse_attached_object("", 0, 0, S.attached("", S.item("", operation=REMOVE))), locate
-    )
-    after = scene.obstacles(3)
+    before = apply(scene, S.item("a", CUBE, at=THERE), time_ns=1)
+    assert len(attach(scene, "hand", "a", time_ns=2).rows) == 0
+    after = attach(scene, "", "", operation=REMOVE, time_ns=3)
     np.testing.assert_allclose(after.rows, before.rows, atol=1e-12)
     assert (before.log_time_ns, after.log_time_ns) == (1, 3)
 
@@ -69,40 +69,29 @@ def test_an_object_keeps_its_place_in_the_hand():
 def test_what_is_not_there_cannot_be_attached_or_detached():
     scene = Scene()
     for operation in (ADD, APPEND, REMOVE, MOVE):
-        item = S.attached("hand", S.item("a", operation=operation))
-        scene.apply(parse_attached_object("", 0, 0, item), locate)
-    assert len(scene.obstacles(0).rows) == 0
+        assert len(attach(scene, "hand", "a", operation=operation).rows) == 0
 
 
 def test_an_object_is_detached_only_from_its_own_link():
     scene = Scene()
-    hand = S.attached("hand", S.item("a", CUBE, frame="hand"))
-    scene.apply(parse_attached_object("", 0, 0, hand), locate)
-    other = S.attached("elbow", S.item("a", operation=REMOVE))
-    scene.apply(parse_attached_object("", 0, 0, other), locate)
-    assert len(scene.obstacles(0).rows) == 0
+    attach(scene, "hand", "a", CUBE)
+    assert len(attach(scene, "elbow", "a", operation=REMOVE).rows) == 0
+    assert len(attach(scene, "hand", "a", operation=REMOVE).rows) == 1
 
 
 def test_shapes_are_appended_to_an_attached_object():
     scene = Scene()
     for operation in (ADD, APPEND):
-        item = S.attached("hand", S.item("a", CUBE, frame="hand", operation=operation))
-        scene.apply(parse_attached_object("", 0, 0, item), locate)
-    gone = S.attached("hand", S.item("a", operation=REMOVE))
-    scene.apply(parse_attached_object("", 0, 0, gone), locate)
-    np.testing.assert_allclose(scene.obstacles(0).rows[:, 2], [1, 1])
+        attach(scene, "hand", "a", CUBE, operation=operation)
+    np.testing.assert_allclose(attach(scene, "hand", "a", operation=REMOVE).rows[:, 2], [1, 1])
 
 
 def test_a_detached_object_does_not_replace_one_of_the_world():
     scene = Scene()
-    scene.apply(
-        parse_attached_object("", 0, 0, S.attached("hand", S.item("a", CUBE, frame="hand"))), locate
-    )
+    attach(scene, "hand", "a", CUBE)
     apply(scene, S.item("a", BALL, at=THERE))
-    scene.apply(
-        parse_attached_object("", 0, 0, S.attached("hand", S.item("a", operation=REMOVE))), locate
-    )
-    np.testing.assert_array_equal(scene.obstacles(0).rows[:, :3], [THERE[:3]])
+    found = attach(scene, "hand", "a", operation=REMOVE)
+    np.testing.assert_array_equal(found.rows[:, :3], [THERE[:3]])
 
 
 def test_problems_name_the_object_and_ignored_objects_have_none():
@@ -111,9 +100,7 @@ def test_problems_name_the_object_and_ignored_objects_have_none():
         S.item("flat", S.primitive(1, 0.1, 0.0, 0.1)), octomap=b"x",
     )  # fmt: skip
     for ignored in ((), ("far", "floor", "flat")):
-        scene = Scene(ignored)
-        scene.apply(parse_planning_scene("", 0, 0, message), locate)
-        found = scene.obstacles(0)
+        found = Scene(ignored).apply(parse_planning_scene("", 0, 0, message), locate)
         names = [] if ignored else ["'far' in frame 'moon'"]
         assert list(found.unresolved) == names
         assert len(found.invalid) == len(names)
