@@ -60,6 +60,8 @@ if words[:2] == ["exp", "run"] and "--queue" in words:
         sys.exit(f"ERROR: {name} is queued already")
     tasks[name] = "Queued"
 elif words[:2] == ["exp", "run"]:
+    with open("params.yaml", "a") as file:
+        file.write("# set by a run\\n")
     if load("terminate", False):
         signal.signal(signal.SIGINT, lambda *_: sys.exit("interrupted"))
         os.kill(os.getppid(), signal.SIGTERM)
@@ -83,6 +85,8 @@ elif words[:2] == ["queue", "remove"]:
     del tasks[name]
 elif words[:2] == ["queue", "logs"]:
     print("ERROR: thirteen is refused")
+elif words[0] == "checkout" and load("refuse", False):
+    sys.exit("ERROR: missing from the cache")
 elif words == ["cache", "dir"]:
     print(".dvc/cache")
 save("tasks", tasks)
@@ -118,6 +122,10 @@ class FakeDvc:
     def terminate_the_caller(self) -> None:
         """Make the next runs send SIGTERM to the process that started them, and wait."""
         self._save("terminate", True)
+
+    def refuse_checkouts(self) -> None:
+        """Let each checkout fail."""
+        self._save("refuse", True)
 
     def _calls(self) -> list[dict[str, Any]]:
         path = self.folder / "calls.jsonl"
