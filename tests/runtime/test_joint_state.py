@@ -136,7 +136,7 @@ def test_moveit_s_planning_scene_becomes_the_obstacles() -> None:
     receive("base_link", rows[:0], ["obstacle_1"])
     np.testing.assert_allclose(observer.observation(10.0)["obstacles"], rows[1:])
     receive("shelf", rows[:1])
-    with pytest.raises(MessageError, match="not known: .*obstacle_1.*shelf"):
+    with pytest.raises(MessageError, match=r"not known: .*obstacle_1.*shelf"):
         observer.observation(10.0)
 
 
