@@ -16,7 +16,7 @@ from pipeline.collision_geometry import CollisionGeometry, Shape
 from pipeline.kinematics import Geometry, Vector
 from pipeline.layout import Layout
 from pipeline.obstacles import COLUMNS
-from pipeline.policy.obstacle_features import ArmPoints, clearance, rotation
+from pipeline.policy.obstacle_features import ArmPoints, nearest, rotation
 from pipeline.robot.covering import body_points
 
 
@@ -80,11 +80,12 @@ class ContactCheck(nn.Module):
             rows.append(obs[:, self.width :].reshape(number, -1, COLUMNS))
         if self.sees_object:
             rows.append(self._object(obs).unsqueeze(1))
-        bodies = torch.cat(rows, dim=1).permute(2, 1, 0)
-        distance, _ = clearance(self.points(joint_pos.t()), bodies, rotation(bodies[3:7]))
-        distance = distance - self.radius
-        distance[:, : self.skips.shape[1]] += self.skips
-        return distance.flatten(0, 1).amin(dim=0)
+        bodies = torch.cat(rows, dim=1).permute(2, 1, 0).contiguous()
+        offsets = torch.zeros((len(self.radius), bodies.shape[1], 1), device=obs.device)
+        offsets[:, : self.skips.shape[1]] = self.skips
+        points = self.points(joint_pos.t())
+        distance = nearest(points, bodies, rotation(bodies[3:7]), offsets - self.radius)
+        return distance.amin(dim=0)
 
     def _object(self, obs: Tensor) -> Tensor:
         """The object as an obstacle. (N, 12)."""
