@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.obstacles import COLUMNS, OBSTACLE
 from pipeline.params import RobotParams, TaskParams
-from pipeline.robot.arrangement import collision_shape
+from pipeline.robot.arrangement import collision_shape, scene_obstacles
 from pipeline.robot.description import urdf_text
 from pipeline.robot.model import ModelError, RobotModel, load_urdf
 
@@ -72,14 +72,10 @@ class CollisionChecker:
         box = coal.Box(2 * TABLE_HALF_WIDTH_M, 2 * TABLE_HALF_WIDTH_M, TABLE_THICKNESS_M)
         below = np.array([0.0, 0.0, task.table_height_m - TABLE_THICKNESS_M / 2])
         self._add("table", box, self._to_base * pin.SE3(np.eye(3), below))
-        for number, obstacle in enumerate(task.scenes[task.scene], start=1):
-            placement = pin.SE3(np.eye(3), np.array(obstacle.centre_m))
-            name = f"{OBSTACLE} {number}"
-            self._add(
-                name,
-                coal.Box(*(size + 2 * clearance_m for size in obstacle.size_m)),
-                self._to_base * placement,
-            )
+        scene = scene_obstacles(task)
+        self._num_fixed = len(scene)
+        for number, row in enumerate(scene, start=1):
+            self._fixed.addGeometryObject(self._obstacle(number, row))
         # A capsule's length excludes its round ends; the object keeps its full length.
         straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
         capsule = coal.Capsule(task.object_radius_m + object_clearance_m, straight)
@@ -105,16 +101,16 @@ class CollisionChecker:
         self.obstacles = np.array(obstacles, dtype=float)
         scene = self._fixed.copy()
         links = [i for i, shape in enumerate(scene.geometryObjects) if shape.parentJoint > 0]
-        boxes = sum(shape.name.startswith(OBSTACLE) for shape in scene.geometryObjects)
-        for number, row in enumerate(self.obstacles, start=boxes + 1):
-            pose = self._to_base * pin.SE3(pin.Quaternion(row[3:7]).toRotationMatrix(), row[:3])
-            shape = collision_shape(row, self._clearance_m)
-            index = scene.addGeometryObject(
-                pin.GeometryObject(f"{OBSTACLE} {number}", 0, 0, pose, shape)
-            )
+        for number, row in enumerate(self.obstacles, start=self._num_fixed + 1):
+            index = scene.addGeometryObject(self._obstacle(number, row))
             for link in links:
                 scene.addCollisionPair(pin.CollisionPair(link, index))
         self._prepare(scene)
+
+    def _obstacle(self, number: int, row: Array) -> pin.GeometryObject:
+        pose = self._to_base * pin.SE3(pin.Quaternion(row[3:7]).toRotationMatrix(), row[:3])
+        shape = collision_shape(row, self._clearance_m)
+        return pin.GeometryObject(f"{OBSTACLE} {number}", 0, 0, pose, shape)
 
     def _prepare(self, scene: pin.GeometryModel) -> None:
         """Build the structures that the checks use."""
