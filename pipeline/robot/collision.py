@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.obstacles import COLUMNS, OBSTACLE
 from pipeline.params import RobotParams, TaskParams
 from pipeline.robot.arrangement import collision_shape, scene_obstacles
+from pipeline.robot.chain import levers
 from pipeline.robot.description import urdf_text
 from pipeline.robot.model import ModelError, RobotModel, load_urdf
 
@@ -85,7 +86,7 @@ class CollisionChecker:
             raise ModelError(f"{robot.srdf}: no such file; robot.srdf must name an SRDF")
         pin.removeCollisionPairs(self.model.pinocchio, self._fixed, str(robot.srdf), False)
         self._data = self.model.pinocchio.createData()
-        self._lever = _levers(self.model, self._fixed)
+        self._lever = levers(self.model, self._fixed)
         self.obstacles: Array = np.zeros((0, COLUMNS))
         """Obstacles in addition to those of the scene. Shape (M, 12)."""
         self._prepare(self._fixed)
@@ -257,31 +258,31 @@ class CollisionChecker:
         pair = self._scene.collisionPairs[hits.index(True)]
         return self._link(pair.first), self._link(pair.second)
 
+    def clearance(self, joint_pos: Array) -> float:
+        """Compute the smallest distance between the arm and all obstacles.
+
+        Args:
+            joint_pos: joint positions of a motion, rad. Shape (T, J).
+
+        Returns:
+            m, negative where they overlap; infinite without obstacles. Motion between the samples
+            is not considered.
+        """
+        scene = self._scene.copy()
+        scene.removeAllCollisionPairs()
+        for pair in self._scene.collisionPairs:
+            if self._link(pair.second).startswith(OBSTACLE):
+                scene.addCollisionPair(pair)
+        found, arm, least = scene.createData(), self.model, float("inf")
+        for sample in joint_pos if len(scene.collisionPairs) else ():
+            at = pin.computeDistances(
+                arm.pinocchio, self._data, scene, found, arm.configuration(sample)
+            )
+            least = min(least, found.distanceResults[at].min_distance)
+        return least
+
     def _link(self, geometry: int) -> str:
         shape = self._scene.geometryObjects[geometry]
         if shape.parentFrame == 0:
             return str(shape.name)
         return str(self.model.pinocchio.frames[shape.parentFrame].name)
-
-
-def _levers(arm: RobotModel, scene: pin.GeometryModel) -> Array:
-    """Largest travel of any point of the arm per rad (or m) of each joint, m. Shape (J,)."""
-    model = arm.pinocchio
-    reach = np.zeros(model.njoints)
-    for geometry in scene.geometryObjects:
-        shape = geometry.geometry
-        shape.computeLocalAABB()
-        centre = np.linalg.norm(geometry.placement.act(shape.aabb_center))
-        joint = geometry.parentJoint
-        reach[joint] = max(reach[joint], centre + shape.aabb_radius)
-    sliding = np.zeros(model.njoints)
-    ends = np.maximum(np.abs(arm.lower), np.abs(arm.upper))
-    joints = [model.getJointId(name) for name in arm.joints]
-    for joint, end in zip(joints, ends, strict=True):
-        sliding[joint] = end if "P" in model.joints[joint].shortname() else 0.0
-    for joint in range(model.njoints - 1, 0, -1):
-        # Measured from the joint's origin, about which it turns or slides the links behind it.
-        offset = np.linalg.norm(model.jointPlacements[joint].translation) + sliding[joint]
-        parent = model.parents[joint]
-        reach[parent] = max(reach[parent], offset + reach[joint])
-    return np.array([1.0 if sliding[joint] else reach[joint] for joint in joints])
