@@ -16,7 +16,7 @@ from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.execution import execution_summary, guard_summary, make_guard
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
 from pipeline.evaluation.grasp_trials import grasp_summary, lifted
-from pipeline.evaluation.judge import ClosedLoop, judge
+from pipeline.evaluation.judge import ClosedLoop, judge, obstacle_clearances
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.predictors import Predictor, compare_backends, load_predictors
 from pipeline.evaluation.report import plots
@@ -224,7 +224,11 @@ def _write(
 ) -> None:
     policy, expert = results["policy"], results["expert"]
     final_m = policy.error.cap_m[:, -1]
-    write_tables(folder, policy, trials, open_loop, robot.joints, params.task.object, rate_hz)
+    checker = CollisionChecker(params.robot, params.task)
+    clearance_m = obstacle_clearances(checker, policy.rollouts, trials)
+    write_tables(
+        folder, policy, trials, clearance_m, open_loop, robot.joints, params.task.object, rate_hz
+    )
     pictures = folder / "plots"
     pictures.mkdir()
     plots.error_over_time(pictures / "error_over_time.png", policy.error, expert.error, rate_hz)

@@ -111,6 +111,7 @@ def _headline(found: Findings) -> dict[str, Any]:
         "rows": rows,
         "policy": rows[0],
         "drawn": found.trials.drawn,
+        "around": [len(found.trials.around(trial)) for trial in range(len(found.trials))],
         "rate_hz": found.rate_hz,
         "steps": found.params.evaluate.rollout_steps,
     }

@@ -67,9 +67,8 @@ def outline(obstacle: Array, right: int, up: int) -> Array:
         up: axis of the base frame that points up.
 
     Returns:
-        Corners of a convex polygon, m. Shape (P, 2).
+        Corners of a convex polygon, anticlockwise, m. Shape (P, 2).
     """
-    points = np.concatenate(wireframe(obstacle))[:, [right, up]]
-    # Joggled, because several corners may coincide in the view.
-    corners: Array = points[ConvexHull(points, qhull_options="QJ").vertices]
+    points = np.unique(np.concatenate(wireframe(obstacle))[:, [right, up]].round(9), axis=0)
+    corners: Array = points[ConvexHull(points).vertices]
     return corners
