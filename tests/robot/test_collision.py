@@ -210,7 +210,7 @@ def test_clearance_is_the_distance_to_the_nearest_obstacle(params: Params) -> No
     home = checker.model.home
     far = checker.clearance(home[None])
     assert far > 0.02
-    centre = checker.model.tcp(home).translation + np.array([0.15, 0.0, 0.0])
+    centre = checker.model.tcp(home).translation + np.array([0.12, 0.0, 0.0])
     checker.place_obstacles(sphere(centre, 0.05)[None])
     near = checker.clearance(home[None])
     assert 0 < near < far
