@@ -65,7 +65,10 @@ def render(
     model = RobotModel.from_params(robot)
     base = model.world_base
     cap = object_pos + object_axis * task.object_length_m
-    points = np.concatenate([*(model.link_positions(pose) for pose in joint_pos[::5]), cap])
+    own = np.zeros((len(joint_pos), 0, COLUMNS)) if obstacles is None else obstacles
+    rows = [np.concatenate([scene_obstacles(task), used(each)]) for each in own]
+    arms = [model.link_positions(pose) for pose in joint_pos]
+    points = np.concatenate([*arms, cap, *(each[:, :3] for each in rows)])
     low, high = points.min(axis=0), points.max(axis=0)
     reasons = []
     with tempfile.TemporaryDirectory() as folder:
@@ -80,7 +83,7 @@ def render(
             length_m=task.object_length_m,
             radius_m=task.object_radius_m,
             table_m=task.table_height_m + base.translation[2],
-            **_shapes(base, task, obstacles, len(joint_pos)),
+            **_shapes(base, rows),
             centre=base.rotation @ ((low + high) / 2) + base.translation,
             # Smaller than the sphere around all that moves, because its rim is empty.
             extent_m=0.42 * np.linalg.norm(high - low),
@@ -95,17 +98,12 @@ def render(
     return Pictures(None, "; ".join(reasons))
 
 
-def _shapes(
-    base: pin.SE3, task: TaskParams, obstacles: Array | None, number: int
-) -> dict[str, Any]:
+def _shapes(base: pin.SE3, rows: list[Array]) -> dict[str, Any]:
     """List the obstacles of all frames with frame, kind, sizes, place and orientation."""
-    fixed = scene_obstacles(task)
-    own = np.zeros((number, 0, COLUMNS)) if obstacles is None else obstacles
-    rows = [np.concatenate([fixed, used(each)]) for each in own]
     every = np.concatenate(rows)
     shapes = [simple_shape(row) for row in every]
     return {
-        "shape_frame": np.repeat(np.arange(number), [len(each) for each in rows]),
+        "shape_frame": np.repeat(np.arange(len(rows)), [len(each) for each in rows]),
         "shape_kind": np.array([kind for kind, _ in shapes], dtype=str),
         "shape_size_m": np.array([size for _, size in shapes]).reshape(-1, 3),
         "shape_centre": every[:, :3] @ base.rotation.T + base.translation,

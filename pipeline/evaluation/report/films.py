@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.evaluation.report.outlines import outline, trial_obstacles
+from pipeline.evaluation.report.outlines import outline, trial_obstacles, wireframe
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
@@ -132,11 +132,13 @@ def _sticks(
     arms = arms.reshape(*motion.shape[:3], *arms.shape[1:]) * 1000
     half = trials.object_axis[chosen] * params.task.object_length_m / 2
     ends = np.stack([trials.object_pos[chosen] - half, trials.object_pos[chosen] + half], 1) * 1000
-    every = np.concatenate([arms.reshape(-1, 3), ends.reshape(-1, 3)])
+    around = [trial_obstacles(params.task, trials, trial) for trial in chosen]
+    lines = [1000 * line for rows in around for row in rows for line in wireframe(row)]
+    every = np.concatenate([arms.reshape(-1, 3), ends.reshape(-1, 3), *lines])
     low, high = every.min(axis=0) - 40, every.max(axis=0) + 40
     made = []
-    for trial, arm, end in zip(chosen, arms, ends, strict=True):
-        views, around = {}, trial_obstacles(params.task, trials, trial)
+    for arm, end, obstacles in zip(arms, ends, around, strict=True):
+        views = {}
         for name, (right, up) in VIEWS.items():
             width, height = high[right] - low[right], high[up] - low[up]
             views[name] = Sticks(
@@ -144,7 +146,7 @@ def _sticks(
                 [_points(frame, right, up) for frame in arm[0]],
                 [_points(frame, right, up) for frame in arm[1]],
                 _points(end, right, up),
-                [_points(outline(row, right, up) * 1000, 0, 1) for row in around],
+                [_points(outline(row, right, up) * 1000, 0, 1) for row in obstacles],
             )
         made.append(views)
     return made
