@@ -15,7 +15,6 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.execution import execution_summary, guard_summary, make_guard
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
-from pipeline.evaluation.grasp_trials import grasp_summary, lifted
 from pipeline.evaluation.judge import ClosedLoop, judge, obstacle_clearances
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.predictors import Predictor, compare_backends, load_predictors
@@ -30,6 +29,7 @@ from pipeline.evaluation.report.html import Findings, write_report
 from pipeline.evaluation.results import write_failures, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
+from pipeline.evaluation.suites.grasps import grasp_summary, lifted
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.evaluation.grasp_trials import grasp_summary, lifted
+from pipeline.evaluation.suites.grasps import grasp_summary, lifted
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
