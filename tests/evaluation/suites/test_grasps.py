@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.evaluation.suites.grasps import grasp_summary, lifted
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.rollout import Loop
+from pipeline.evaluation.suites.grasps import grasp_summary, lifted
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.obstacles import box
 from pipeline.params import Params
