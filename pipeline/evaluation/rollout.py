@@ -49,6 +49,9 @@ class Rollouts:
     for contacts. Shape (N, T · P + 1, J)."""
     execution: ExecutionReport | None = None
     """Report on the execution of the chunks; None for fixed commands."""
+    held: NDArray[np.bool_] | None = None
+    """Whether the guard held the robot's present chunk, at each control step; None without a guard.
+    Shape (N, T)."""
 
     @property
     def physics_steps(self) -> int:
@@ -144,6 +147,7 @@ class Loop:
         around = trials.padded() if trials.obstacles else None
         visible = trials.padded(self.obstacle_slots) if self.obstacle_slots else None
         shape = (self.horizon, len(self.layout.joints))
+        held: list[list[bool]] = []
         for step in range(steps):
             if moved is not None and step >= moves_at:
                 recorder.objects = moved
@@ -162,10 +166,17 @@ class Loop:
                 objects = replace(recorder.seen_objects, obstacles=around)
                 objects = objects.of(np.flatnonzero(wanted))
                 executor.add(chunks, robots=wanted, objects=objects, sampler=sampler)
+            held.append(self._held())
             command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command), self.simulator.motion)
             executor.interrupt(recorder.object_jumped)
-        return Rollouts(*recorder.motion(), executor.report())
+        mask = None if self.guard is None else np.array(held, dtype=np.bool_).T
+        return Rollouts(*recorder.motion(), executor.report(), mask)
+
+    def _held(self) -> list[bool]:
+        """Whether the guard holds each robot."""
+        last = () if self.guard is None else self.guard.report().last
+        return [finding.verdict == "held" for finding in last]
 
     def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
         """Return a function that computes alternative chunks for the guard in one call."""
