@@ -19,8 +19,8 @@ from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryErro
 from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.obstacles import COLUMNS, OBSTACLE, pad, rotations
 from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.guard.poses import Link, Poses, z_along
-from pipeline.runtime.guard.separation import Body, separate, turned, turned_back
+from pipeline.runtime.guard.poses import Link, Poses
+from pipeline.runtime.guard.separation import Body, separate, turned, turned_back, z_along
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

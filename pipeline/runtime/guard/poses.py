@@ -58,18 +58,3 @@ class Link:
         sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
         matrix: Array = np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
         return matrix
-
-
-def z_along(axis: Array) -> Array:
-    """Compute rotations that map z to given axes; x and y are arbitrary perpendicular directions.
-
-    Args:
-        axis: unit vectors. Shape (S, 3).
-
-    Returns:
-        Shape (S, 3, 3).
-    """
-    least = np.abs(axis).argmin(axis=1)
-    across = np.cross(axis, np.eye(3)[least])
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
-    return np.stack([across, np.cross(axis, across), axis], axis=-1)

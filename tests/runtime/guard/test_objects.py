@@ -1,23 +1,27 @@
+"""The surroundings of some motions are selected together."""
+
 from __future__ import annotations
 
 import numpy as np
 
+from pipeline.obstacles import sphere
 from pipeline.runtime.guard.objects import FAR_M, Objects
 
 
-def test_motions_keep_their_objects_and_obstacles() -> None:
-    position, axis = np.arange(6.0).reshape(2, 3), np.eye(3)[:2]
-    obstacles = np.arange(48.0).reshape(2, 2, 12)
-    chosen = Objects(position, axis, obstacles).of(np.array([1, 0, 1]))
-    assert chosen.position.tolist() == position[[1, 0, 1]].tolist()
-    assert chosen.axis.tolist() == axis[[1, 0, 1]].tolist()
+def test_objects_and_obstacles_are_selected_together() -> None:
+    rows = np.stack([sphere([x, 0.0, 0.0], 0.1) for x in range(3)])[:, None]
+    objects = Objects(np.arange(9.0).reshape(3, 3), np.eye(3), rows)
+    chosen = objects.of(np.array([2, 0, 2]))
+    np.testing.assert_array_equal(chosen.position[:, 0], [6.0, 0.0, 6.0])
+    np.testing.assert_array_equal(chosen.axis, np.eye(3)[[2, 0, 2]])
     assert chosen.obstacles is not None
-    assert chosen.obstacles.tolist() == obstacles[[1, 0, 1]].tolist()
-    assert Objects(position, axis).of(np.array([1])).obstacles is None
+    np.testing.assert_array_equal(chosen.obstacles[:, 0, 0], [2.0, 0.0, 2.0])
+    assert Objects(objects.position, objects.axis).of(np.array([1])).obstacles is None
 
 
-def test_an_unknown_object_is_too_far_away_to_matter() -> None:
-    unknown = Objects.unknown(2, np.zeros((2, 1, 12)))
-    assert (unknown.position == FAR_M).all()
-    assert np.linalg.norm(unknown.axis, axis=1).tolist() == [1.0, 1.0]
-    assert unknown.obstacles is not None and len(unknown.obstacles) == 2
+def test_unknown_objects_are_far_away_and_keep_their_obstacles() -> None:
+    rows = sphere([0.4, 0.0, 0.0], 0.1)[None, None]
+    unknown = Objects.unknown(1, rows)
+    assert (unknown.position >= FAR_M).all()
+    np.testing.assert_array_equal(unknown.axis, [[0.0, 0.0, 1.0]])
+    assert unknown.obstacles is rows
