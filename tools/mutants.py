@@ -22,6 +22,11 @@ EQUIVALENT = Path("tests/mutants_equivalent.toml")
 """Mutants that no test can notice: file, line before, line after, and the reason."""
 KILLED, SURVIVED = {1, 3, -24, 24, 36, 152, 255}, {0, 5, 33}
 """Exit codes that mutmut keeps: killed or out of time, and survived or reached by no test."""
+CHILDREN = """import os
+if os.environ.get("MUTANT_UNDER_TEST") == "stats":
+    os.environ["MUTANT_UNDER_TEST"] = ""
+"""
+"""Module sitecustomize: Python programs that tests start do not collect mutmut's statistics."""
 MUTMUT = [sys.executable, "-c", "from mutmut.__main__ import cli; cli()"]
 
 
@@ -42,11 +47,14 @@ def copy_repository(room: Path) -> Path:
     for name in filter(os.path.isfile, listed):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(name, place / name)
+    (place / "sitecustomize.py").write_text(CHILDREN)
     tests = [Path("tests", *room.parts[1:]), Path("tests/stages") / f"test_{room.name}.py"]
     settings = {
         "source_paths": ["pipeline"],
         "only_mutate": [f"{room}/*.py"],
-        "also_copy": sorted({name.partition("/")[0] for name in listed} - {"pipeline"}),
+        "also_copy": sorted(
+            {name.partition("/")[0] for name in [*listed, "sitecustomize.py"]} - {"pipeline"}
+        ),
         "pytest_add_cli_args_test_selection": [str(path) for path in tests if path.exists()],
     }
     lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
