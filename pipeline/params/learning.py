@@ -30,6 +30,7 @@ class PolicyParams(Section):
     object_in_tcp: bool
     offset_scale_m: Positive
     tilt_scale: Positive
+    max_obstacles: Count
     actions: Literal["relative", "absolute"]
     action_scale_rad: Positive
     mlp_width: PositiveInt
@@ -74,6 +75,7 @@ class TrainParams(Section):
     noise_min_rad: Positive
     noise_max_rad: Positive
     noise_velocity_rad_s: NonNegative
+    noise_clearance_m: float | None
     noise_decay_steps: Positive
     lr: Positive
     betas: tuple[Fraction, Fraction]

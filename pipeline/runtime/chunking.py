@@ -18,7 +18,7 @@ from pipeline.kinematics import JointLimits
 from pipeline.runtime.deployment import Execution
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.sweep import Objects
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.limiter import Limiter
 
 if TYPE_CHECKING:
@@ -169,7 +169,9 @@ class ChunkExecutor:
 
             made = None if sampler is None else others
             trial = self._limiter.part(which)
-            rows = self._guard.review(rows, trial, objects, made, self._rest(which), which)
+            rows = self._guard.review(
+                rows, trial, objects, made, self._rest(which), which, self._execute
+            )
         self._plan[which] = rows
         self._next[which], self._executed[which], self._fresh[which] = 0, 0, True
 

@@ -14,6 +14,7 @@ from pipeline.dataset.zarr_arrays import open_group
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
+from pipeline.policy.observation import obstacle_slots
 from pipeline.recordings.formats.lerobot import is_lerobot
 from pipeline.recordings.joint_topics import read_topics
 from pipeline.recordings.rosbag.files import METADATA, is_split, is_storage
@@ -94,6 +95,8 @@ def _dataset_table(path: Path, params: Params) -> Table:
     table.add_row("size", f"{_size_mb(path):.1f} MB")
     rate = dataset.rate_hz
     table.add_row("rate", "unknown: the data set does not say" if rate is None else f"{rate:g} Hz")
+    if dataset.has_obstacles:
+        table.add_row("obstacles", _obstacles(dataset))
     table.add_row("split", _splits(dataset, "meta/split" in open_group(path)))
     table.add_row("statistics", "in the data set" if "stats" in attributes else "none stored")
     fingerprint = dataset.layout.fingerprint
@@ -107,6 +110,12 @@ def _dataset_table(path: Path, params: Params) -> Table:
 def _lengths(dataset: Dataset) -> str:
     lengths = np.diff(dataset.episode_ends, prepend=0)
     return f"{lengths.min()} to {lengths.max()} an episode, {lengths.mean():.1f} on average"
+
+
+def _obstacles(dataset: Dataset) -> str:
+    numbers = np.diff(dataset.obstacle_ends, prepend=0)
+    share = f"{(numbers > 0).sum():,} of {dataset.num_episodes:,} episodes"
+    return f"in {share}, at most {dataset.max_obstacles} in one"
 
 
 def _splits(dataset: Dataset, stored: bool) -> str:
@@ -128,6 +137,8 @@ def _checkpoint_table(path: Path) -> Table:
     for name, value in checkpoint.params.model_dump(mode="json").items():
         table.add_row(f"policy.{name}", str(value))
     table.add_row("state", f"{checkpoint.layout.state_dim}: {checkpoint.layout.describe()}")
+    slots = obstacle_slots(checkpoint.config)
+    table.add_row("obstacles", f"sees {slots} at most" if slots else "sees none")
     table.add_row("joints", ", ".join(checkpoint.layout.joints))
     table.add_row("layout", checkpoint.layout.fingerprint)
     table.add_row("size", f"{_size_mb(path):.1f} MB")

@@ -5,8 +5,10 @@ import pytest
 import zarr
 from numcodecs import Blosc
 
+from pipeline.dataset.obstacle_arrays import write_obstacles
 from pipeline.dataset.zarr_arrays import StoreError, create_array, create_group
 from pipeline.layout import Layout
+from pipeline.obstacles import sphere
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import info
 
@@ -71,10 +73,13 @@ def test_a_data_set_of_the_pipeline_is_shown_by_its_own_layout(tmp_path, params,
         create_array(group, name, values.shape, values.dtype.name, 8)[...] = values
     group.attrs.update({"layout": layout.to_dict(), "rate_hz": 25.0, "metadata": "none"})
     table = shown(tmp_path / "cup.zarr")
+    assert "obstacles" not in table
     assert table["state"] == ["5: joint_pos[2] + cup_pos[3]"]
     assert table["rate"] == ["25 Hz"]
     assert table["split"] == ["train 2, val 1, test 0"]
     assert table["layout"] == [layout.fingerprint]
+    write_obstacles(group, [sphere([1, 0, 0], 1)[None]] * 2 + [np.zeros((0, 12))], "float32", 8)
+    assert shown(tmp_path / "cup.zarr")["obstacles"] == ["in 2 of 3 episodes, at most 1 in one"]
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
@@ -128,10 +133,20 @@ def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     checkpoint = Checkpoint(weights, weights, config, {}, layout, torch.zeros(1))
     save_checkpoint(tmp_path / "best_model.pt", checkpoint)
     table = shown(tmp_path / "best_model.pt")
+    assert table["obstacles"] == ["sees none"]
     assert table["parameters"] == [f"{sum(p.numel() for p in model.parameters()):,}"]
     assert table["horizon"] == ["16"]
     assert table["policy.mlp_width"] == ["16"]
     assert table["layout"] == [layout.fingerprint]
+
+
+def test_a_checkpoint_says_how_many_obstacles_the_policy_sees(tmp_path, params, shown):
+    from pipeline.policy.checkpoint import save_checkpoint
+    from tests.fixtures.policy import make_checkpoint
+
+    small = params.override("policy", mlp_width=16, mlp_blocks=1)
+    save_checkpoint(tmp_path / "model.pt", make_checkpoint(small, Layout.from_params(params), 4))
+    assert shown(tmp_path / "model.pt")["obstacles"] == ["sees 4 at most"]
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path, params):

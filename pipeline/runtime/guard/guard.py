@@ -19,8 +19,9 @@ from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.runtime.deployment import Execution
 from pipeline.runtime.guard.clearance import ClearanceModel
 from pipeline.runtime.guard.findings import VERDICTS, Finding, GuardReport
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.guard.repair import Repair
-from pipeline.runtime.guard.sweep import Indices, Objects, Sweep
+from pipeline.runtime.guard.sweep import Indices, Sweep
 from pipeline.runtime.limiter import Limiter
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ Sampler = Callable[[Indices, int], Array]
 """Maps robots (B,) and a number C to alternative plans, rad, shape (B, C, K, J)."""
 ROUNDING_M = 1e-4
 """Tolerance when a motion is compared with the arm's present distance, m."""
-FAR_M = 1e3
-"""Coordinate given to an object whose position is unknown, so that it never matters, m."""
-
-
 COARSE = 3.0
 """Factor on the sample spacing during repair; the result is checked at the full density."""
 STOPS_APART = 4
@@ -65,16 +62,21 @@ class Guard:
             CollisionGeometryError: chain, joints and geometry do not match.
         """
         self._settings, self._limits = settings, limits
-        self._model = ClearanceModel(chain, joints, geometry, limits)
+        self._arm = (chain, joints, geometry, limits)
+        self._build(0)
+        self.reset(0)
+
+    def _build(self, obstacles: int) -> None:
+        """Build the collision model with slots for obstacles."""
+        self._model = ClearanceModel(*self._arm, obstacles)
         own = self._model.own
-        least = settings.guard_least_m
+        least = self._settings.guard_least_m
         # Links of the arm only keep the least distance from each other: the robot's design brings
         # them that close, and demonstrations keep no larger distance.
-        self._margin = np.where(own, least, settings.guard_margin_m)
+        self._margin = np.where(own, least, self._settings.guard_margin_m)
         self._least = np.full(len(own), least)
         # At this spacing, a motion that keeps `least` at every sample cannot touch in between.
         self._sweep = Sweep(self._model, 2 * least)
-        self.reset(0)
 
     def reset(self, robots: int) -> None:
         """Clear all counts and findings.
@@ -99,8 +101,13 @@ class Guard:
         sampler: Sampler | None = None,
         old: Array | None = None,
         robots: Indices | None = None,
+        executed: int | None = None,
     ) -> Array:
         """Check plans and replace those that come too close to something.
+
+        A plan is free if it keeps the margin, and if the arm could afterwards stop without
+        touching: at the plan's end, or after the rows that will be sent before the next plan. So
+        there is always a free way to stop when the next plan comes.
 
         Args:
             plan: positions to send next, rad. Shape (N, K, J). It is not modified.
@@ -110,17 +117,21 @@ class Guard:
             old: the rest of the previous plan, rad, shape (N, K', J). It was free, so the arm may
                 follow it to a stop.
             robots: robot of each plan, for the report; None for all in order. Shape (N,).
+            executed: rows that are sent before the next plan; None for all.
 
         Returns:
             Plans to send, rad, shape (N, K, J); `plan` itself if every chunk is free.
         """
         number = len(plan)
+        self._executed = executed or plan.shape[1]
         if objects is None:
-            axis = np.tile([0.0, 0.0, 1.0], (number, 1))
-            objects = Objects(np.full((number, 3), FAR_M), axis)
+            objects = Objects.unknown(number)
+        if objects.obstacles is not None and objects.obstacles.shape[1] > self._model.slots:
+            self._build(objects.obstacles.shape[1])
         everyone = np.arange(number)
         judged = self._judge(plan, everyone, limiter, objects, self._margin)
-        bad = np.flatnonzero(judged.lack > 0)
+        stop = self._stop_lack(plan, everyone, limiter, objects)
+        bad = np.flatnonzero(np.maximum(judged.lack, stop) > 0)
         verdicts = np.zeros(number, dtype=np.int64)
         chosen = plan
         if len(bad) and self._settings.guard == "check":
@@ -146,7 +157,26 @@ class Guard:
 
     def _danger(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
         """Shortfall of plans against the least distance, m; at most 0 if they may be sent. (N,)."""
+        lack = self._lack(plans, robots, limiter, objects)
+        return np.maximum(lack, self._stop_lack(plans, robots, limiter, objects))
+
+    def _lack(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
         return self._judge(plans, robots, limiter, objects, self._least).lack
+
+    def _stop_lack(
+        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects
+    ) -> Array:
+        """Shortfall of the better of two stops, at the plan's end or before the next plan. (N,)."""
+        rows = plans.shape[1]
+        lack = np.full(len(plans), np.inf)
+        for last in (rows, self._executed):
+            left = np.flatnonzero(lack > 0)
+            if len(left):
+                # Braking from full speed may take as long as a plan.
+                index = np.minimum(np.arange(2 * rows), last - 1)
+                stop = self._lack(plans[left][:, index], robots[left], limiter, objects)
+                lack[left] = np.minimum(lack[left], stop)
+        return lack
 
     def _judge(
         self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
@@ -261,7 +291,7 @@ class Guard:
         stopped = full[:, :, np.minimum(stops[:, None], np.arange(1, 2 * rows + 1))]
         flat = stopped.reshape(-1, 2 * rows, joints)
         owner = np.repeat(robots, ways * len(stops))
-        danger = self._danger(flat, owner, limiter, objects).reshape(number, ways, -1)
+        danger = self._lack(flat, owner, limiter, objects).reshape(number, ways, -1)
         # The latest free stop wins; ties go to the first path; without one, the least danger wins.
         late = stops + np.arange(ways)[::-1, None] / ways
         best = np.where(danger > 0, -danger, late).reshape(number, -1).argmax(axis=1)
