@@ -115,7 +115,9 @@ def main() -> None:
     os.chdir(copy_repository(options.room))
     names = list_mutants(options.room)
     sample = sorted(random.Random(options.seed).sample(names, min(options.number, len(names))))
-    subprocess.run([*MUTMUT, "run", "--max-children", str(options.jobs), *sample], check=True)
+    command = [*MUTMUT, "run", "--max-children", str(options.jobs), *sample]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit("mutmut stopped before it had tested the mutants; the reason is above")
     codes: dict[str, int | None] = {}
     for path in Path("mutants", options.room).rglob("*.meta"):
         codes |= json.loads(path.read_text())["exit_code_by_key"]
