@@ -22,8 +22,11 @@ LINE_M = 0.004
 """Thickness of lines, m."""
 GIZMO_M = 0.16
 """Length of the arrows by which things are dragged, m."""
-CAMERA_M, LOOK_AT_M = (1.45, -1.15, 0.95), (0.22, 0.0, 0.42)
+CAMERA_M, LOOK_AT_M = (1.65, -1.35, 1.05), (0.2, 0.0, 0.42)
 """The camera looks from the front right and slightly from above, base frame."""
+FIELD_OF_VIEW_RAD = 0.7
+TABLE, TABLE_M, TABLE_CELL_M = (196, 202, 210), ((-0.6, -0.8), (1.0, 0.8)), 0.1
+"""Colour of the lines on the table, the corners of the drawn part and the distance of its lines, m."""
 
 
 class ArmView:
@@ -120,13 +123,7 @@ class Scene:
         self.expert = ArmView(server, "expert", shapes, opacity=0.25)
         self.expert.visible = False
         self._lines: dict[str, Any] = {}
-        server.scene.set_up_direction("+z")
-        server.initial_camera.position = CAMERA_M
-        server.initial_camera.look_at = LOOK_AT_M
-        server.scene.add_grid(
-            "/table", 2.4, 2.4, cell_size=0.1, section_size=0.5, cell_color=(214, 218, 223),
-            section_color=(186, 192, 199), position=(0.3, 0.0, params.task.table_height_m),
-        )  # fmt: skip
+        self._draw_room(params.task.table_height_m)
         self.boxes = {
             f"{OBSTACLE} {number}": server.scene.add_box(
                 f"/scene/{number}", color=BOX, dimensions=box.size_m, position=box.centre_m
@@ -139,6 +136,31 @@ class Scene:
         )
         self._object = self._draw_object("/object", OBJECT)
         self._marked: frozenset[str] = frozenset()
+
+    def _draw_room(self, table_m: float) -> None:
+        """Set the camera and the lights, and draw the table.
+
+        Shadows and pictures of a surrounding would double the time of a frame without a GPU.
+        """
+        scene, camera = self.server.scene, self.server.initial_camera
+        scene.set_up_direction("+z")
+        camera.position, camera.look_at, camera.fov = CAMERA_M, LOOK_AT_M, FIELD_OF_VIEW_RAD
+        scene.configure_environment_map(None)
+        scene.configure_default_lights(cast_shadow=False)
+        scene.add_light_hemisphere(
+            "/light", sky_color=(255, 255, 255), ground_color=(170, 175, 182), intensity=2.2
+        )
+        low, high = np.array(TABLE_M)
+        lines = [
+            np.array([[x, low[1], table_m], [x, high[1], table_m]])
+            for x in np.arange(low[0], high[0] + 1e-9, TABLE_CELL_M)
+        ] + [
+            np.array([[low[0], y, table_m], [high[0], y, table_m]])
+            for y in np.arange(low[1], high[1] + 1e-9, TABLE_CELL_M)
+        ]
+        scene.add_line_segments(
+            "/table", np.stack(lines), TABLE, thickness=1.0, thickness_units="screen"
+        )
 
     def _draw_object(self, name: str, colour: Colour, opacity: float | None = None) -> Any:
         """Draw the object below a node, with a ball at the end that is grasped."""

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from pipeline.params import Params
 from pipeline.play.expert import Expert
-from pipeline.play.knobs import KnobControls
 from pipeline.play.nearest import NearestDemonstration
 from pipeline.play.page import FRAME_HZ, Page
 from pipeline.play.scene import DEMONSTRATION, EXPERT, SENT, WANTED, Scene
 from pipeline.play.simulation import Box, Chunk, Knobs, Simulation, Step
-from pipeline.play.status import Row, lamp, table
-from pipeline.play.user_boxes import UserBoxes
+from pipeline.play.views.knobs import KnobControls
+from pipeline.play.views.status import Row, lamp, table
+from pipeline.play.views.user_boxes import UserBoxes
 from pipeline.robot.retime import Plan
 from pipeline.runtime.session import RobotPolicy
 
