@@ -24,7 +24,7 @@ from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.sweep import Objects
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.limiter import Limiter
 
 Array = NDArray[np.float64]

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
+from pipeline.obstacles import ObstacleInput
 
 Array = NDArray[np.float64]
 Matrix = tuple[tuple[float, float, float], ...]
@@ -145,10 +146,13 @@ class Geometry:
     chain: KinematicChain
     grasp_offset_m: float
     """Distance of the grasped point from the object's centre along its axis, m."""
+    obstacles: ObstacleInput | None = None
+    """What the policy sees of obstacles; None if it sees none."""
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to a JSON form."""
-        return {"chain": self.chain.to_dict(), "grasp_offset_m": self.grasp_offset_m}
+        seen = {} if self.obstacles is None else {"obstacles": self.obstacles.to_dict()}
+        return {"chain": self.chain.to_dict(), "grasp_offset_m": self.grasp_offset_m, **seen}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Geometry:
@@ -158,7 +162,12 @@ class Geometry:
             KinematicsError: keys are missing or have the wrong type.
         """
         try:
-            return cls(KinematicChain.from_dict(data["chain"]), float(data["grasp_offset_m"]))
+            seen = data.get("obstacles")
+            return cls(
+                KinematicChain.from_dict(data["chain"]),
+                float(data["grasp_offset_m"]),
+                None if seen is None else ObstacleInput.from_dict(seen),
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise KinematicsError(
                 f"no geometry in {str(data)[:200]}: {error!r}; another version of the pipeline "

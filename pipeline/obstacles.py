@@ -15,6 +15,7 @@ A cylinder is a line along z grown by a disc, a sphere is a point grown by a bal
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,8 @@ from numpy.typing import ArrayLike, NDArray
 from pipeline.errors import PipelineError
 
 Array = NDArray[np.float64]
+OBSTACLE = "obstacle"
+"""Obstacles are named "obstacle 1", "obstacle 2", … in order, the boxes of a scene first."""
 COLUMNS = 12
 """Numbers of one obstacle."""
 FAR_M = 100.0
@@ -32,6 +35,38 @@ UNIT_TOLERANCE = 1e-3
 
 class ObstacleError(PipelineError):
     """An obstacle is malformed, or there are too many of them."""
+
+
+@dataclass(frozen=True)
+class ObstacleInput:
+    """What a policy sees of obstacles."""
+
+    slots: int
+    """Largest number of obstacles, K."""
+    points: tuple[tuple[int, tuple[float, float, float]], ...]
+    """Points on the arm: number of joints before the frame that a point is fixed to, and its
+    position there, m."""
+    low: tuple[float, float, float]
+    """Corner nearest to minus infinity of the region in which obstacles stand, m, base frame."""
+    high: tuple[float, float, float]
+    """Opposite corner of that region, m."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Convert to a JSON form."""
+        points = [[joints, list(place)] for joints, place in self.points]
+        low, high = list(self.low), list(self.high)
+        return {"slots": self.slots, "points": points, "low": low, "high": high}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ObstacleInput:
+        """Read what an artefact stores (see `to_dict`).
+
+        Raises:
+            KeyError: a key is missing.
+            ValueError: a value has the wrong length.
+        """
+        points = tuple((int(joints), _three(place)) for joints, place in data["points"])
+        return cls(int(data["slots"]), points, _three(data["low"]), _three(data["high"]))
 
 
 def box(centre_m: ArrayLike, size_m: ArrayLike, quaternion: ArrayLike = (0, 0, 0, 1)) -> Array:
@@ -118,7 +153,7 @@ def parse(obstacles: ArrayLike | Sequence[Mapping[str, Any]]) -> Array:
     return checked
 
 
-def pad(obstacles: Array, slots: int) -> Array:
+def pad(obstacles: NDArray[np.floating], slots: int) -> Array:
     """Fill up with unused rows.
 
     Args:
@@ -155,6 +190,39 @@ def used(rows: Array) -> Array:
     return kept
 
 
+def rotations(quaternion: Array) -> Array:
+    """Convert unit quaternions xyzw (..., 4) to rotation matrices (..., 3, 3)."""
+    x, y, z, w = np.moveaxis(quaternion, -1, 0)
+    rows = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def distances(points: Array, obstacles: Array) -> Array:
+    """Compute signed distances from points to obstacles; negative inside.
+
+    Args:
+        points: base frame, m. Shape (P, 3).
+        obstacles: shape (M, 12).
+
+    Returns:
+        m. Shape (P, M).
+    """
+    turn = rotations(obstacles[:, 3:7])
+    local = np.einsum("pmi,mij->pmj", points[:, None] - obstacles[:, :3], turn)
+    beyond = np.abs(local) - obstacles[:, 7:10]
+    across = np.hypot(*np.maximum(np.moveaxis(beyond[..., :2], -1, 0), 0.0))
+    inside = beyond[..., :2].max(axis=-1)
+    flat = np.where(across > 0, across, inside) - obstacles[:, 10]
+    outside = np.hypot(np.maximum(flat, 0.0), np.maximum(beyond[..., 2], 0.0))
+    deepest = np.minimum(np.maximum(flat, beyond[..., 2]), 0.0)
+    signed: Array = outside + deepest - obstacles[:, 11]
+    return signed
+
+
 _FORM = (
     "rows of 12 numbers (centre, quaternion xyzw, half edges, radii of disc and ball), or mappings "
     "with centre_m and size_m, or radius_m and length_m, or radius_m"
@@ -179,6 +247,11 @@ def _from_mapping(item: object) -> Array:
         raise ObstacleError(f"obstacle {dict(item)}: {error}; expected {_FORM}") from error
     checked: Array = parse(row[None])[0]
     return checked
+
+
+def _three(values: Any) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z
 
 
 def _unit(quaternion: ArrayLike) -> Array:

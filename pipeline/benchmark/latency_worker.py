@@ -28,6 +28,8 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     task = json.loads(requests.readline())
     started = time.perf_counter()
     from pipeline.errors import PipelineError
+    from pipeline.obstacles import COLUMNS
+    from pipeline.policy.observation import obstacle_slots
     from pipeline.runtime.deployment import Deployment
     from pipeline.runtime.load import load_policy
 
@@ -48,7 +50,8 @@ def serve(requests: TextIO, answers: TextIO) -> None:
     config, layout = policy.backend.config, policy.layout
     rng = np.random.default_rng(0)
     chunk = (int(config["horizon"]), layout.action_dim)
-    seen = (int(config["n_obs_steps"]), layout.state_dim)
+    width = layout.state_dim + obstacle_slots(config) * COLUMNS
+    seen = (int(config["n_obs_steps"]), width)
 
     def calls(number: int, batch: int) -> list[float]:
         obs = rng.uniform(0.1, 0.5, (batch, *seen)).astype(np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
+from pipeline.obstacles import COLUMNS
 
 Array = NDArray[np.float64]
 
@@ -80,6 +81,8 @@ class Episode:
     object_axis: Array
     """Unit axis of the object, base frame. Shape (3,)."""
     provenance: Provenance = field(repr=False)
+    obstacles: Array = field(default_factory=lambda: np.zeros((0, COLUMNS)), repr=False)
+    """Obstacles around the arm, rows of `pipeline.obstacles`. Shape (M, 12)."""
     known_hash: str | None = field(default=None, repr=False, compare=False)
     """`content_hash`, if it was computed before."""
 
@@ -98,6 +101,7 @@ class Episode:
             "ee_pose": (steps, 7),
             "object_pos": (3,),
             "object_axis": (3,),
+            "obstacles": (len(self.obstacles), COLUMNS),
         }
         arrays = {name: getattr(self, name) for name in expected}
         for name, array in arrays.items():
@@ -121,9 +125,10 @@ class Episode:
 
     @property
     def content_hash(self) -> str:
-        """Hash of times, positions and object, rounded to 1e-6: equal content, equal hash."""
+        """Hash of times, positions, object and obstacles, rounded to 1e-6."""
         if self.known_hash is not None:
             return self.known_hash
-        parts = (self.t, self.joint_pos.ravel(), self.object_pos, self.object_axis)
+        place = (self.object_pos, self.object_axis, self.obstacles.ravel())
+        parts = (self.t, self.joint_pos.ravel(), *place)
         whole = np.round(np.concatenate(parts) * 1e6).astype("<i8")
         return hashlib.sha256(whole.tobytes()).hexdigest()

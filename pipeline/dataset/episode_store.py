@@ -3,6 +3,7 @@
 data/t (N,)  joint_pos joint_vel joint_command (N, J)  ee_pose (N, 7)        float64
 meta/episode_ends (E,) int64   object_pos object_axis (E, 3) float64
 meta/provenance uint8          JSON, one line per episode: its source, message and what was derived
+meta/obstacles (M, 12) float64, meta/obstacle_ends (E,) int64     only if an episode has an obstacle
 attributes: joints, object
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset.episode import Episode, Provenance
+from pipeline.dataset.obstacle_arrays import read_obstacles, write_obstacles
 from pipeline.dataset.windows import WindowError, episode_starts
 from pipeline.dataset.zarr_arrays import (
     ArrayWriter,
@@ -68,6 +70,7 @@ class EpisodeWriter:
         # These few numbers per episode stay in memory.
         self._ends = array("q")
         self._objects = array("d")
+        self._obstacles: list[NDArray[np.float64]] = []
 
     def add(self, episode: Episode) -> None:
         """Append an episode."""
@@ -79,9 +82,11 @@ class EpisodeWriter:
         self._ends.append(self._rows)
         self._objects.frombytes(episode.object_pos.tobytes())
         self._objects.frombytes(episode.object_axis.tobytes())
+        # A copy, since a view would keep more than these rows.
+        self._obstacles.append(episode.obstacles.copy())
 
     def close(self) -> None:
-        """Write the last samples, the ends, the objects and the provenance."""
+        """Write the last samples, the ends, the objects, the obstacles and the provenance."""
         for writer in (*self._samples.values(), self._provenance):
             writer.close()
         places = np.array(self._objects, np.float64).reshape(-1, 6)
@@ -95,6 +100,7 @@ class EpisodeWriter:
                 self._group, f"meta/{name}", values.shape, values.dtype.name, _CHUNK_ROWS
             )
             found[...] = values
+        write_obstacles(self._group, self._obstacles, "float64", _CHUNK_ROWS)
         self._group.attrs.update(self._attributes)
 
 
@@ -145,6 +151,8 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
         starts = episode_starts(ends)
     except WindowError as error:
         raise StoreError(f"{path}: meta/episode_ends: {error}") from error
+    obstacles, obstacle_ends = read_obstacles(group, len(ends), path)
+    around = np.split(obstacles, obstacle_ends[:-1])
     samples = (read_spans(values, starts, ends, path) for values in arrays.values())
     for index, parts in enumerate(zip(*samples, strict=True)):
         yield Episode(
@@ -152,6 +160,7 @@ def read_episodes(path: Path, joints: tuple[str, ...], object_name: str) -> Iter
             object_pos=position[index],
             object_axis=axis[index],
             provenance=_provenance(provenance[index], path),
+            obstacles=around[index],
         )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from pipeline.dataset.obstacle_arrays import read_obstacles
 from pipeline.dataset.split import SPLIT_NAMES, TRAIN, split_episodes
 from pipeline.dataset.statistics import Stats, column_stats
 from pipeline.dataset.windows import Index, WindowError, episode_starts
@@ -28,6 +29,7 @@ from pipeline.dataset.zarr_arrays import (
     read_spans,
 )
 from pipeline.layout import Layout
+from pipeline.obstacles import COLUMNS
 from pipeline.params import DatasetParams
 
 Rows = NDArray[np.float32]
@@ -53,6 +55,14 @@ class Dataset:
     """`state` and `action`: min, max, mean and std of the training rows."""
     attributes: Mapping[str, Any] = field(repr=False)
     """The zarr's attributes, unchanged."""
+    obstacle_rows: Rows = field(
+        default_factory=lambda: np.zeros((0, COLUMNS), np.float32), repr=False
+    )
+    """Obstacles of all episodes, rows of `pipeline.obstacles`. Shape (M, 12)."""
+    obstacle_ends: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros(0, np.int64), repr=False
+    )
+    """One past the last obstacle of each episode. Shape (E,); (0,) stands for none anywhere."""
 
     @property
     def num_episodes(self) -> int:
@@ -63,6 +73,30 @@ class Dataset:
     def num_steps(self) -> int:
         """Number of rows."""
         return len(self.state)
+
+    @property
+    def has_obstacles(self) -> bool:
+        """Whether any episode has an obstacle."""
+        return len(self.obstacle_rows) > 0
+
+    @property
+    def max_obstacles(self) -> int:
+        """The largest number of obstacles in an episode, 0 if there are none."""
+        return int(np.diff(self.obstacle_ends, prepend=0).max(initial=0))
+
+    def obstacles(self, episode: int) -> Rows:
+        """The obstacles of one episode, rows of `pipeline.obstacles`.
+
+        Args:
+            episode: its index.
+
+        Returns:
+            Shape (M, 12).
+        """
+        if not self.has_obstacles:
+            return self.obstacle_rows
+        ends = self.obstacle_ends
+        return self.obstacle_rows[ends[episode - 1] if episode else 0 : ends[episode]]
 
     def episodes(self, split: str) -> Index:
         """Indices of the episodes of a split.
@@ -125,6 +159,7 @@ def load_dataset(
         raise StoreError(f"{path}: meta/split has shape {split.shape}, expected {ends.shape}")
     stats = attributes.get("stats") or dataset_stats(state, action, ends, split, path)
     rate = attributes.get("rate_hz")
+    obstacles, obstacle_ends = read_obstacles(group, len(ends), path)
     return Dataset(
         path,
         state,
@@ -135,6 +170,8 @@ def load_dataset(
         meaning,
         stats,
         attributes,
+        obstacles.astype(np.float32, copy=False),
+        obstacle_ends,
     )
 
 

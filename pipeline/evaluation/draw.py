@@ -33,13 +33,14 @@ def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> T
         TrialError: fewer than one in fifty objects can be reached.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x7E57]))
-    found: list[tuple[Array, Array, Plan]] = []
+    found: list[tuple[Array, Array, Plan, Array]] = []
     drawn = 0
     for position, axis in _objects(task, rng):
         drawn += 1
+        obstacles = planner.arrange(position, axis, rng)
         plan = planner.plan(position, axis, rng)
         if plan is not None:
-            found.append((position, axis, plan))
+            found.append((position, axis, plan, obstacles))
         if len(found) == number:
             break
         if drawn >= 50 * (len(found) + 1):
@@ -48,8 +49,9 @@ def draw_trials(planner: Planner, task: TaskParams, number: int, seed: int) -> T
                 f"{task.cap_min_m} and cap_max_m {task.cap_max_m}; expected at least one in fifty: "
                 "check task.* and robot.* in params.yaml"
             )
-    positions, axes, plans = zip(*found, strict=True)
-    return Trials(np.stack(positions), np.stack(axes), plans, drawn)
+    positions, axes, plans, obstacles_of = zip(*found, strict=True)
+    some = obstacles_of if any(map(len, obstacles_of)) else ()
+    return Trials(np.stack(positions), np.stack(axes), plans, drawn, some)
 
 
 def _objects(task: TaskParams, rng: np.random.Generator) -> Iterator[tuple[Array, Array]]:

@@ -117,9 +117,10 @@ def first_contacts(
         N entries; None for a rollout without contact.
     """
     contacts: list[Contact | None] = []
-    for motion, position, axis in zip(
-        rollouts.motion, trials.object_pos, trials.object_axis, strict=True
+    for trial, (motion, (position, axis)) in enumerate(
+        zip(rollouts.motion, trials.objects(), strict=True)
     ):
+        checker.place_obstacles(trials.around(trial))
         found = checker.first_contact(motion, position, axis)
         if found is None:
             contacts.append(None)

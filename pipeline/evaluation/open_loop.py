@@ -16,6 +16,8 @@ from pipeline.dataset.windows import window_index
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.rollout import Predict
+from pipeline.obstacles import pad
+from pipeline.policy.observation import with_obstacles
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
@@ -51,6 +53,7 @@ def compare(
     most: int,
     seed: int,
     noise_scale: float,
+    slots: int = 0,
 ) -> OpenLoop:
     """Predict chunks on the test episodes and compare them with the expert's.
 
@@ -64,6 +67,7 @@ def compare(
         most: largest number of windows, evenly spaced; 0 for all.
         seed: seed of the policy's noise.
         noise_scale: factor on that noise; use the closed loop's, so that the policy is the same.
+        slots: obstacles that the policy can see, K; 0 if it sees none.
 
     Raises:
         OpenLoopError: the data set has no test episode.
@@ -81,7 +85,12 @@ def compare(
     expert = dataset.action[acted].astype(np.float64)
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0x09E4]))
     noise = np.float32(noise_scale) * rng.standard_normal(expert.shape, dtype=np.float32)
-    predicted = predict(dataset.state[observed], noise).astype(np.float64)
+    seen = dataset.state[observed]
+    if slots:
+        owner = np.searchsorted(dataset.episode_ends, observed[:, -1], side="right")
+        around = {int(e): pad(dataset.obstacles(int(e)), slots) for e in np.unique(owner)}
+        seen = with_obstacles(seen, np.stack([around[int(episode)] for episode in owner]))
+    predicted = predict(seen, noise).astype(np.float64)
     joint = metrics.chunk_errors(predicted, expert)
     pose, expert_pose = model.fk(predicted), model.fk(expert)
     offset = np.linalg.norm(pose[..., :3] - expert_pose[..., :3], axis=-1) * 1000

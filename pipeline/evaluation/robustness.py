@@ -231,7 +231,8 @@ class Suite:
             return None
         model, checker, rng = self.loop.model, self.planner.checker, self._rng(1)
         starts = []
-        for position, axis in zip(self.trials.object_pos, self.trials.object_axis, strict=True):
+        for trial, (position, axis) in enumerate(self.trials.objects()):
+            checker.place_obstacles(self.trials.around(trial))
             for _ in range(TRIES):
                 offset = rng.uniform(-spread_rad, spread_rad, len(model.home))
                 start = np.clip(model.home + offset, model.lower, model.upper)
@@ -249,7 +250,8 @@ class Suite:
         """Move objects by a distance to places that the expert can reach."""
         task, rng = self.params.task, self._rng(2)
         places, plans = [], []
-        for position, axis in zip(self.trials.object_pos, self.trials.object_axis, strict=True):
+        for trial, (position, axis) in enumerate(self.trials.objects()):
+            self.planner.checker.place_obstacles(self.trials.around(trial))
             for _ in range(TRIES):
                 direction = rng.standard_normal(3)
                 place = position + distance_m * direction / np.linalg.norm(direction)

@@ -7,7 +7,7 @@ N rollouts at once, T control steps, H steps of a chunk, J joints, O observation
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,20 @@ from pipeline.evaluation.disturbance import UNDISTURBED, Disturbance, Sensor
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
+from pipeline.policy.observation import with_obstacles
 from pipeline.robot.model import RobotModel, continue_quaternions
 from pipeline.robot.simulator import Simulator
 from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import other_noise
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.sweep import Objects
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
 from pipeline.runtime.session import NOISE
 
 Array = NDArray[np.float64]
 Observations = NDArray[np.float32]
+"""Shape (N, O, S); where the policy sees obstacles, S includes 12 numbers for each slot."""
 SENSOR = 0x5E450
 """Separates the seed of the sensor's errors from the seed of the policy's noise."""
 Predict = Callable[[Observations, NDArray[np.float32]], Array]
@@ -96,6 +98,8 @@ class Loop:
     """Steps of a chunk, and observations, per second."""
     guard: Guard | None = None
     """Checks chunks before they are sent; None for no checks."""
+    obstacle_slots: int = 0
+    """Obstacles that the policy can see, K; 0 if it sees none."""
 
     def run(
         self,
@@ -139,6 +143,8 @@ class Loop:
         ages = np.asarray(disturbance.latency_steps + history, dtype=np.float64)
         moves_at = disturbance.moves_at_s * rate
         scale = np.float32(self.execution.noise_scale)
+        around = trials.padded() if trials.obstacles else None
+        visible = trials.padded(self.obstacle_slots) if self.obstacle_slots else None
         shape = (self.horizon, len(self.layout.joints))
         for step in range(steps):
             if moved is not None and step >= moves_at:
@@ -151,9 +157,12 @@ class Loop:
                     for robot in np.flatnonzero(wanted)
                 ]
                 seen = recorder.observation(ages)[wanted]
+                if visible is not None:
+                    seen = with_obstacles(seen, visible[wanted])
                 chunks = predict(seen, scale * np.stack(drawn))
                 sampler = self._sampler(predict, seen, seed, step)
-                objects = recorder.seen_objects.of(np.flatnonzero(wanted))
+                objects = replace(recorder.seen_objects, obstacles=around)
+                objects = objects.of(np.flatnonzero(wanted))
                 executor.add(chunks, robots=wanted, objects=objects, sampler=sampler)
             command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command), self.simulator.motion)

@@ -84,6 +84,7 @@ class RolloutValidation:
         loop = Loop(
             simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,
             dataset.rate_hz,
+            obstacle_slots=params.policy.max_obstacles if dataset.max_obstacles else 0,
         )  # fmt: skip
         return cls(loop, CollisionChecker(params.robot, params.task), trials, start, params)
 
@@ -124,7 +125,9 @@ def _episodes(dataset: Dataset, params: Params) -> tuple[Trials, Array, Array]:
         np.stack([field(kind, part)[0] for part in rows]) for kind in ("object_pos", "object_axis")
     )
     start, end = (np.stack([motion[index] for motion in motions]) for index in (0, -1))
-    return Trials(position, axis, plans, number), start, end
+    around = [dataset.obstacles(int(episode)).astype(float) for episode in chosen]
+    obstacles = tuple(around) if any(map(len, around)) else ()
+    return Trials(position, axis, plans, number, obstacles), start, end
 
 
 def _plan(joint_pos: Array, rate_hz: float) -> Plan:

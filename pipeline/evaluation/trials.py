@@ -7,11 +7,13 @@ and does not depend on the planner.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.obstacles import COLUMNS, pad
 from pipeline.robot.retime import Plan
 
 Array = NDArray[np.float64]
@@ -31,6 +33,9 @@ class Trials:
     plans: tuple[Plan, ...]
     drawn: int
     """Number of objects drawn to find N that the expert can reach."""
+    obstacles: tuple[Array, ...] = ()
+    """Obstacles of each trial in addition to those of the scene, shape (M, 12) each; empty if there
+    are none in any trial."""
 
     def __len__(self) -> int:
         return len(self.plans)
@@ -46,7 +51,31 @@ class Trials:
             object_pos=self.object_pos[:number],
             object_axis=self.object_axis[:number],
             plans=self.plans[:number],
+            obstacles=self.obstacles[:number],
         )
+
+    def objects(self) -> Iterator[tuple[Array, Array]]:
+        """Yield position and axis of each trial's object, shape (3,) each."""
+        return zip(self.object_pos, self.object_axis, strict=True)
+
+    def around(self, trial: int) -> Array:
+        """Obstacles of one trial, in addition to those of the scene. Shape (M, 12)."""
+        return self.obstacles[trial] if self.obstacles else np.zeros((0, COLUMNS))
+
+    def padded(self, slots: int | None = None) -> Array:
+        """Obstacles of all trials with unused rows.
+
+        Args:
+            slots: number of rows of each trial, K; None for the largest number in a trial.
+
+        Returns:
+            Shape (N, K, 12).
+
+        Raises:
+            ObstacleError: a trial has more than K obstacles.
+        """
+        rows = max(map(len, self.obstacles), default=0) if slots is None else slots
+        return np.stack([pad(self.around(trial), rows) for trial in range(len(self))])
 
     def steps(self, rate_hz: float, least: int) -> int:
         """Compute the control steps of a rollout: at least 1.5 times the longest plan.

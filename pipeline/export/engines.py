@@ -61,10 +61,8 @@ class EngineReport:
 class Check:
     """Inputs and expected outputs for engines that can run here."""
 
-    obs: Float32
-    """Shape (B, T, S)."""
-    noise: Float32
-    """Shape (B, H, A)."""
+    inputs: dict[str, Float32]
+    """The graph's inputs by name; the first axis of each is B."""
     action: Float32
     """ONNX Runtime's answer, rad, shape (B, H, A)."""
 
@@ -151,7 +149,7 @@ def _run(
 ) -> EngineReport:
     with tempfile.TemporaryDirectory() as folder:
         inputs, outputs = (Path(folder, name) for name in ("inputs.npz", "outputs.npz"))
-        np.savez(inputs, obs=check.obs, noise=check.noise)
+        np.savez(inputs, allow_pickle=False, **check.inputs)
         task = {"engine": str(file), "inputs": str(inputs), "outputs": str(outputs)}
         module = backend.replace("-", "_")
         answer = call_worker({"kind": "run", "module": module, **task})

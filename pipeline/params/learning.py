@@ -30,6 +30,7 @@ class PolicyParams(Section):
     object_in_tcp: bool
     offset_scale_m: Positive
     tilt_scale: Positive
+    max_obstacles: Count
     actions: Literal["relative", "absolute"]
     action_scale_rad: Positive
     mlp_width: PositiveInt

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.params.section import NonNegative, Positive, PositiveInt, Section, Vector3
+from pipeline.params.section import Count, NonNegative, Positive, PositiveInt, Section, Vector3
 
 StateField = Literal["joint_pos", "joint_vel", "ee_pose", "object_pos", "object_axis"]
 
@@ -77,6 +77,29 @@ class Box(Section):
     size_m: tuple[Positive, Positive, Positive]
 
 
+class ArrangementParams(Section):
+    """Boxes that stand elsewhere in every episode; number, centre, size and yaw are uniform."""
+
+    number: tuple[Count, Count]
+    size_min_m: tuple[Positive, Positive, Positive]
+    size_max_m: tuple[Positive, Positive, Positive]
+    region_min_m: Vector3
+    region_max_m: Vector3
+    object_gap_m: NonNegative
+
+    @model_validator(mode="after")
+    def _ranges_are_ranges(self) -> ArrangementParams:
+        for low, high in (
+            (self.size_min_m, self.size_max_m),
+            (self.region_min_m, self.region_max_m),
+        ):
+            if any(a > b for a, b in zip(low, high, strict=True)):
+                raise ValueError(f"arrangement: {list(low)} exceeds {list(high)}")
+        if self.number[0] > self.number[1]:
+            raise ValueError(f"arrangement.number is {list(self.number)}: expected [least, most]")
+        return self
+
+
 class TaskParams(Section):
     """The object, where it may lie, the obstacles around it, and what counts as success."""
 
@@ -91,6 +114,7 @@ class TaskParams(Section):
     object_mass_kg: Positive
     scene: str
     scenes: dict[str, tuple[Box, ...]]
+    arrangement: ArrangementParams
     team_cap_m: Positive
     team_axis_m: Positive
     strict_m: Positive

@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.model import PolicyModel
-from pipeline.policy.observation import check_noise, check_observation
+from pipeline.policy.observation import check_noise, check_observation, obstacle_slots
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,8 @@ class DiffusionPolicy:
             ObservationError: shapes do not fit, or a number is not finite.
         """
         layout = self.layout
-        checked = check_observation(_numpy(obs), layout, self.n_obs_steps)
+        slots = obstacle_slots(self.checkpoint.config)
+        checked = check_observation(_numpy(obs), layout, self.n_obs_steps, slots)
         shape = (len(checked), self.horizon, self.action_dim)
         if noise is None:
             source = self.device if generator is None else generator.device

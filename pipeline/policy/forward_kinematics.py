@@ -92,6 +92,25 @@ class ForwardKinematics(nn.Module):
         return poses[0, :3, 3], poses[0, :3, :3]
 
 
+def joint_terms(chain: KinematicChain, joints: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """Collect the constants of every joint's transform, idle joints included.
+
+    Args:
+        chain: base to TCP.
+        joints: names in the order of the joint positions, the chain's among them.
+
+    Returns:
+        Factors of 1, sin q, cos q and q in each 4 × 4 transform, shape (C, 4, 4, 4), and the column
+        of each joint, shape (C,).
+    """
+    terms = [
+        _homogeneous(np.array(joint.rotation), np.array(joint.translation)) @ _motion(joint)
+        for joint in chain.joints
+    ]
+    order = torch.tensor([joints.index(joint.name) for joint in chain.joints], dtype=torch.int64)
+    return torch.from_numpy(np.stack(terms)).float(), order
+
+
 def _products(first: Tensor, second: Tensor) -> Tensor:
     """Products of pairs of matrices (P, 4, 4, N), the batch as the last axis."""
     if not torch.compiler.is_exporting():

@@ -1,7 +1,8 @@
 """The policy as one module: features, normalisation, network and diffusion.
 
-Shapes: B observations, T history steps, S state numbers, H horizon, A action numbers, D noise draws
-of an observation. Training, sampling and export use this one module, so that all three agree.
+Training, sampling and export use this one module, so that all three agree. Shapes: B observations,
+T history steps, S numbers of an observation (the state, then 12 for each obstacle that the policy
+can see), H horizon, A action numbers, D noise draws of an observation.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pipeline.policy.diffusion import SamplerTable, noise_levels
 from pipeline.policy.features import ObservationFeatures
 from pipeline.policy.networks.mlp import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
+from pipeline.policy.obstacle_features import ObstacleFeatures
 from pipeline.policy.onnx_parts import OnnxParts, onnx_parts
 
 FIT_CHUNK = 16384
@@ -56,11 +58,14 @@ class PolicyModel(nn.Module):
         self.joints = layout.field("joint_pos").slice
         self.features = ObservationFeatures(params, layout, geometry)
         self.scale = MinMax((self.features.num_features,))
+        condition = params.n_obs_steps * self.features.num_features
+        self.around: ObstacleFeatures | None = None
+        if geometry.obstacles is not None:
+            self.around = ObstacleFeatures(geometry.chain, layout.joints, geometry.obstacles)
+            condition += self.around.num_features
         scale_rad = params.action_scale_rad if params.actions == "relative" else None
         self.codec = ActionCodec(params.horizon, layout.action_dim, scale_rad)
-        self.network = build_network(
-            params, layout.action_dim, params.n_obs_steps * self.features.num_features
-        )
+        self.network = build_network(params, layout.action_dim, condition)
         signal, noise = noise_levels(params.sampler, params.num_train_steps)
         table = SamplerTable.build(
             params.sampler, params.num_train_steps, params.num_inference_steps, params.prediction
@@ -106,8 +111,12 @@ class PolicyModel(nn.Module):
         return obs[:, -1, self.joints]
 
     def condition(self, obs: Tensor) -> Tensor:
-        """Normalised features of all history steps: (B, T, S) to (B, C)."""
-        return self.scale.normalize(self.features(obs)).flatten(1)
+        """Normalised features of all history steps, and obstacles: (B, T, S) to (B, C)."""
+        seen = self.scale.normalize(self.features(obs)).flatten(1)
+        if self.around is None:
+            return seen
+        obstacles = obs[:, -1, self.layout.state_dim :]
+        return torch.cat((seen, self.around(self.current_joints(obs), obstacles)), dim=1)
 
     def loss(
         self,

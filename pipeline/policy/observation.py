@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.obstacles import COLUMNS
 
 Float32 = NDArray[np.float32]
 
@@ -17,13 +19,17 @@ class ObservationError(PipelineError):
     """An input is not an observation or noise of this policy."""
 
 
-def check_observation(obs: ArrayLike, layout: Layout, n_obs_steps: int) -> Float32:
+def check_observation(
+    obs: ArrayLike, layout: Layout, n_obs_steps: int, obstacles: int = 0
+) -> Float32:
     """Convert observations to the form that the policy takes, and refuse others.
 
     Args:
-        obs: shape (T, S) or (B, T, S), oldest step first, units of the layout.
-        layout: the meaning of the S numbers.
+        obs: shape (T, S) or (B, T, S), oldest step first, units of the layout. Where the policy
+            sees obstacles, S includes 12 numbers for each slot, after the state.
+        layout: the meaning of the numbers of the state.
         n_obs_steps: T.
+        obstacles: slots for obstacles, K; 0 where the policy sees none.
 
     Returns:
         Shape (B, T, S), float32; B is 1 where it was left out.
@@ -35,15 +41,21 @@ def check_observation(obs: ArrayLike, layout: Layout, n_obs_steps: int) -> Float
     array = np.asarray(obs, dtype=np.float32)
     if array.ndim == 2:
         array = array[None]
-    expected = (n_obs_steps, layout.state_dim)
+    expected = (n_obs_steps, layout.state_dim + obstacles * COLUMNS)
     if array.ndim != 3 or array.shape[1:] != expected or not array.shape[0]:
         raise ObservationError(
             f"observation has shape {np.shape(obs)}, expected {expected} or (B, {expected[0]}, "
             f"{expected[1]}): {n_obs_steps} steps, oldest first, of {layout.describe()}"
+            + (f", then {obstacles} obstacles of {COLUMNS} numbers" if obstacles else "")
         )
     if not np.isfinite(array).all():
-        bad = ", ".join(
-            field.name for field in layout.state if not np.isfinite(array[..., field.slice]).all()
+        bad = (
+            ", ".join(
+                field.name
+                for field in layout.state
+                if not np.isfinite(array[..., field.slice]).all()
+            )
+            or "the obstacles"
         )
         raise ObservationError(f"observation holds a number that is not finite, in {bad}")
     if layout.has("ee_pose"):
@@ -54,6 +66,53 @@ def check_observation(obs: ArrayLike, layout: Layout, n_obs_steps: int) -> Float
                 "xyzw; was the pose never filled in?"
             )
     return array
+
+
+def graph_inputs(obs: Float32, layout: Layout) -> dict[str, Float32]:
+    """Split checked observations into the inputs of the exported graph.
+
+    Args:
+        obs: shape (B, T, S).
+        layout: the meaning of the state.
+
+    Returns:
+        `obs`, shape (B, T, state_dim), and, where there are more numbers, `obstacles` of the newest
+        step, shape (B, K, 12).
+    """
+    width = layout.state_dim
+    if obs.shape[-1] == width:
+        return {"obs": obs}
+    around = obs[:, -1, width:].reshape(len(obs), -1, COLUMNS)
+    return {
+        "obs": np.ascontiguousarray(obs[..., :width]),
+        "obstacles": np.ascontiguousarray(around),
+    }
+
+
+def obstacle_slots(config: Mapping[str, Any]) -> int:
+    """Slots for obstacles that a policy's configuration names; 0 where it sees none.
+
+    Args:
+        config: metadata of a checkpoint or a graph.
+    """
+    return int((config.get("geometry", {}).get("obstacles") or {"slots": 0})["slots"])
+
+
+def with_obstacles(obs: Float32, obstacles: NDArray[np.floating]) -> Float32:
+    """Append obstacles to observations.
+
+    Args:
+        obs: shape (..., T, state_dim).
+        obstacles: shape (..., K, 12) with the same leading axes.
+
+    Returns:
+        Shape (..., T, state_dim + 12 K); `obs` where K is 0.
+    """
+    flat = obstacles.reshape(*obstacles.shape[:-2], 1, -1)
+    if not flat.shape[-1]:
+        return obs
+    around = np.broadcast_to(flat, (*obs.shape[:-1], flat.shape[-1]))
+    return np.concatenate([obs, around], axis=-1, dtype=np.float32)
 
 
 def check_noise(noise: ArrayLike, shape: tuple[int, ...]) -> Float32:

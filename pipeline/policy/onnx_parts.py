@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from pipeline.obstacles import COLUMNS
+
 if TYPE_CHECKING:
     from pipeline.policy.model import PolicyModel
 
@@ -62,7 +64,12 @@ class _Observation(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, obs: Tensor, denoised: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, obs: Tensor, denoised: Tensor, obstacles: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if obstacles is not None:
+            around = obstacles.flatten(1).unsqueeze(1).expand(-1, obs.shape[1], -1)
+            obs = torch.cat((obs, around), dim=2)
         condition = self.model.condition(obs)
         action = self.model.codec.decode(denoised, self.model.current_joints(obs))
         return condition, self.model.network.embed_condition(condition), action
@@ -95,8 +102,13 @@ def onnx_parts(model: PolicyModel) -> OnnxParts:
         torch.ones(EXAMPLE_BATCH, *observation_shape),
         torch.zeros(EXAMPLE_BATCH, *chunk_shape),
     )
+    given = {"obs": obs, "denoised": chunk}
+    shapes: dict[str, tuple[int, ...]] = {"obs": observation_shape, "noise": chunk_shape}
+    if model.around is not None:
+        shapes["obstacles"] = (model.around.slots, COLUMNS)
+        given["obstacles"] = torch.ones(EXAMPLE_BATCH, *shapes["obstacles"])
     observation = _Observation(model)
-    context = observation(obs, chunk)[1]
+    context = observation(*given.values())[1]
     embeddings = model.network.embed_step(model.steps)
     example = {
         "chunk": chunk,
@@ -105,15 +117,13 @@ def onnx_parts(model: PolicyModel) -> OnnxParts:
         "context": context,
     }
     return OnnxParts(
-        OnnxModule(
-            observation, {"obs": obs, "denoised": chunk}, ("condition", "context", "action")
-        ),
+        OnnxModule(observation, given, ("condition", "context", "action")),
         OnnxModule(_Step(model), example, ("prediction", "next_chunk")),
         model.start,
         {
             "step_embeddings": ("step_embedding", embeddings.unsqueeze(1)),
             "step_coefficients": ("coefficients", model.table),
         },
-        {"obs": observation_shape, "noise": chunk_shape},
+        shapes,
         {"action": chunk_shape},
     )

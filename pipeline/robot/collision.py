@@ -10,7 +10,9 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
+from pipeline.obstacles import COLUMNS, OBSTACLE
 from pipeline.params import RobotParams, TaskParams
+from pipeline.robot.arrangement import collision_shape
 from pipeline.robot.description import urdf_text
 from pipeline.robot.model import ModelError, RobotModel, load_urdf
 
@@ -24,8 +26,6 @@ pen's thickness."""
 CLEAR_M = 0.02
 """If every distance at a sample exceeds this, the motion is also free up to half this travel on
 either side, m; half, because both parts of a pair may move."""
-OBSTACLE = "obstacle"
-"""The boxes of a scene are named "obstacle 1", "obstacle 2", … in order."""
 
 
 class CollisionChecker:
@@ -66,8 +66,9 @@ class CollisionChecker:
         if not len(shapes.geometryObjects):
             raise ModelError(f"{robot.urdf}: no link has a <collision>, expected shapes to check")
         self.model = RobotModel(robot, full, shapes)
-        self._scene = self.model.geometry
+        self._fixed = self.model.geometry
         self._to_base = self.model.world_base
+        self._clearance_m = clearance_m
         box = coal.Box(2 * TABLE_HALF_WIDTH_M, 2 * TABLE_HALF_WIDTH_M, TABLE_THICKNESS_M)
         below = np.array([0.0, 0.0, task.table_height_m - TABLE_THICKNESS_M / 2])
         self._add("table", box, self._to_base * pin.SE3(np.eye(3), below))
@@ -83,31 +84,60 @@ class CollisionChecker:
         straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
         capsule = coal.Capsule(task.object_radius_m + object_clearance_m, straight)
         self._object = self._add(task.object, capsule, pin.SE3.Identity())
-        self._scene.addAllCollisionPairs()
+        self._fixed.addAllCollisionPairs()
         if not robot.srdf.is_file():
             raise ModelError(f"{robot.srdf}: no such file; robot.srdf must name an SRDF")
-        pin.removeCollisionPairs(self.model.pinocchio, self._scene, str(robot.srdf), False)
-        self._placed: tuple[float, ...] = ()
+        pin.removeCollisionPairs(self.model.pinocchio, self._fixed, str(robot.srdf), False)
         self._data = self.model.pinocchio.createData()
-        self._results = self._scene.createData()
+        self._lever = _levers(self.model, self._fixed)
+        self.obstacles: Array = np.zeros((0, COLUMNS))
+        """Obstacles in addition to those of the scene. Shape (M, 12)."""
+        self._prepare(self._fixed)
+
+    def place_obstacles(self, obstacles: Array) -> None:
+        """Replace the obstacles that stand around the arm in addition to those of the scene.
+
+        Args:
+            obstacles: see `pipeline.obstacles`, base frame. Shape (M, 12).
+        """
+        if np.array_equal(obstacles, self.obstacles):
+            return
+        self.obstacles = np.array(obstacles, dtype=float)
+        scene = self._fixed.copy()
+        links = [i for i, shape in enumerate(scene.geometryObjects) if shape.parentJoint > 0]
+        boxes = sum(shape.name.startswith(OBSTACLE) for shape in scene.geometryObjects)
+        for number, row in enumerate(self.obstacles, start=boxes + 1):
+            pose = self._to_base * pin.SE3(pin.Quaternion(row[3:7]).toRotationMatrix(), row[:3])
+            shape = collision_shape(row, self._clearance_m)
+            index = scene.addGeometryObject(
+                pin.GeometryObject(f"{OBSTACLE} {number}", 0, 0, pose, shape)
+            )
+            for link in links:
+                scene.addCollisionPair(pin.CollisionPair(link, index))
+        self._prepare(scene)
+
+    def _prepare(self, scene: pin.GeometryModel) -> None:
+        """Build the structures that the checks use."""
+        self._scene = scene
+        self._placed: tuple[float, ...] = ()
+        self._results = scene.createData()
         # Most pairs are far apart; checking bounding boxes first takes a third of the time.
         self._broad = pin.BroadPhaseManager_DynamicAABBTreeCollisionManager(
             self.model.pinocchio, self._scene, self._results
         )
         self._at_first = pin.CollisionCallBackDefault(self._scene, self._results, True)
-        clear = self._scene.createData()
+        clear = scene.createData()
         for request in clear.collisionRequests:
             request.security_margin = CLEAR_M
         self._broad_clear = pin.BroadPhaseManager_DynamicAABBTreeCollisionManager(
             self.model.pinocchio, self._scene, clear
         )
         self._at_first_clear = pin.CollisionCallBackDefault(self._scene, clear, True)
-        self._lever = _levers(self.model, self._scene)
 
     def _add(self, name: str, shape: coal.CollisionGeometry, placement: pin.SE3) -> int:
         # Parent joint 0 is the world; pairs that are both fixed to it are never checked.
         geometry = pin.GeometryObject(name, 0, 0, placement, shape)
-        return int(self._scene.addGeometryObject(geometry))
+        return int(self._fixed.addGeometryObject(geometry))
 
     def _place(self, object_pos: Array, object_axis: Array) -> None:
         here = (*object_pos, *object_axis)

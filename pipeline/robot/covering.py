@@ -6,18 +6,22 @@ replaced by the smaller of two boxes around its points. The pairs are those of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import coal
 import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
 from pipeline.collision_geometry import CollisionGeometry, Shape
-from pipeline.kinematics import matrix, vector
+from pipeline.kinematics import Vector, matrix, vector
 from pipeline.params import RobotParams, TaskParams
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import ModelError, RobotModel
 
 Array = NDArray[np.float64]
+POINT_SPACING_M = 0.1
+"""Largest distance between two points along a shape, m."""
 Numbers = tuple[Array, Array, Array, float, float]
 """Orientation and centre in the shape's own frame, half edges, and radii of disc and ball, m."""
 
@@ -62,6 +66,28 @@ def collision_geometry(robot: RobotParams, task: TaskParams) -> CollisionGeometr
         tuple((first, second) for first, second in ordered),
         named[-1] if named else None,
     )
+
+
+def body_points(shapes: Sequence[Shape]) -> tuple[tuple[int, Vector], ...]:
+    """Choose points on the links that move, along the longest axis of each shape.
+
+    Args:
+        shapes: of links, scene and object.
+
+    Returns:
+        Number of joints before the frame that a point is fixed to, and its position there, m.
+    """
+    points = []
+    for shape in shapes:
+        if not shape.joints:
+            continue
+        half = np.array(shape.half_m)
+        axis = int(half.argmax())
+        number = 1 + round(2 * half[axis] / POINT_SPACING_M)
+        for place in np.linspace(-half[axis], half[axis], number) if number > 1 else [0.0]:
+            offset = place * np.array(shape.rotation)[:, axis]
+            points.append((shape.joints, vector(np.array(shape.centre) + offset)))
+    return tuple(points)
 
 
 def _frames(model: RobotModel) -> dict[int, tuple[int, pin.SE3]]:

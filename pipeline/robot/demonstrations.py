@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.obstacles import COLUMNS
 from pipeline.params import CollectParams, RobotParams, TaskParams
 from pipeline.robot.planner import Planner, Reason, sample_object, seed_planning
 from pipeline.robot.retime import Plan
@@ -45,6 +46,8 @@ class Try:
     """Unit axis towards the cap, base frame. (3,)."""
     reason: Reason | None
     demonstration: Demonstration | None
+    obstacles: Array = field(default_factory=lambda: np.zeros((0, COLUMNS)))
+    """Obstacles around the arm, in addition to those of the scene. Shape (M, 12)."""
 
     @property
     def tilt_deg(self) -> float:
@@ -75,17 +78,18 @@ def demonstrate(
     seed_planning(int(seeds.generate_state(1)[0]))
     rng = np.random.default_rng(seeds)
     planner = Planner(robot, task, collect)
-    objects, plans, reasons = [], [], []
+    objects, plans, reasons, obstacles = [], [], [], []
     for _ in range(SHARD_TRIES):
         # Each object has its own generator, so that solving one does not affect the next.
         own = rng.spawn(1)[0]
         objects.append(sample_object(task, own))
+        obstacles.append(planner.arrange(*objects[-1], own))
         plans.append(planner.plan(*objects[-1], own))
         reasons.append(planner.reason)
     done = iter(_execute(robot, task, collect, planner, objects, plans))
     return [
-        Try(*where, reason, None if plan is None else next(done))
-        for where, plan, reason in zip(objects, plans, reasons, strict=True)
+        Try(*where, reason, None if plan is None else next(done), around)
+        for where, plan, reason, around in zip(objects, plans, reasons, obstacles, strict=True)
     ]
 
 

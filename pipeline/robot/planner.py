@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from ompl import base, geometric, util
 
+from pipeline.obstacles import distances
 from pipeline.params import CollectParams, RobotParams, TaskParams
+from pipeline.robot.arrangement import draw_arrangement
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.ik import InverseKinematics
 from pipeline.robot.retime import Plan, parameterise
@@ -98,6 +100,39 @@ class Planner:
         space.setBounds(bounds)
         self._space = space
         self._checks = 0
+
+    def arrange(self, object_pos: Array, object_axis: Array, rng: np.random.Generator) -> Array:
+        """Draw obstacles for an object, and plan around them from now on.
+
+        They stay clear of the arm at home and keep `task.arrangement.object_gap_m` from the object.
+
+        Args:
+            object_pos: centre of the object, m, base frame, shape (3,).
+            object_axis: its unit axis, towards the cap, shape (3,).
+            rng: draws the arrangement.
+
+        Returns:
+            Obstacles. Shape (M, 12).
+        """
+        if not self._task.arrangement.number[1]:
+            return self.checker.obstacles
+
+        def is_allowed(obstacle: Array) -> bool:
+            if self._object_gap(obstacle[0], object_pos, object_axis):
+                return False
+            self.checker.place_obstacles(obstacle)
+            return not self.checker.collides(self.model.home, object_pos, object_axis)
+
+        rows = draw_arrangement(self._task, rng, is_allowed)
+        self.checker.place_obstacles(rows)
+        return rows
+
+    def _object_gap(self, obstacle: Array, object_pos: Array, object_axis: Array) -> bool:
+        """Whether an obstacle is nearer to the object than it may be."""
+        along = np.linspace(-0.5, 0.5, 9)[:, None] * self._task.object_length_m
+        points = object_pos + along * object_axis
+        least = self._task.arrangement.object_gap_m + self._task.object_radius_m
+        return bool((distances(points, obstacle[None]) < least).any())
 
     def plan(self, object_pos: Array, object_axis: Array, rng: np.random.Generator) -> Plan | None:
         """Plan a timed motion from home to the grasp.

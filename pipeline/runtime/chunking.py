@@ -18,7 +18,7 @@ from pipeline.kinematics import JointLimits
 from pipeline.runtime.deployment import Execution
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.sweep import Objects
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.limiter import Limiter
 
 if TYPE_CHECKING:

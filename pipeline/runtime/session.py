@@ -22,7 +22,7 @@ from pipeline.runtime.deployment import Deployment, DeploymentError
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import carried_guard, other_noise
 from pipeline.runtime.guard.findings import Finding
-from pipeline.runtime.guard.sweep import Objects
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.pose_filter import LEAST_LENGTH, ObjectFilter
 
 Array = NDArray[np.float64]

@@ -25,6 +25,8 @@ from pipeline.run import console, output_folder, track, versions, write_json
 
 EPOCH_NS = 1_767_225_600 * 10**9
 """Log time of the first message; fixed, so that equal parameters give equal bytes."""
+SCENE_LEAD_NS = 100_000_000
+"""Time from the obstacles to the object's pose; none are written where there are none."""
 OBJECT_LEAD_NS = 100_000_000
 """Time from the object's pose to the plan."""
 PAUSE_NS = 1_000_000_000
@@ -86,9 +88,10 @@ class Statistics:
 def run(params: Params, out: Path) -> None:
     """Plan, execute and record `collect.episodes` demonstrations.
 
-    Writes `bag/` (a rosbag2: per episode the object's pose, the plan, joint states during its
-    execution) and `collect.json` (tries, failures by reason and tilt, durations, versions). On one
-    machine the bytes depend only on parameters and library versions, not on `collect.workers`.
+    Writes `bag/` (a rosbag2: per episode the obstacles, the object's pose, the plan, joint states
+    during its execution) and `collect.json` (tries, failures by reason and tilt, durations,
+    versions). On one machine the bytes depend only on parameters and library versions, not on
+    `collect.workers`.
 
     Args:
         params: every parameter.
@@ -146,6 +149,7 @@ def _demonstrations(
 def _record(bag: BagWriter, params: Params, attempt: Try, done: Demonstration, time_ns: int) -> int:
     """Write one episode that starts at `time_ns`; return the log time of its last message."""
     robot, still = params.robot, params.collect.still_joints
+    bag.planning_scene(time_ns - SCENE_LEAD_NS, attempt.obstacles, robot.base_link)
     bag.object_pose(
         time_ns,
         robot.base_link,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from pipeline.dataset.episode_store import count_episodes, read_episodes
+from pipeline.dataset.obstacle_arrays import read_obstacles, write_obstacles
 from pipeline.dataset.resample import label, resample
 from pipeline.dataset.split import SPLIT_NAMES, TRAIN, split_of
 from pipeline.dataset.statistics import Stats
@@ -70,7 +71,8 @@ def run(params: Params, out: Path, source: Path | None = None) -> None:
         )
         stats = dataset_stats(state, action, ends, split, folder / name)
         group.attrs.update(_attributes(layout, params, source, ends, stats))
-        summary = _summary(folder / name, (state, action), ends, split, layout)
+        obstacles = read_obstacles(group, len(ends), folder / name)
+        summary = _summary(folder / name, (state, action), ends, split, layout, obstacles)
         write_json(folder / "dataset.json", summary)
     _print(summary, out / name)
 
@@ -84,7 +86,7 @@ def _write_rows(
         ArrayWriter(group, f"data/{name}", (width,), "float32", rules.chunk_rows)
         for name, width in (("state", layout.state_dim), ("action", layout.action_dim))
     )
-    lengths, splits = [], []
+    lengths, splits, obstacles = [], [], []
     episodes = read_episodes(source, params.robot.joints, params.task.object)
     for episode in track(episodes, "Resampling", count_episodes(source)):
         steps = resample(episode, rules.rate_hz, rules.hold_steps)
@@ -100,6 +102,7 @@ def _write_rows(
         states.add(layout.pack(fields))
         actions.add(label(steps.joint_command, rules.labels).astype(np.float32))
         lengths.append(len(steps.joint_pos))
+        obstacles.append(episode.obstacles)
         splits.append(split_of(episode.content_hash, rules.val_fraction, rules.test_fraction))
     if not lengths:
         raise DatasetError("ingest left no episode; look at its report.json")
@@ -109,6 +112,7 @@ def _write_rows(
     for name, values in (("meta/episode_ends", ends), ("meta/split", split)):
         array = create_array(group, name, values.shape, values.dtype.name, rules.chunk_rows)
         array[...] = values
+    write_obstacles(group, obstacles, "float32", rules.chunk_rows)
     return ends, split
 
 
@@ -142,14 +146,17 @@ def _summary(
     ends: NDArray[np.int64],
     split: NDArray[np.int8],
     layout: Layout,
+    obstacles: tuple[NDArray[Any], NDArray[np.int64]],
 ) -> dict[str, Any]:
     lengths = np.diff(ends, prepend=0)
     digest = hashlib.sha256()
     for array in arrays:
         for rows in read_spans(array, ends - lengths, ends, path):
             digest.update(np.ascontiguousarray(rows).tobytes())
-    for values in (ends, split):
+    for values in (ends, split, *(obstacles if len(obstacles[0]) else ())):
         digest.update(values.tobytes())
+    numbers = np.diff(obstacles[1], prepend=0)
+    around = {"episodes": int((numbers > 0).sum()), "most": int(numbers.max())}
     return {
         "episodes": len(ends),
         "steps": int(ends[-1]),
@@ -168,6 +175,7 @@ def _summary(
         ),
         "layout": layout.fingerprint,
         "content": digest.hexdigest()[:12],
+        **({"obstacles": around} if numbers.any() else {}),
     }
 
 
@@ -183,6 +191,10 @@ def _print(summary: dict[str, Any], path: Path) -> None:
         f"state {summary['state_dim']}, action {summary['action_dim']}, "
         f"{summary['size_mb']} MB, layout {summary['layout']}"
     )
+    if around := summary.get("obstacles"):
+        console.print(
+            f"obstacles in {around['episodes']} episodes, at most {around['most']} in one"
+        )
     for name, counts in summary["splits"].items():
         if not counts["episodes"]:
             console.print(f"[yellow]warning: no episode fell to {name}; add episodes[/]")

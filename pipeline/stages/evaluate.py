@@ -34,6 +34,7 @@ from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
+from pipeline.policy.observation import obstacle_slots
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import RobotModel
@@ -71,20 +72,22 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     rate_hz = _rate(policy.checkpoint.config["rate_hz"], model, dataset, data)
 
     predict, predictors = load_predictors(policy, params)
+    slots = obstacle_slots(policy.checkpoint.config)
     robot = RobotModel.from_params(params.robot)
     console.print(f"Open loop on {data}")
     open_loop = compare(
         predict, dataset, robot, policy.horizon, policy.n_obs_steps, rate_hz,
         params.evaluate.open_loop_windows, params.evaluate.seed, params.execution.noise_scale,
+        slots,
     )  # fmt: skip
     console.print(f"Closed loop on {params.evaluate.pens} {params.task.object}s")
     seed_planning(params.evaluate.seed)
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
-    simulator = Simulator(params.robot, rate_hz, params.evaluate.physics_steps)
     loop = Loop(
-        simulator, robot, layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
-        make_guard(params, robot),
+        Simulator(params.robot, rate_hz, params.evaluate.physics_steps), robot,
+        layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
+        make_guard(params, robot), slots,
     )  # fmt: skip
     results = _roll_out(loop, predict, trials, params, rate_hz)
     grasps = _grasp(params, results, trials)

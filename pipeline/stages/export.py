@@ -23,6 +23,7 @@ from pipeline.machine import processor
 from pipeline.params import ExportParams, Params
 from pipeline.policy.checkpoint import load_checkpoint
 from pipeline.policy.diffusion_policy import DiffusionPolicy
+from pipeline.policy.observation import graph_inputs
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, output_folder, versions, write_json
 from pipeline.runtime.backends.engine_store import BuildOptions
@@ -146,7 +147,8 @@ def _parity(
 def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise: Float32) -> Check:
     """The comparison of engines: as many observations as their profile and the data allow."""
     size = min(params.batch[2], len(obs))
-    return Check(obs[:size], noise[:size], runtime.predict(obs[:size], noise[:size]))
+    inputs = {**graph_inputs(obs[:size], runtime.layout), "noise": noise[:size]}
+    return Check(inputs, runtime.predict(obs[:size], noise[:size]))
 
 
 def _compare(report: EngineReport, folder: Path, params: ExportParams) -> EngineReport:

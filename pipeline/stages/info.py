@@ -94,6 +94,8 @@ def _dataset_table(path: Path, params: Params) -> Table:
     table.add_row("size", f"{_size_mb(path):.1f} MB")
     rate = dataset.rate_hz
     table.add_row("rate", "unknown: the data set does not say" if rate is None else f"{rate:g} Hz")
+    if dataset.has_obstacles:
+        table.add_row("obstacles", _obstacles(dataset))
     table.add_row("split", _splits(dataset, "meta/split" in open_group(path)))
     table.add_row("statistics", "in the data set" if "stats" in attributes else "none stored")
     fingerprint = dataset.layout.fingerprint
@@ -107,6 +109,12 @@ def _dataset_table(path: Path, params: Params) -> Table:
 def _lengths(dataset: Dataset) -> str:
     lengths = np.diff(dataset.episode_ends, prepend=0)
     return f"{lengths.min()} to {lengths.max()} an episode, {lengths.mean():.1f} on average"
+
+
+def _obstacles(dataset: Dataset) -> str:
+    numbers = np.diff(dataset.obstacle_ends, prepend=0)
+    share = f"{(numbers > 0).sum():,} of {dataset.num_episodes:,} episodes"
+    return f"in {share}, at most {dataset.max_obstacles} in one"
 
 
 def _splits(dataset: Dataset, stored: bool) -> str:

@@ -9,13 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pipeline.dataset.store import Dataset
 from pipeline.dataset.windows import window_index
 from pipeline.errors import PipelineError
+from pipeline.kinematics import vector
+from pipeline.obstacles import ObstacleInput, pad
 from pipeline.params import Params
 from pipeline.policy.model import FIT_CHUNK, PolicyModel
 from pipeline.robot.chain import policy_geometry
+from pipeline.robot.covering import body_points, collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, state_root
 from pipeline.training.distributed import Workers
@@ -84,8 +88,11 @@ def make_inputs(params: Params, dataset: Dataset, device: torch.device) -> Input
         TrainError: no training or validation episodes.
         PipelineError: the model, or the checkpoint to start from, does not fit the data set.
     """
-    train, val = (_windows(dataset, split, params, device) for split in ("train", "val"))
     geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
+    if dataset.max_obstacles and params.policy.max_obstacles:
+        geometry = replace(geometry, obstacles=_obstacle_input(dataset, params))
+    slots = 0 if geometry.obstacles is None else geometry.obstacles.slots
+    train, val = (_windows(dataset, split, params, device, slots) for split in ("train", "val"))
     weights, shuffling, fixed = seeded_generators(params.train.seed, device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.initial_seed())
@@ -159,7 +166,7 @@ def fit_ranges(inputs: Inputs, trainer: Trainer) -> None:
 
 
 def _windows(
-    dataset: Dataset, split: str, params: Params, device: torch.device
+    dataset: Dataset, split: str, params: Params, device: torch.device, slots: int
 ) -> Windows | StreamedWindows:
     episodes = dataset.episodes(split)
     if not len(episodes):
@@ -169,9 +176,31 @@ def _windows(
         )
     lengths = (params.policy.n_obs_steps, params.policy.horizon)
     limit = int(params.train.data_limit_gb * 1e9)
+    around: Tensor | None = None
+    if slots:
+        rows = np.stack([pad(dataset.obstacles(int(e)), slots).ravel() for e in episodes])
+        around = torch.from_numpy(rows.astype(np.float32)).to(device)
     if resident_bytes(dataset, episodes, lengths) > limit:
-        rows = (dataset.state, dataset.action)
-        return StreamedWindows(rows, dataset.episode_ends, episodes, lengths, limit, device)
+        parts = (dataset.state, dataset.action)
+        return StreamedWindows(
+            parts, dataset.episode_ends, episodes, lengths, limit, device, around
+        )
     index = window_index(dataset.episode_ends, episodes, *lengths)
     arrays = (np.asarray(dataset.state[:]), np.asarray(dataset.action[:]), *index)
-    return Windows(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
+    windows = Windows(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in arrays))
+    if around is None:
+        return windows
+    lengths_of = np.diff(dataset.episode_ends, prepend=0)[episodes]
+    episode = torch.from_numpy(np.repeat(np.arange(len(episodes)), lengths_of)).to(device)
+    return replace(windows, obstacles=around, episode=episode)
+
+
+def _obstacle_input(dataset: Dataset, params: Params) -> ObstacleInput:
+    """Points on the arm, and the region of the training episodes' obstacles."""
+    shapes = collision_geometry(params.robot, params.task).shapes
+    rows = np.concatenate([dataset.obstacles(int(e)) for e in dataset.episodes("train")])
+    reach = np.linalg.norm(rows[:, 7:10], axis=1, keepdims=True) + rows[:, 10:].sum(1)[:, None]
+    low, high = (rows[:, :3] - reach).min(axis=0), (rows[:, :3] + reach).max(axis=0)
+    return ObstacleInput(
+        params.policy.max_obstacles, body_points(shapes), vector(low), vector(high)
+    )

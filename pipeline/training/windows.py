@@ -69,6 +69,10 @@ class Windows:
     """Shape (W, T)."""
     action_rows: Tensor
     """Shape (W, H)."""
+    obstacles: Tensor | None = None
+    """Numbers of the obstacles of each episode, shape (E, K · 12); None where none are seen."""
+    episode: Tensor | None = None
+    """Episode of each window, a row of `obstacles`. Shape (W,)."""
 
     def __len__(self) -> int:
         """Number of windows, W."""
@@ -81,7 +85,10 @@ class Windows:
 
     def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
-        return self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
+        obs, action = self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
+        if self.obstacles is None or self.episode is None:
+            return obs, action
+        return _with_obstacles(obs, self.obstacles[self.episode[windows]]), action
 
     def order(self, generator: torch.Generator) -> Tensor:
         """The windows of one epoch in the order of its batches, shape (W,).
@@ -125,6 +132,7 @@ class StreamedWindows:
         lengths: tuple[int, int],
         limit_bytes: int,
         device: torch.device,
+        obstacles: Tensor | None = None,
     ) -> None:
         """Divide the episodes into blocks.
 
@@ -135,12 +143,14 @@ class StreamedWindows:
             lengths: n_obs_steps T and horizon H.
             limit_bytes: that all buffers together may take.
             device: where batches are made.
+            obstacles: numbers of the obstacles of each chosen episode, shape (K, O); None where
+                none are seen.
 
         Raises:
             StreamError: an episode is larger than a block may be.
             WindowError: an episode has no rows.
         """
-        self.device, self._rows = device, rows
+        self.device, self._rows, self._obstacles = device, rows, obstacles
         self._history = np.arange(1 - lengths[0], 1)
         self._future = np.arange(lengths[1])
         starts, ends = episode_starts(episode_ends)[episodes], episode_ends[episodes]
@@ -238,7 +248,10 @@ class StreamedWindows:
         obs_rows = np.maximum(windows[:, None] + self._history, first) + shift
         action_rows = np.minimum(windows[:, None] + self._future, last) + shift
         obs, action = (torch.from_numpy(rows).to(self.device) for rows in (obs_rows, action_rows))
-        return buffer.state[obs], buffer.action[action]
+        if self._obstacles is None:
+            return buffer.state[obs], buffer.action[action]
+        around = self._obstacles[torch.from_numpy(episodes).to(self.device)]
+        return _with_obstacles(buffer.state[obs], around), buffer.action[action]
 
     def _buffer(self, group: int) -> _Buffer:
         """The rows of a group; the group after it is read meanwhile."""
@@ -274,6 +287,11 @@ class StreamedWindows:
         if self.device.type == "cuda":
             state, action = state.pin_memory(), action.pin_memory()
         return _Buffer(state.to(self.device), action.to(self.device), offsets)
+
+
+def _with_obstacles(obs: Tensor, obstacles: Tensor) -> Tensor:
+    """Append obstacles (B, O) to every step of observations (B, T, S)."""
+    return torch.cat((obs, obstacles.unsqueeze(1).expand(-1, obs.shape[1], -1)), dim=2)
 
 
 def resident_bytes(dataset: Dataset, episodes: Index, lengths: tuple[int, int]) -> int:

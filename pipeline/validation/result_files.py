@@ -18,11 +18,12 @@ import numpy as np
 
 from pipeline.dataset.episode import Episode, Provenance
 from pipeline.errors import PipelineError
+from pipeline.obstacles import COLUMNS
 from pipeline.recordings.recording import Source
 from pipeline.validation.build_episode import Result
 from pipeline.validation.findings import Finding
 
-_MAGIC = b"results 1\n"
+_MAGIC = b"results 2\n"
 _LENGTHS = struct.Struct("<QQI")
 _END = b'"end"'
 _FIELDS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose")
@@ -72,6 +73,7 @@ class ResultWriter:
                     origin.message,
                     origin.log_time_ns,
                     number,
+                    len(episode.obstacles),
                 ]
             )
         joints = episodes[0].joint_pos.shape[1] if episodes else 0
@@ -82,6 +84,7 @@ class ResultWriter:
         ]
         places = [part for each in episodes for part in (each.object_pos, each.object_axis)]
         numbers += [np.concatenate(places).tobytes()] if places else []
+        numbers += [each.obstacles.tobytes() for each in episodes]
         self._block(text, b"".join(numbers))
 
     def close(self) -> None:
@@ -159,7 +162,9 @@ def read_results(file: IO[bytes], source: Source) -> Iterator[list[Result]]:
             part = values[at : at + total * width]
             fields[name] = part if name == "t" else part.reshape(total, width)
             at += total * width
-        places = values[at:].reshape(-1, 2, 3)
+        places = values[at : at + 6 * len(lengths)].reshape(-1, 2, 3)
+        obstacle_ends = np.cumsum([entry[6] for entry in entries if len(entry) > 1], dtype=np.int64)
+        obstacles = np.split(values[at + 6 * len(lengths) :].reshape(-1, COLUMNS), obstacle_ends)
         ends = np.cumsum(lengths).tolist()
         shared = [(o[0], o[1], tuple(o[2]), tuple(o[3]), o[4]) for o in origins]
         results, number, start = [], 0, 0
@@ -168,7 +173,7 @@ def read_results(file: IO[bytes], source: Source) -> Iterator[list[Result]]:
             if len(entry) == 1:
                 results.append(Result(None, findings))
                 continue
-            _, _, known, message, time_ns, origin = entry
+            _, _, known, message, time_ns, origin, _ = entry
             topic, segment, names, derived, salvaged = shared[origin]
             rows = slice(start, ends[number])
             episode = Episode(
@@ -179,6 +184,7 @@ def read_results(file: IO[bytes], source: Source) -> Iterator[list[Result]]:
                     source.path, source.sha256, source.storage, topic, message, segment, time_ns,
                     names, derived, salvaged,
                 ),
+                obstacles=obstacles[number],
                 known_hash=known,
             )  # fmt: skip
             results.append(Result(episode, findings))

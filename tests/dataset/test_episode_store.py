@@ -7,6 +7,7 @@ import zarr
 import pipeline.dataset.episode_store as episodes_module
 from pipeline.dataset.episode_store import EpisodeWriter, read_episodes
 from pipeline.dataset.zarr_arrays import StoreError
+from pipeline.obstacles import box, sphere
 
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
 FIELDS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose", "object_pos", "object_axis")
@@ -39,6 +40,19 @@ def test_episodes_survive_the_round_trip(tmp_path, several, monkeypatch, chunk_r
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert one.provenance == other.provenance
         assert one.content_hash == other.content_hash
+
+
+def test_obstacles_survive_the_round_trip(tmp_path, episode):
+    around = [np.zeros((0, 12)), np.stack([box([1, 2, 3], [0.1, 0.2, 0.3]), sphere([0, 1, 2], 1)])]
+    path = write(tmp_path / "episodes.zarr", [episode(obstacles=rows) for rows in around])
+    for rows, read in zip(around, read_episodes(path, JOINTS, "pen"), strict=True):
+        np.testing.assert_array_equal(rows, read.obstacles)
+
+
+def test_without_obstacles_the_zarr_has_no_arrays_for_them(tmp_path, several):
+    path = write(tmp_path / "episodes.zarr", several)
+    held = {entry.name for entry in (path / "meta").iterdir()} - {".zgroup", ".zattrs"}
+    assert held == {"episode_ends", "object_pos", "object_axis", "provenance"}
 
 
 def test_the_same_episodes_give_the_same_bytes(tmp_path, several):

@@ -17,6 +17,7 @@ from pipeline.dataset.zarr_arrays import (
     read_array,
 )
 from pipeline.layout import Layout, LayoutError
+from pipeline.obstacles import sphere
 
 ENDS = np.array([3, 7, 12])
 
@@ -63,6 +64,23 @@ def test_a_data_set_survives_the_round_trip(write, layout, zarr_format):
     assert dataset.episodes("val").tolist() == []
     assert dataset.rows(1) == slice(3, 7)
     assert zarr.open_group(path, mode="r").metadata.zarr_format == zarr_format
+
+
+def test_obstacles_are_those_of_each_episode(write):
+    rows = np.stack([sphere([index, 0, 0], 0.1) for index in range(3)])
+    path, _ = write(
+        meta__obstacles=rows.astype(np.float32), meta__obstacle_ends=np.array([1, 1, 3])
+    )
+    dataset = load_dataset(path)
+    assert (dataset.has_obstacles, dataset.max_obstacles) == (True, 2)
+    assert [dataset.obstacles(index)[:, 0].tolist() for index in range(3)] == [[0], [], [1, 2]]
+    assert dataset.obstacles(2).dtype == np.float32
+
+
+def test_a_data_set_may_have_no_obstacles(write):
+    dataset = load_dataset(write()[0])
+    assert (dataset.has_obstacles, dataset.max_obstacles) == (False, 0)
+    assert dataset.obstacles(1).shape == (0, 12)
 
 
 def test_statistics_come_from_the_training_rows_alone(write):

@@ -9,10 +9,13 @@ import pytest
 from rosbags.rosbag2 import Reader
 
 from pipeline.hashing import sha256_file
+from pipeline.obstacles import sphere
 from pipeline.params import Params
 from pipeline.recordings.rosbag.messages import typestore
-from pipeline.robot.demonstrations import Try
+from pipeline.recordings.rosbag.writer import BagWriter
+from pipeline.robot.demonstrations import Demonstration, Try
 from pipeline.robot.model import RobotModel
+from pipeline.robot.retime import Plan
 from pipeline.stages import collect
 
 EPISODES = 5
@@ -78,6 +81,26 @@ def test_the_bag_holds_object_plan_and_execution(params: Params, out: Path) -> N
                 assert 0 <= passed_s <= end_s + params.collect.hold_s + 1e-6
     assert counts["/pen_pose"] == counts["/display_planned_path"] == EPISODES
     assert counts["/joint_states"] > 50 * EPISODES
+
+
+def test_obstacles_are_recorded_before_the_object(params: Params, tmp_path: Path) -> None:
+    t = np.array([0.0, 0.5])
+    plan = Plan(t, *np.zeros((3, 2, 6)))
+    done = Demonstration(plan, t, plan.joint_pos, plan.joint_vel, 0.0, 0.0)
+    time_ns = collect.EPOCH_NS
+    with BagWriter(tmp_path / "bag", "mcap") as bag:
+        for number in (2, 0, 0):
+            rows = np.array([sphere([i, 0, 0], 0.1) for i in range(number)]).reshape(-1, 12)
+            attempt = Try(np.zeros(3), np.array([0.0, 0.0, 1.0]), None, done, rows)
+            time_ns = collect._record(bag, params, attempt, done, time_ns) + collect.PAUSE_NS
+    with Reader(tmp_path / "bag") as reader:
+        said = [(each.topic, log_ns) for each, log_ns, _ in reader.messages()]
+    assert [topic for topic, _ in said if topic != "/joint_states"] == [
+        "/planning_scene", "/pen_pose", "/display_planned_path",
+        "/planning_scene", "/pen_pose", "/display_planned_path",
+        "/pen_pose", "/display_planned_path",
+    ]  # fmt: skip
+    assert [log_ns for _, log_ns in said] == sorted(log_ns for _, log_ns in said)
 
 
 def test_unreachable_objects_end_the_stage(

@@ -14,10 +14,12 @@ from pipeline.dataset.store import load_dataset
 from pipeline.dataset.zarr_arrays import StoreError
 from pipeline.kinematics import continue_paths
 from pipeline.layout import Layout
+from pipeline.obstacles import sphere
 from pipeline.robot.model import RobotModel
 from pipeline.stages import dataset
 
 PROVENANCE = Provenance("bag", "0" * 64, "mcap", "/plans", 0, 0, 0, ("joint_1",))
+NO_OBSTACLES = np.zeros((0, 12))
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def robot(request):
 def make(params, robot):
     """The episode of a number: from home to a goal of its own in 0.9 s or more."""
 
-    def make(index):
+    def make(index, obstacles=NO_OBSTACLES):
         t = np.linspace(0.0, 0.9 + 0.05 * (index % 5), 10)
         s = t / t[-1]
         reach = np.array([0.4, 0.3, -0.2, 0.1, -0.3, 0.2]) * (0.5 + 0.01 * index)
@@ -38,6 +40,7 @@ def make(params, robot):
         return Episode(
             t, position, velocity, position, robot.fk(position),
             np.array([0.4, 0.001 * index, 0.2]), np.array([0.0, 0.6, 0.8]), PROVENANCE,
+            obstacles,
         )  # fmt: skip
 
     return make
@@ -45,10 +48,10 @@ def make(params, robot):
 
 @pytest.fixture
 def write(tmp_path, params, make):
-    def write(indices, name="episodes.zarr"):
+    def write(indices, name="episodes.zarr", obstacles=lambda index: NO_OBSTACLES):
         writer = EpisodeWriter(tmp_path / name, params.robot.joints, params.task.object)
         for index in indices:
-            writer.add(make(index))
+            writer.add(make(index, obstacles(index)))
         writer.close()
         return tmp_path / name
 
@@ -78,6 +81,24 @@ def test_the_zarr_keeps_the_contract(tmp_path, params, write, make):
     assert read.rate_hz == params.dataset.rate_hz
     files = [file for file in path.rglob("*") if file.is_file()]
     assert len(files) <= 20
+
+
+def test_obstacles_reach_the_zarr(tmp_path, params, write, capsys):
+    around = [np.array([sphere([i, j, 0], 0.1) for j in range(i % 3)]).reshape(-1, 12)
+              for i in range(30)]  # fmt: skip
+    dataset.run(params, tmp_path / "out", write(range(30), obstacles=around.__getitem__))
+    assert "obstacles in 20 episodes, at most 2 in one" in capsys.readouterr().out
+    read = load_dataset(tmp_path / "out/pen_grasp.zarr")
+    assert (read.has_obstacles, read.max_obstacles) == (True, 2)
+    for index, rows in enumerate(around):
+        np.testing.assert_array_equal(read.obstacles(index), rows.astype(np.float32))
+    summary = json.loads((tmp_path / "out/dataset.json").read_text())
+    assert summary["obstacles"] == {"episodes": 20, "most": 2}
+    dataset.run(params, tmp_path / "free", write(range(30), "free.zarr"))
+    free = json.loads((tmp_path / "free/dataset.json").read_text())
+    assert "obstacles" not in free and free["content"] != summary["content"]
+    held = {entry.name for entry in (tmp_path / "free/pen_grasp.zarr/meta").iterdir()}
+    assert held == {".zgroup", ".zattrs", "episode_ends", "split"}
 
 
 def test_states_hold_the_fields_of_the_layout(tmp_path, params, write, make, robot):

@@ -5,8 +5,10 @@ import pytest
 import zarr
 from numcodecs import Blosc
 
+from pipeline.dataset.obstacle_arrays import write_obstacles
 from pipeline.dataset.zarr_arrays import StoreError, create_array, create_group
 from pipeline.layout import Layout
+from pipeline.obstacles import sphere
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import info
 
@@ -71,10 +73,13 @@ def test_a_data_set_of_the_pipeline_is_shown_by_its_own_layout(tmp_path, params,
         create_array(group, name, values.shape, values.dtype.name, 8)[...] = values
     group.attrs.update({"layout": layout.to_dict(), "rate_hz": 25.0, "metadata": "none"})
     table = shown(tmp_path / "cup.zarr")
+    assert "obstacles" not in table
     assert table["state"] == ["5: joint_pos[2] + cup_pos[3]"]
     assert table["rate"] == ["25 Hz"]
     assert table["split"] == ["train 2, val 1, test 0"]
     assert table["layout"] == [layout.fingerprint]
+    write_obstacles(group, [sphere([1, 0, 0], 1)[None]] * 2 + [np.zeros((0, 12))], "float32", 8)
+    assert shown(tmp_path / "cup.zarr")["obstacles"] == ["in 2 of 3 episodes, at most 1 in one"]
 
 
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.obstacles import sphere
 from pipeline.recordings.recording import Source
 from pipeline.validation.build_episode import Result
 from pipeline.validation.findings import Finding
@@ -31,7 +32,8 @@ def results(episode, salvaged=False):
     )  # fmt: skip
     first = replace(first, provenance=origin)
     short = replace(
-        first, provenance=replace(origin, message=9, segment=2),
+        first, obstacles=np.stack([sphere([1, 2, 3], 0.1), sphere([2, 2, 3], 0.1)]),
+        provenance=replace(origin, message=9, segment=2),
         **{name: getattr(first, name)[:7] for name in
            ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose")},
     )  # fmt: skip

@@ -26,43 +26,37 @@ JOINT_TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 CONTROLLER_STATE = "control_msgs/msg/JointTrajectoryControllerState"
 TRACKING_FEEDBACK = "control_msgs/action/FollowJointTrajectory_FeedbackMessage"
 TF_MESSAGES = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
+COLLISION_OBJECT = "moveit_msgs/msg/CollisionObject"
+ATTACHED_OBJECT = "moveit_msgs/msg/AttachedCollisionObject"
+PLANNING_SCENE = "moveit_msgs/msg/PlanningScene"
 MARKS = ("std_msgs/msg/Bool", "std_msgs/msg/String", "std_msgs/msg/Empty")
 
-# Fields and their order as in moveit_msgs (branch humble) and object_recognition_msgs (branch
-# ros2). With the types of common_interfaces, DisplayTrajectory needs no others.
+# Fields and their order as in moveit_msgs (branch humble), object_recognition_msgs and octomap_msgs
+# (branch ros2). With the types of common_interfaces, DisplayTrajectory and PlanningScene need no
+# others.
 DEFINITIONS: dict[str, str] = {
     "object_recognition_msgs/msg/ObjectType": "string key\nstring db\n",
-    "moveit_msgs/msg/CollisionObject": (
+    COLLISION_OBJECT: (
         "std_msgs/Header header\n"
         "geometry_msgs/Pose pose\n"
         "string id\n"
         "object_recognition_msgs/ObjectType type\n"
-        "shape_msgs/SolidPrimitive[] primitives\n"
-        "geometry_msgs/Pose[] primitive_poses\n"
-        "shape_msgs/Mesh[] meshes\n"
-        "geometry_msgs/Pose[] mesh_poses\n"
-        "shape_msgs/Plane[] planes\n"
-        "geometry_msgs/Pose[] plane_poses\n"
-        "string[] subframe_names\n"
-        "geometry_msgs/Pose[] subframe_poses\n"
-        "byte ADD=0\n"
-        "byte REMOVE=1\n"
-        "byte APPEND=2\n"
-        "byte MOVE=3\n"
-        "byte operation\n"
+        "shape_msgs/SolidPrimitive[] primitives\ngeometry_msgs/Pose[] primitive_poses\n"
+        "shape_msgs/Mesh[] meshes\ngeometry_msgs/Pose[] mesh_poses\n"
+        "shape_msgs/Plane[] planes\ngeometry_msgs/Pose[] plane_poses\n"
+        "string[] subframe_names\ngeometry_msgs/Pose[] subframe_poses\n"
+        "byte ADD=0\nbyte REMOVE=1\nbyte APPEND=2\nbyte MOVE=3\nbyte operation\n"
     ),
-    "moveit_msgs/msg/AttachedCollisionObject": (
+    ATTACHED_OBJECT: (
         "string link_name\n"
         "moveit_msgs/CollisionObject object\n"
-        "string[] touch_links\n"
-        "trajectory_msgs/JointTrajectory detach_posture\n"
+        "string[] touch_links\ntrajectory_msgs/JointTrajectory detach_posture\n"
         "float64 weight\n"
     ),
     "moveit_msgs/msg/RobotState": (
         "sensor_msgs/JointState joint_state\n"
         "sensor_msgs/MultiDOFJointState multi_dof_joint_state\n"
-        "moveit_msgs/AttachedCollisionObject[] attached_collision_objects\n"
-        "bool is_diff\n"
+        "moveit_msgs/AttachedCollisionObject[] attached_collision_objects\nbool is_diff\n"
     ),
     "moveit_msgs/msg/RobotTrajectory": (
         "trajectory_msgs/JointTrajectory joint_trajectory\n"
@@ -73,12 +67,41 @@ DEFINITIONS: dict[str, str] = {
         "moveit_msgs/RobotTrajectory[] trajectory\n"
         "moveit_msgs/RobotState trajectory_start\n"
     ),
+    "octomap_msgs/msg/Octomap": (
+        "std_msgs/Header header\nbool binary\nstring id\nfloat64 resolution\nint8[] data\n"
+    ),
+    "octomap_msgs/msg/OctomapWithPose": (
+        "std_msgs/Header header\ngeometry_msgs/Pose origin\noctomap_msgs/Octomap octomap\n"
+    ),
+    "moveit_msgs/msg/AllowedCollisionEntry": "bool[] enabled\n",
+    "moveit_msgs/msg/AllowedCollisionMatrix": (
+        "string[] entry_names\nmoveit_msgs/AllowedCollisionEntry[] entry_values\n"
+        "string[] default_entry_names\nbool[] default_entry_values\n"
+    ),
+    "moveit_msgs/msg/LinkPadding": "string link_name\nfloat64 padding\n",
+    "moveit_msgs/msg/LinkScale": "string link_name\nfloat64 scale\n",
+    "moveit_msgs/msg/ObjectColor": "string id\nstd_msgs/ColorRGBA color\n",
+    "moveit_msgs/msg/PlanningSceneWorld": (
+        "moveit_msgs/CollisionObject[] collision_objects\noctomap_msgs/OctomapWithPose octomap\n"
+    ),
+    PLANNING_SCENE: (
+        "string name\n"
+        "moveit_msgs/RobotState robot_state\n"
+        "string robot_model_name\n"
+        "geometry_msgs/TransformStamped[] fixed_frame_transforms\n"
+        "moveit_msgs/AllowedCollisionMatrix allowed_collision_matrix\n"
+        "moveit_msgs/LinkPadding[] link_padding\n"
+        "moveit_msgs/LinkScale[] link_scale\n"
+        "moveit_msgs/ObjectColor[] object_colors\n"
+        "moveit_msgs/PlanningSceneWorld world\n"
+        "bool is_diff\n"
+    ),
 }
 
 
 @cache
 def typestore(distribution: Stores = Stores.ROS2_HUMBLE) -> Typestore:
-    """Types of a ROS 2 distribution and those of MoveIt2's plans; register nothing in it.
+    """Types of a ROS 2 distribution and those of MoveIt2; register nothing in it.
 
     Args:
         distribution: which common types to take.
@@ -89,26 +112,74 @@ def typestore(distribution: Stores = Stores.ROS2_HUMBLE) -> Typestore:
     return store
 
 
-def _header(time_ns: int, frame_id: str) -> Any:
+def make_header(time_ns: int, frame_id: str) -> Any:
+    """A std_msgs/msg/Header.
+
+    Args:
+        time_ns: stamp, ns.
+        frame_id: the frame.
+    """
     types = typestore().types
     seconds, nanoseconds = divmod(time_ns, 10**9)
     stamp = types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
     return types["std_msgs/msg/Header"](stamp=stamp, frame_id=frame_id)
 
 
-def _doubles(values: FloatArray | Sequence[float]) -> NDArray[np.float64]:
+def make_pose(position: FloatArray, quaternion_xyzw: FloatArray) -> Any:
+    """A geometry_msgs/msg/Pose.
+
+    Args:
+        position: m. Shape (3,).
+        quaternion_xyzw: unit quaternion. Shape (4,).
+    """
+    types = typestore().types
+    x, y, z, w = (float(value) for value in quaternion_xyzw)
+    return types["geometry_msgs/msg/Pose"](
+        position=types["geometry_msgs/msg/Point"](*(float(value) for value in position)),
+        orientation=types["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w),
+    )
+
+
+def make_robot_state(joint_state: Any, *, is_diff: bool) -> Any:
+    """A moveit_msgs/msg/RobotState without attached objects.
+
+    Args:
+        joint_state: a sensor_msgs/msg/JointState.
+        is_diff: whether joints that are not named keep their positions.
+    """
+    types = typestore().types
+    return types["moveit_msgs/msg/RobotState"](
+        joint_state=joint_state,
+        multi_dof_joint_state=types["sensor_msgs/msg/MultiDOFJointState"](
+            header=make_header(0, ""), joint_names=[], transforms=[], twist=[], wrench=[]
+        ),
+        attached_collision_objects=[],
+        is_diff=is_diff,
+    )
+
+
+def doubles(values: FloatArray | Sequence[float]) -> NDArray[np.float64]:
+    """Numbers as the contiguous float64 that the library serialises."""
     return np.ascontiguousarray(values, dtype=np.float64)
 
 
-def _joint_state(
+def make_joint_state(
     time_ns: int, names: Sequence[str], joint_pos: FloatArray, joint_vel: FloatArray
 ) -> Any:
+    """A sensor_msgs/msg/JointState without efforts.
+
+    Args:
+        time_ns: stamp, ns.
+        names: of the J joints.
+        joint_pos: rad. Shape (J,).
+        joint_vel: rad/s. Shape (J,), or (0,) for none.
+    """
     return typestore().types[JOINT_STATE](
-        header=_header(time_ns, ""),
+        header=make_header(time_ns, ""),
         name=list(names),
-        position=_doubles(joint_pos),
-        velocity=_doubles(joint_vel),
-        effort=_doubles([]),
+        position=doubles(joint_pos),
+        velocity=doubles(joint_vel),
+        effort=doubles([]),
     )
 
 
@@ -142,32 +213,27 @@ def serialize_display_trajectory(
         seconds, nanoseconds = divmod(round(float(time_s) * 1e9), 10**9)
         points.append(
             types["trajectory_msgs/msg/JointTrajectoryPoint"](
-                positions=_doubles(position),
-                velocities=_doubles(velocity),
-                accelerations=_doubles(acceleration),
-                effort=_doubles([]),
+                positions=doubles(position),
+                velocities=doubles(velocity),
+                accelerations=doubles(acceleration),
+                effort=doubles([]),
                 time_from_start=types["builtin_interfaces/msg/Duration"](
                     sec=seconds, nanosec=nanoseconds
                 ),
             )
         )
     # MoveIt leaves the stamp of a plan at zero; its time is the log time.
-    header = _header(0, frame_id)
+    header = make_header(0, frame_id)
     segment = types["moveit_msgs/msg/RobotTrajectory"](
         joint_trajectory=types["trajectory_msgs/msg/JointTrajectory"](
             header=header, joint_names=list(joint_names), points=points
         ),
         multi_dof_joint_trajectory=types["trajectory_msgs/msg/MultiDOFJointTrajectory"](
-            header=_header(0, ""), joint_names=[], points=[]
+            header=make_header(0, ""), joint_names=[], points=[]
         ),
     )
-    start = types["moveit_msgs/msg/RobotState"](
-        joint_state=_joint_state(0, joint_names, start_pos, _doubles([])),
-        multi_dof_joint_state=types["sensor_msgs/msg/MultiDOFJointState"](
-            header=_header(0, ""), joint_names=[], transforms=[], twist=[], wrench=[]
-        ),
-        attached_collision_objects=[],
-        is_diff=False,
+    start = make_robot_state(
+        make_joint_state(0, joint_names, start_pos, doubles([])), is_diff=False
     )
     message = types[DISPLAY_TRAJECTORY](
         model_id=model_id, trajectory=[segment], trajectory_start=start
@@ -186,13 +252,9 @@ def serialize_pose(
         position: m. Shape (3,).
         quaternion_xyzw: unit quaternion. Shape (4,).
     """
-    types = typestore().types
-    x, y, z, w = (float(value) for value in quaternion_xyzw)
-    pose = types["geometry_msgs/msg/Pose"](
-        position=types["geometry_msgs/msg/Point"](*(float(value) for value in position)),
-        orientation=types["geometry_msgs/msg/Quaternion"](x=x, y=y, z=z, w=w),
-    )
-    message = types[POSE_STAMPED](header=_header(time_ns, frame_id), pose=pose)
+    pose = make_pose(position, quaternion_xyzw)
+    header = make_header(time_ns, frame_id)
+    message = typestore().types[POSE_STAMPED](header=header, pose=pose)
     return bytes(typestore().serialize_cdr(message, POSE_STAMPED, little_endian=True))
 
 
@@ -206,7 +268,7 @@ class JointStateSerializer:
 
     def __init__(self, joint_names: Sequence[str]) -> None:
         size = len(joint_names)
-        message = _joint_state(0, joint_names, np.zeros(size), np.zeros(size))
+        message = make_joint_state(0, joint_names, np.zeros(size), np.zeros(size))
         self._size = size
         self._template = bytes(typestore().serialize_cdr(message, JOINT_STATE, little_endian=True))
         # From the end: an empty effort is a length of 4 bytes. Before each array of doubles stand
@@ -225,7 +287,7 @@ class JointStateSerializer:
         Raises:
             ValueError: an array has not one number for each joint.
         """
-        position, velocity = _doubles(joint_pos), _doubles(joint_vel)
+        position, velocity = doubles(joint_pos), doubles(joint_vel)
         if position.shape != (self._size,) or velocity.shape != (self._size,):
             raise ValueError(
                 f"{self._size} joints, but positions {position.shape}, velocities {velocity.shape}"

@@ -1,4 +1,4 @@
-"""Writes plans, joint states and object poses as a rosbag2 that ROS 2 can open.
+"""Writes plans, joint states, object poses and obstacles as a rosbag2 that ROS 2 can open.
 
 Owns topics, QoS and storage of a recording, and knows nothing about robots or planning. The same
 calls write the same bytes.
@@ -28,12 +28,14 @@ from pipeline.errors import PipelineError
 from pipeline.recordings.rosbag.messages import (
     DISPLAY_TRAJECTORY,
     JOINT_STATE,
+    PLANNING_SCENE,
     POSE_STAMPED,
     JointStateSerializer,
     serialize_display_trajectory,
     serialize_pose,
     typestore,
 )
+from pipeline.recordings.rosbag.planning_scene import obstacle_name, serialize_planning_scene
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -93,6 +95,8 @@ class BagWriter:
         self._model_id = model_id
         self._frame_id = frame_id
         self._connections: dict[str, Connection] = {}
+        self._obstacles: dict[str, int] = {}
+        """Obstacles in the scene of each topic."""
         self._joint_states: dict[tuple[str, ...], JointStateSerializer] = {}
 
     def __enter__(self) -> Self:
@@ -195,6 +199,35 @@ class BagWriter:
         """
         data = serialize_pose(time_ns, frame_id, position, quaternion_xyzw)
         self._write(topic, POSE_STAMPED, time_ns, data)
+
+    def planning_scene(
+        self,
+        time_ns: int,
+        obstacles: NDArray[np.float64],
+        frame_id: str,
+        topic: str = "/planning_scene",
+    ) -> None:
+        """Record the obstacles as moveit_msgs/msg/PlanningScene; they replace those before.
+
+        Writes nothing if there are no obstacles and there were none before.
+
+        Args:
+            time_ns: log time and stamp, ns.
+            obstacles: rows of `pipeline.obstacles`. Shape (M, 12).
+            frame_id: frame of the obstacles.
+            topic: where they were published.
+
+        Raises:
+            BagWriteError: the topic carries another type.
+            ObstacleError: an obstacle is neither a box nor a cylinder nor a sphere.
+        """
+        number, before = len(obstacles), self._obstacles.get(topic, 0)
+        if not number and not before:
+            return
+        removed = [obstacle_name(gone) for gone in range(number + 1, before + 1)]
+        data = serialize_planning_scene(time_ns, frame_id, obstacles, removed)
+        self._write(topic, PLANNING_SCENE, time_ns, data)
+        self._obstacles[topic] = number
 
     def _write(self, topic: str, msgtype: str, time_ns: int, data: bytes) -> None:
         connection = self._connections.get(topic)

@@ -60,12 +60,12 @@ class EngineRunner:
         self.max_batch = int(self._engine.get_tensor_profile_shape("obs", 0)[2][0])
         """Largest number of observations per call."""
 
-    def run(self, obs: Float32, noise: Float32) -> Float32:
+    def run(self, inputs: dict[str, Float32]) -> Float32:
         """Compute chunks of actions.
 
         Args:
-            obs: observations. Shape (B, T, S).
-            noise: standard normal noise. Shape (B, H, A).
+            inputs: `obs` (B, T, S), `noise` (B, H, A) and, where the policy sees obstacles,
+                `obstacles` (B, K, 12).
 
         Returns:
             Joint positions, rad, shape (B, H, A).
@@ -75,11 +75,12 @@ class EngineRunner:
         """
         with self._lock:
             self._cuda.bind()
-            for name, values in (("obs", obs), ("noise", noise)):
+            for name, values in inputs.items():
                 array = np.ascontiguousarray(values, np.float32)
                 if not self._context.set_input_shape(name, array.shape):
                     raise EngineError(f"{self._path}: {name} {array.shape} is outside its profile")
                 self._context.set_tensor_address(name, self._cuda.upload(name, array))
+            noise = inputs["noise"]
             self._context.set_tensor_address("action", self._cuda.buffer("action", noise.nbytes))
             if not self._context.execute_async_v3(self._cuda.stream):
                 raise EngineError(f"{self._path}: the engine failed to run: {self._reasons()}")

@@ -194,8 +194,7 @@ def build(
             "batch": list(batch),
             **flags,
             "timing_cache": cache,
-            "obs": [int(policy.config["n_obs_steps"]), policy.layout.state_dim],
-            "noise": [int(policy.config["horizon"]), policy.layout.action_dim],
+            "inputs": policy.input_shapes,
         }
     )
     if answer["status"] != "built":

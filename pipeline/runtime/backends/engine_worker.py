@@ -22,8 +22,8 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
 
     Args:
         task: `module` (tensorrt or tensorrt_rtx), `onnx` and `engine` (paths), `capability` (for
-            instance "8.9"; None for the GPU of this machine), `batch` (smallest to largest), `obs`
-            and `noise` (their shapes after the batch), `version_compatible` and
+            instance "8.9"; None for the GPU of this machine), `batch` (smallest to largest),
+            `inputs` (the shape of each after the batch, by name), `version_compatible` and
             `hardware_compatible`, `timing_cache` (path; None for none).
 
     Returns:
@@ -64,8 +64,8 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
         config.num_compute_capabilities = 1
         config.set_compute_capability(target, 0)
     profile = builder.create_optimization_profile()
-    for name in ("obs", "noise"):
-        profile.set_shape(name, *((size, *task[name]) for size in task["batch"]))
+    for name, shape in task["inputs"].items():
+        profile.set_shape(name, *((size, *shape) for size in task["batch"]))
     config.add_optimization_profile(profile)
     started = time.perf_counter()
     engine = builder.build_serialized_network(network, config)
@@ -90,8 +90,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     """Run an engine on this machine's GPU.
 
     Args:
-        task: `module`, `engine` (path), `inputs` (an .npz with obs and noise), `outputs` (the .npz
-            to write: action).
+        task: `module`, `engine` (path), `inputs` (an .npz with the graph's inputs), `outputs` (the
+            .npz to write: action).
 
     Returns:
         `status` run or failed, with `reason`.
@@ -104,7 +104,7 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     try:
         runner = EngineRunner(Path(task["engine"]), task["module"])
         with np.load(task["inputs"]) as arrays:
-            action = runner.run(arrays["obs"], arrays["noise"])
+            action = runner.run(dict(arrays))
     except PipelineError as error:
         return {"status": "failed", "reason": str(error)}
     np.savez(task["outputs"], action=action)

@@ -15,7 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.policy.observation import check_noise, check_observation
+from pipeline.policy.observation import (
+    check_noise,
+    check_observation,
+    graph_inputs,
+    obstacle_slots,
+)
 from pipeline.runtime.deployment import Deployment
 
 # ONNX Runtime 1.32 sends telemetry that identifies the machine unless this is set before import.
@@ -83,11 +88,17 @@ class OnnxRuntimePolicy:
         self.denoising = metadata.get("denoising", "loop")
         self._chunk = (int(self.config["horizon"]), self.layout.action_dim)
 
+    @property
+    def input_shapes(self) -> dict[str, list[int]]:
+        """Shapes of the graph's inputs by name, without the batch axis."""
+        return {entry.name: list(entry.shape[1:]) for entry in self._session.get_inputs()}
+
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
         """Compute chunks of actions.
 
         Args:
-            obs: raw observations, shape (T, S) or (B, T, S), oldest step first.
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first; S includes 12
+                numbers for each obstacle that the policy can see, after the state.
             noise: standard normal, shape (B, H, A); the same noise gives the same chunk.
 
         Returns:
@@ -96,7 +107,10 @@ class OnnxRuntimePolicy:
         Raises:
             ObservationError: a shape is wrong, or a number is not finite.
         """
-        checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
+        slots = obstacle_slots(self.config)
+        checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]), slots)
         start = check_noise(noise, (len(checked), *self._chunk))
-        action: Float32 = self._session.run(["action"], {"obs": checked, "noise": start})[0]
+        action: Float32 = self._session.run(
+            ["action"], {**graph_inputs(checked, self.layout), "noise": start}
+        )[0]
         return action

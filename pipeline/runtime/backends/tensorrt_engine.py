@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pipeline.policy.observation import check_noise, check_observation
+from pipeline.policy.observation import (
+    check_noise,
+    check_observation,
+    graph_inputs,
+    obstacle_slots,
+)
 from pipeline.runtime.backends.engine_runner import EngineRunner
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 
@@ -57,26 +62,26 @@ class EnginePolicy:
             ObservationError: a shape is wrong, or a number is not finite.
             EngineError: the engine fails to run.
         """
-        checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]))
+        slots = obstacle_slots(self.config)
+        checked = check_observation(obs, self.layout, int(self.config["n_obs_steps"]), slots)
         shape = (len(checked), int(self.config["horizon"]), self.layout.action_dim)
-        return in_batches(
-            self._runner.run, self._runner.max_batch, checked, check_noise(noise, shape)
-        )
+        inputs = {**graph_inputs(checked, self.layout), "noise": check_noise(noise, shape)}
+        return in_batches(self._runner.run, self._runner.max_batch, inputs)
 
 
 def in_batches(
-    run: Callable[[Float32, Float32], Float32], max_batch: int, obs: Float32, noise: Float32
+    run: Callable[[dict[str, Float32]], Float32], max_batch: int, inputs: dict[str, Float32]
 ) -> Float32:
     """Split a batch into calls that the engine's profile allows.
 
     Args:
-        run: computes chunks (N, H, A) from observations (N, T, S) and noise (N, H, A).
+        run: computes chunks (N, H, A) from the inputs of N observations.
         max_batch: largest N per call.
-        obs: observations. Shape (B, T, S).
-        noise: standard normal noise. Shape (B, H, A).
+        inputs: arrays by name; the first axis of each is B.
     """
-    starts = range(0, len(obs), max_batch)
+    starts = range(0, len(inputs["obs"]), max_batch)
     parts = [
-        run(obs[start : start + max_batch], noise[start : start + max_batch]) for start in starts
+        run({name: array[start : start + max_batch] for name, array in inputs.items()})
+        for start in starts
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -15,13 +15,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryError
+from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryError, Shape
 from pipeline.kinematics import JointLimits, KinematicChain
+from pipeline.obstacles import COLUMNS, OBSTACLE, pad, rotations
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.guard.separation import Body, separate, turned, turned_back
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
+EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+ZERO = (0.0, 0.0, 0.0)
 ENDLESS_M = 10.0
 """Travel assumed for a prismatic joint without limits, m."""
 
@@ -38,6 +42,12 @@ class Poses:
     """Axes of the C joints of the chain. (S, C, 3)."""
     origin: Array
     """A point on each joint's axis, m. (S, C, 3)."""
+    half: Array
+    """Half the edges of the shapes' boxes, m. (S, G, 3), or (1, G, 3) if equal in all samples."""
+    disc: Array
+    """Radii of the shapes' discs, m. (S, G) or (1, G)."""
+    ball: Array
+    """Radii of the shapes' balls, m. (S, G) or (1, G)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class ClearanceModel:
         joints: Sequence[str],
         geometry: CollisionGeometry,
         limits: JointLimits,
+        obstacles: int = 0,
     ) -> None:
         """Precompute the constants.
 
@@ -69,6 +80,8 @@ class ClearanceModel:
             joints: joint names in the order of the joint positions, including the chain's joints.
             geometry: collision shapes and the pairs to check.
             limits: joint limits; they bound the travel of prismatic joints.
+            obstacles: number of obstacles that come with the objects, K; they are checked against
+                all links of the arm.
 
         Raises:
             CollisionGeometryError: a joint of the chain is missing from `joints`, or a shape is
@@ -80,16 +93,23 @@ class ClearanceModel:
                 f"the clearance needs joints {', '.join(missing)}, but robot.joints lists only "
                 f"{', '.join(joints)}; add them to robot.joints"
             )
-        shapes = geometry.shapes
+        fixed = sum(shape.name.startswith(OBSTACLE) for shape in geometry.shapes)
+        names = [f"{OBSTACLE} {fixed + slot}" for slot in range(1, obstacles + 1)]
+        shapes = (*geometry.shapes, *(Shape(name, 0, EYE, ZERO, ZERO, 0.0, 0.0) for name in names))
+        self.slots = obstacles
         self._joint = np.array([shape.joints for shape in shapes])
-        if len(shapes) and not 0 <= self._joint.max() <= len(chain.joints):
+        if shapes and not 0 <= self._joint.max() <= len(chain.joints):
             raise CollisionGeometryError(
                 f"a shape is attached behind {self._joint.max()} joints, but the chain has only "
                 f"{len(chain.joints)}"
             )
         self.names = tuple(shape.name for shape in shapes)
         self.object = geometry.object
-        self.pairs = np.array(geometry.pairs, dtype=np.int64).reshape(-1, 2)
+        links = np.flatnonzero(self._joint > 0)
+        slots = np.arange(len(geometry.shapes), len(shapes))
+        around = np.stack(np.meshgrid(links, slots), axis=-1).reshape(-1, 2)
+        fixed_pairs = np.array(geometry.pairs, dtype=np.int64).reshape(-1, 2)
+        self.pairs = np.concatenate([fixed_pairs, around])
         self.num_joints = len(joints)
         self._links = tuple(_Link(joint.motion == "prismatic", np.array(joint.axis),
                                   np.array(joint.rotation), np.array(joint.translation),
@@ -98,11 +118,11 @@ class ClearanceModel:
         self._slides = np.array([link.slides for link in self._links])
         self._local = np.array([shape.rotation for shape in shapes]).reshape(-1, 3, 3)
         self._centre = np.array([shape.centre for shape in shapes]).reshape(-1, 3)
-        self._half = np.array([shape.half_m for shape in shapes]).reshape(-1, 3).T
-        self._disc = np.array([shape.disc_m for shape in shapes])
-        self._ball = np.array([shape.ball_m for shape in shapes])
-        flat = np.hypot(self._half[0], self._half[1]) + self._disc
-        self._radius = np.hypot(flat, self._half[2]) + self._ball
+        self._half = np.array([shape.half_m for shape in shapes]).reshape(1, -1, 3)
+        self._disc = np.array([shape.disc_m for shape in shapes]).reshape(1, -1)
+        self._ball = np.array([shape.ball_m for shape in shapes]).reshape(1, -1)
+        flat = np.hypot(self._half[0, :, 0], self._half[0, :, 1]) + self._disc[0]
+        self._radius = np.hypot(flat, self._half[0, :, 2]) + self._ball[0]
         moving = self._joint[self.pairs] > 0
         self.own: NDArray[np.bool_] = np.asarray(moving.all(axis=1))
         """Whether both shapes of a pair are moving links of the arm. (P,)."""
@@ -137,13 +157,12 @@ class ClearanceModel:
         first, second = sorted(self.pairs[pair], key=lambda shape: -self._joint[shape])
         return self.names[first], self.names[second]
 
-    def poses(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> Poses:
+    def poses(self, joint_pos: Array, objects: Objects) -> Poses:
         """Compute the pose of every shape and joint.
 
         Args:
             joint_pos: joint positions, rad (m for prismatic joints). Shape (S, J).
-            object_pos: centre of the object in the base frame, m. Shape (S, 3).
-            object_axis: unit axis of the object. Shape (S, 3).
+            objects: object and obstacles of each sample.
         """
         number = len(joint_pos)
         frames = np.empty((number, len(self._links) + 1, 3, 3))
@@ -165,9 +184,19 @@ class ClearanceModel:
         rotation = held @ self._local
         centre = places[:, self._joint] + np.einsum("sgij,gj->sgi", held, self._centre)
         if self.object is not None:
-            rotation[:, self.object] = _z_along(object_axis)
-            centre[:, self.object] = object_pos
-        return Poses(rotation, centre, axis, places[:, 1:])
+            rotation[:, self.object] = _z_along(objects.axis)
+            centre[:, self.object] = objects.position
+        half, disc, ball = self._half, self._disc, self._ball
+        if self.slots:
+            first = len(self._joint) - self.slots
+            rows = np.tile(pad(np.zeros((0, COLUMNS)), self.slots), (number, 1, 1))
+            if objects.obstacles is not None:
+                rows[:, : objects.obstacles.shape[1]] = objects.obstacles
+            rotation[:, first:], centre[:, first:] = rotations(rows[..., 3:7]), rows[..., :3]
+            half, disc, ball = (np.repeat(a, number, axis=0) for a in (half, disc, ball))
+            half[:, first:], disc[:, first:] = rows[..., 7:10], rows[..., 10]
+            ball[:, first:] = rows[..., 11]
+        return Poses(rotation, centre, axis, places[:, 1:], half, disc, ball)
 
     def bounds(self, poses: Poses) -> Array:
         """Compute cheap lower bounds of all distances.
@@ -187,12 +216,12 @@ class ClearanceModel:
         local += turn[..., 1, :] * away[..., 1:2]
         local += turn[..., 2, :] * away[..., 2:]
         local = np.abs(local)
-        local -= self._half.T[large]
+        local -= poses.half[:, large]
         np.maximum(local, 0.0, out=local)
-        flat = np.sqrt(local[..., 0] ** 2 + local[..., 1] ** 2) - self._disc[large]
+        flat = np.sqrt(local[..., 0] ** 2 + local[..., 1] ** 2) - poses.disc[:, large]
         np.maximum(flat, 0.0, out=flat)
         inner = np.sqrt(flat**2 + local[..., 2] ** 2)
-        bound: Array = inner - self._ball[large] - self._radius[small]
+        bound: Array = inner - poses.ball[:, large] - self._radius[small]
         return bound
 
     def clearances(
@@ -212,9 +241,10 @@ class ClearanceModel:
         centre_a, centre_b = poses.centre[sample, a].T, poses.centre[sample, b].T
         apart = turned_back(rotation_a, centre_a - centre_b)
         turn = np.stack([turned_back(rotation_a, rotation_b[:, k]) for k in range(3)], axis=1)
-        first = Body(self._half[:, a], self._disc[a])
-        second = Body(self._half[:, b], self._disc[b])
-        balls = self._ball[a] + self._ball[b]
+        of = sample if len(poses.half) > 1 else np.zeros_like(sample)
+        first = Body(poses.half[of, a].T, poses.disc[of, a])
+        second = Body(poses.half[of, b].T, poses.disc[of, b])
+        balls = poses.ball[of, a] + poses.ball[of, b]
         found = separate(apart, turn, first, second, search)
         # The nearest points of the two bodies in the base frame; one common point if they overlap.
         at_a = centre_a - turned(rotation_a, found.on_first)

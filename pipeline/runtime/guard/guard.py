@@ -19,8 +19,9 @@ from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.runtime.deployment import Execution
 from pipeline.runtime.guard.clearance import ClearanceModel
 from pipeline.runtime.guard.findings import VERDICTS, Finding, GuardReport
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.guard.repair import Repair
-from pipeline.runtime.guard.sweep import Indices, Objects, Sweep
+from pipeline.runtime.guard.sweep import Indices, Sweep
 from pipeline.runtime.limiter import Limiter
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ Sampler = Callable[[Indices, int], Array]
 """Maps robots (B,) and a number C to alternative plans, rad, shape (B, C, K, J)."""
 ROUNDING_M = 1e-4
 """Tolerance when a motion is compared with the arm's present distance, m."""
-FAR_M = 1e3
-"""Coordinate given to an object whose position is unknown, so that it never matters, m."""
-
-
 COARSE = 3.0
 """Factor on the sample spacing during repair; the result is checked at the full density."""
 STOPS_APART = 4
@@ -65,16 +62,21 @@ class Guard:
             CollisionGeometryError: chain, joints and geometry do not match.
         """
         self._settings, self._limits = settings, limits
-        self._model = ClearanceModel(chain, joints, geometry, limits)
+        self._arm = (chain, joints, geometry, limits)
+        self._build(0)
+        self.reset(0)
+
+    def _build(self, obstacles: int) -> None:
+        """Build the collision model with slots for obstacles."""
+        self._model = ClearanceModel(*self._arm, obstacles)
         own = self._model.own
-        least = settings.guard_least_m
+        least = self._settings.guard_least_m
         # Links of the arm only keep the least distance from each other: the robot's design brings
         # them that close, and demonstrations keep no larger distance.
-        self._margin = np.where(own, least, settings.guard_margin_m)
+        self._margin = np.where(own, least, self._settings.guard_margin_m)
         self._least = np.full(len(own), least)
         # At this spacing, a motion that keeps `least` at every sample cannot touch in between.
         self._sweep = Sweep(self._model, 2 * least)
-        self.reset(0)
 
     def reset(self, robots: int) -> None:
         """Clear all counts and findings.
@@ -116,8 +118,9 @@ class Guard:
         """
         number = len(plan)
         if objects is None:
-            axis = np.tile([0.0, 0.0, 1.0], (number, 1))
-            objects = Objects(np.full((number, 3), FAR_M), axis)
+            objects = Objects.unknown(number)
+        if objects.obstacles is not None and objects.obstacles.shape[1] > self._model.slots:
+            self._build(objects.obstacles.shape[1])
         everyone = np.arange(number)
         judged = self._judge(plan, everyone, limiter, objects, self._margin)
         bad = np.flatnonzero(judged.lack > 0)

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.kinematics import JointLimits
 from pipeline.runtime.deployment import Execution
-from pipeline.runtime.guard.sweep import Near, Objects, Sweep
+from pipeline.runtime.guard.objects import Objects
+from pipeline.runtime.guard.sweep import Near, Sweep
 
 if TYPE_CHECKING:
     from pipeline.params import ExecutionParams

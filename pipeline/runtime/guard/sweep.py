@@ -13,28 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runtime.guard.clearance import ClearanceModel, Clearances
+from pipeline.runtime.guard.objects import Objects
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Objects:
-    """Pose of the object of each motion."""
-
-    position: Array
-    """Centres in the base frame, m. Shape (N, 3)."""
-    axis: Array
-    """Unit axes. Shape (N, 3)."""
-
-    def of(self, motions: Indices) -> Objects:
-        """Select the objects of some motions.
-
-        Args:
-            motions: indices of the motions; they may repeat. Shape (N',).
-        """
-        return Objects(self.position[motions], self.axis[motions])
 
 
 @dataclass(frozen=True)
@@ -87,9 +70,7 @@ class Sweep:
         """
         number, rows, joints = motions.shape
         motion = np.repeat(np.arange(number), rows)
-        poses = self.model.poses(
-            motions.reshape(-1, joints), objects.position[motion], objects.axis[motion]
-        )
+        poses = self.model.poses(motions.reshape(-1, joints), objects.of(motion))
         bounds = self.model.bounds(poses).reshape(number, rows, -1)
         way = np.abs(np.diff(motions, axis=1)) @ self.model.reach
         # A point that travels at most `way` in a step cannot come closer than this.
@@ -126,7 +107,5 @@ class Sweep:
         """
         before, after = motions[near.motion, near.step], motions[near.motion, near.step + 1]
         joint_pos = before + near.share[:, None] * (after - before)
-        poses = self.model.poses(
-            joint_pos, objects.position[near.motion], objects.axis[near.motion]
-        )
+        poses = self.model.poses(joint_pos, objects.of(near.motion))
         return self.model.clearances(poses, near.sample, near.pair, search)

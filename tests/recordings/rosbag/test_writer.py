@@ -6,6 +6,8 @@ from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.metadata import parse_qos
 from ruamel.yaml import YAML
 
+from pipeline.obstacles import sphere
+from pipeline.recordings.rosbag.messages import PLANNING_SCENE, typestore
 from pipeline.recordings.rosbag.writer import BagWriteError, BagWriter
 
 NAMES = ["joint_1", "joint_2"]
@@ -60,6 +62,29 @@ def test_the_same_calls_give_the_same_bytes(tmp_path, storage):
     for name in files:
         one, two = ((tmp_path / run / "bag" / name).read_bytes() for run in ("one", "two"))
         assert one == two
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_obstacles_replace_those_before(tmp_path, storage):
+    rows = np.stack([sphere([index, 0, 0], 0.1) for index in range(3)])
+    with BagWriter(tmp_path / "bag", storage) as bag:
+        for index, number in enumerate((0, 3, 1, 0, 0, 2)):
+            bag.planning_scene(index, rows[:number], "base_link")
+    with Reader(tmp_path / "bag") as reader:
+        (connection,) = reader.connections
+        assert (connection.topic, connection.msgtype) == ("/planning_scene", PLANNING_SCENE)
+        assert connection.msgdef.data
+        said = [
+            (time_ns, [(item.id[-1], item.operation) for item in scene.world.collision_objects])
+            for _, time_ns, raw in reader.messages()
+            for scene in [typestore().deserialize_cdr(raw, PLANNING_SCENE)]
+        ]
+    assert said == [
+        (1, [("1", 0), ("2", 0), ("3", 0)]),
+        (2, [("1", 0), ("2", 1), ("3", 1)]),
+        (3, [("1", 1)]),
+        (5, [("1", 0), ("2", 0)]),
+    ]
 
 
 def test_an_existing_path_is_refused(tmp_path):

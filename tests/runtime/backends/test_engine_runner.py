@@ -41,7 +41,7 @@ def test_an_engine_does_what_onnx_runtime_does(
     obs, noise = exported[0].examples.numpy(), np.zeros((5, 16, 6), np.float32)
     expected = OnnxRuntimePolicy(exported[1]).predict(obs, noise)
     runner = EngineRunner(engine, "tensorrt_rtx")
-    np.testing.assert_allclose(runner.run(obs, noise), expected, atol=1e-4)
+    np.testing.assert_allclose(runner.run({"obs": obs, "noise": noise}), expected, atol=1e-4)
 
 
 @has_library
@@ -67,7 +67,8 @@ def test_each_of_many_threads_gets_its_own_answer(runner: EngineRunner) -> None:
         for call in range(50):
             obs = rng.standard_normal((1 + (thread + call) % 4, 2, 25), dtype=np.float32)
             noise = rng.standard_normal((len(obs), 16, 6), dtype=np.float32)
-            right.append(np.array_equal(runner.run(obs, noise), answer(obs, noise)))
+            found = runner.run({"obs": obs, "noise": noise})
+            right.append(np.array_equal(found, answer(obs, noise)))
         return right
 
     with ThreadPoolExecutor(8) as pool:
@@ -77,7 +78,8 @@ def test_each_of_many_threads_gets_its_own_answer(runner: EngineRunner) -> None:
 
 def test_a_batch_outside_the_profile_is_refused(runner: EngineRunner) -> None:
     with pytest.raises(EngineError, match=r"obs \(9, 2, 25\) is outside its profile"):
-        runner.run(np.zeros((9, 2, 25), np.float32), np.zeros((9, 16, 6), np.float32))
+        noise = np.zeros((9, 16, 6), np.float32)
+        runner.run({"obs": np.zeros((9, 2, 25), np.float32), "noise": noise})
 
 
 def test_an_engine_with_host_code_is_loaded_only_where_its_sidecar_says_so(

@@ -61,12 +61,12 @@ def test_it_predicts_as_onnx_runtime_does(
 def test_pieces_are_put_together_in_order(number: int, most: int) -> None:
     sizes: list[int] = []
 
-    def run(obs: np.ndarray, noise: np.ndarray) -> np.ndarray:
-        sizes.append(len(obs))
-        return obs + noise
+    def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        sizes.append(len(inputs["obs"]))
+        return inputs["obs"] + inputs["noise"]
 
     obs = np.arange(number, dtype=np.float32)[:, None]
-    np.testing.assert_array_equal(in_batches(run, most, obs, obs), 2 * obs)
+    np.testing.assert_array_equal(in_batches(run, most, {"obs": obs, "noise": obs}), 2 * obs)
     assert max(sizes) <= most
 
 

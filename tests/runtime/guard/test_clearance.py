@@ -13,6 +13,7 @@ from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry
 from pipeline.runtime.guard.clearance import ClearanceModel
+from pipeline.runtime.guard.objects import Objects
 
 Array = np.ndarray
 SAMPLES = 60
@@ -46,7 +47,7 @@ class Scene:
         self.sample, self.pair = np.divmod(np.arange(SAMPLES * pairs), pairs)
 
     def distances(self, joint_pos: Array) -> Array:
-        poses = self.model.poses(joint_pos, self.position, self.axis)
+        poses = self.model.poses(joint_pos, Objects(self.position, self.axis))
         return self.model.clearances(poses, self.sample, self.pair).distance
 
     def exact(self) -> Array:
@@ -82,9 +83,9 @@ def test_distances_agree_with_coal_and_are_never_too_large(scene: Scene) -> None
 
 
 def test_a_warm_started_search_finds_the_same_distance(scene: Scene) -> None:
-    poses = scene.model.poses(scene.joint_pos, scene.position, scene.axis)
+    poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     first = scene.model.clearances(poses, scene.sample, scene.pair)
-    moved = scene.model.poses(scene.joint_pos + 0.005, scene.position, scene.axis)
+    moved = scene.model.poses(scene.joint_pos + 0.005, Objects(scene.position, scene.axis))
     warm = scene.model.clearances(moved, scene.sample, scene.pair, first.search)
     anew = scene.model.clearances(moved, scene.sample, scene.pair)
     near = (anew.distance > 1e-3) & (anew.distance < 0.1)
@@ -93,7 +94,7 @@ def test_a_warm_started_search_finds_the_same_distance(scene: Scene) -> None:
 
 
 def test_gradients_agree_with_finite_differences(scene: Scene) -> None:
-    poses = scene.model.poses(scene.joint_pos, scene.position, scene.axis)
+    poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     found = scene.model.clearances(poses, scene.sample, scene.pair)
     near = (found.distance > 1e-3) & (found.distance < 0.1)
     slope = np.zeros_like(found.gradient)
@@ -109,7 +110,7 @@ def test_gradients_agree_with_finite_differences(scene: Scene) -> None:
 
 
 def test_a_small_step_along_the_gradient_leads_away(scene: Scene) -> None:
-    poses = scene.model.poses(scene.joint_pos, scene.position, scene.axis)
+    poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     found = scene.model.clearances(poses, scene.sample, scene.pair)
     steep = np.linalg.norm(found.gradient, axis=1) > 0.05
     near = np.flatnonzero((found.distance > -0.01) & (found.distance < 0.05) & steep)
@@ -120,14 +121,14 @@ def test_a_small_step_along_the_gradient_leads_away(scene: Scene) -> None:
         gradient = found.gradient[index]
         step = 0.002 * gradient / np.square(gradient).sum()
         where = (scene.position[sample], scene.axis[sample])
-        moved = scene.model.poses(scene.joint_pos[sample] + step, *where)
+        moved = scene.model.poses(scene.joint_pos[sample] + step, Objects(*where))
         after = scene.model.clearances(moved, np.zeros(1, dtype=np.int64), pair).distance[0]
         gained.append(after - found.distance[index])
     assert np.mean(np.array(gained) > 0.001) > 0.95  # of the two millimetres asked for
 
 
 def test_bounds_are_below_the_distances(scene: Scene) -> None:
-    poses = scene.model.poses(scene.joint_pos, scene.position, scene.axis)
+    poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     bounds = scene.model.bounds(poses).ravel()
     distance = scene.distances(scene.joint_pos)
     apart = distance > 0

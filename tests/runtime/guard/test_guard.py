@@ -14,7 +14,7 @@ from pipeline.robot.covering import collision_geometry
 from pipeline.runtime.chunking import ChunkExecutor
 from pipeline.runtime.guard.findings import VERDICTS
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.sweep import Objects
+from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.limiter import Limiter
 
 Array = np.ndarray

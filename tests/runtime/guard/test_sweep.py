@@ -12,7 +12,8 @@ from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.guard.clearance import ClearanceModel
-from pipeline.runtime.guard.sweep import Objects, Sweep
+from pipeline.runtime.guard.objects import Objects
+from pipeline.runtime.guard.sweep import Sweep
 
 SPACING_M = 0.01
 PEN = Objects(np.array([[0.45, 0.0, 0.1]]), np.array([[0.0, 0.0, 1.0]]))
@@ -46,7 +47,7 @@ def test_close_steps_are_sampled_densely_and_their_pairs_are_found(sweep: Sweep)
     share = np.linspace(0, 1, 50)[:, None]
     dense = np.concatenate([a + share * (b - a) for a, b in pairwise(motion[0])])
     everywhere = PEN.of(np.zeros(len(dense), dtype=np.int64))
-    poses = sweep.model.poses(dense, everywhere.position, everywhere.axis)
+    poses = sweep.model.poses(dense, everywhere)
     sample, pair = np.divmod(np.arange(len(dense) * len(within)), len(within))
     exact = sweep.model.clearances(poses, sample, pair).distance
     assert exact.min() < 0

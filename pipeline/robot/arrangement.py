@@ -1,0 +1,63 @@
+"""Draws arrangements of obstacles, and converts them to collision shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import coal
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.obstacles import Array, box
+from pipeline.params import TaskParams
+
+Rows = NDArray[np.float64]
+TRIES = 30
+"""Draws of one obstacle; if none is allowed, the arrangement has one obstacle less."""
+
+
+def draw_arrangement(
+    task: TaskParams, rng: np.random.Generator, is_allowed: Callable[[Rows], bool]
+) -> Rows:
+    """Draw boxes with uniform number, centre, size and yaw.
+
+    Args:
+        task: section task, with the distribution.
+        rng: draws everything.
+        is_allowed: whether an obstacle, shape (1, 12), may stand there.
+
+    Returns:
+        Obstacles in the base frame. Shape (M, 12).
+    """
+    drawn = task.arrangement
+    number = int(rng.integers(drawn.number[0], drawn.number[1] + 1))
+    rows = np.zeros((0, 12))
+    for _ in range(number):
+        for _ in range(TRIES):
+            yaw = rng.uniform(-np.pi, np.pi) / 2
+            turn = (0.0, 0.0, np.sin(yaw), np.cos(yaw))
+            size = rng.uniform(drawn.size_min_m, drawn.size_max_m)
+            row = box(rng.uniform(drawn.region_min_m, drawn.region_max_m), size, turn)[None]
+            if is_allowed(row):
+                rows = np.concatenate([rows, row])
+                break
+    return rows
+
+
+def collision_shape(row: Array, clearance_m: float = 0.0) -> coal.CollisionGeometry:
+    """Convert one obstacle to a shape for collision checks.
+
+    Args:
+        row: an obstacle. Shape (12,).
+        clearance_m: length added on every side, m.
+
+    Returns:
+        A box, cylinder or sphere. Any other body is enclosed in a box.
+    """
+    half, disc, ball = row[7:10], float(row[10]), float(row[11])
+    if disc > 0 and ball == 0 and not half[:2].any():
+        return coal.Cylinder(disc + clearance_m, 2 * (float(half[2]) + clearance_m))
+    if ball > 0 and disc == 0 and not half.any():
+        return coal.Sphere(ball + clearance_m)
+    grown = half + np.array([disc, disc, 0.0]) + ball + clearance_m
+    return coal.Box(*(2 * grown))
