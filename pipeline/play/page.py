@@ -64,11 +64,7 @@ class Page:
             with self.server.gui.add_folder("View", order=-1):
                 chooser = self.server.gui.add_button_group("", tuple(views))
             chooser.value = first
-
-            @chooser.on_click
-            def _(_: object) -> None:
-                label = str(chooser.value)
-                self.post(lambda: self.show(label))
+            chooser.on_click(lambda _: self.post(lambda: self.show(str(chooser.value))))
 
         self.show(first)
 

@@ -9,9 +9,9 @@ import numpy as np
 import viser
 from numpy.typing import NDArray
 
+from pipeline.obstacles import OBSTACLE
 from pipeline.params import Params
 from pipeline.play.arm import ArmShapes, Shape
-from pipeline.robot.collision import OBSTACLE
 from pipeline.robot.model import axis_quaternion
 
 Array = NDArray[np.float64]
@@ -26,7 +26,7 @@ CAMERA_M, LOOK_AT_M = (1.65, -1.35, 1.05), (0.2, 0.0, 0.42)
 """The camera looks from the front right and slightly from above, base frame."""
 FIELD_OF_VIEW_RAD = 0.7
 TABLE, TABLE_M, TABLE_CELL_M = (196, 202, 210), ((-0.6, -0.8), (1.0, 0.8)), 0.1
-"""Colour of the lines on the table, the corners of the drawn part and the distance of its lines, m."""
+"""Colour of the lines on the table, the corners of the drawn part, and their distance, m."""
 
 
 class ArmView:
@@ -119,6 +119,8 @@ class Scene:
         """
         self.server, self._task = server, params.task
         shapes = ArmShapes(params.robot)
+        self.model = shapes.model
+        self.model = shapes.model
         self.arm = ArmView(server, "arm", shapes)
         self.expert = ArmView(server, "expert", shapes, opacity=0.25)
         self.expert.visible = False
@@ -183,16 +185,18 @@ class Scene:
         """
         self.handle.position, self.handle.wxyz = position, np.roll(axis_quaternion(axis), 1)
 
-    def on_drag(self, moved: Callable[[Array, Array], None]) -> None:
+    @property
+    def object_pose(self) -> tuple[Array, Array]:
+        """Where the object is drawn: centre, m, and unit axis."""
+        return np.array(self.handle.position), quaternion_axis(self.handle.wxyz)
+
+    def on_drag(self, moved: Callable[[], None]) -> None:
         """Call a function when a user drags or tilts the object.
 
         Args:
-            moved: takes the object's centre, m, and unit axis.
+            moved: is called by another thread; `object_pose` is then the new pose.
         """
-
-        @self.handle.on_update
-        async def _(event: Any) -> None:
-            moved(np.array(event.target.position), quaternion_axis(event.target.wxyz))
+        self.handle.on_update(lambda _: moved())
 
     def show_handle(self, visible: bool) -> None:
         """Show or hide the arrows and rings of the object.

@@ -87,6 +87,7 @@ class Simulation:
         self.policy_hz = policy.control_hz
         self.checker = CollisionChecker(params.robot, params.task)
         self.model = self.checker.model
+        self._touched = False
         self.knobs = Knobs(Condition("", 0, ""), policy.deployment.execution.guard)
         self.boxes: tuple[Box, ...] = ()
         self.object_axis = np.array([0.0, 0.0, 1.0])
@@ -170,7 +171,7 @@ class Simulation:
         joint_pos, joint_vel = self._simulator.run(command[None, None])
         motion = np.concatenate([start[None], self._simulator.motion[0]])
         contact = self.checker.first_contact(motion, self.object_pos, self.object_axis)
-        self._touched = self._touched or contact is not None
+        self._touched |= contact is not None
         pose = self.model.fk(joint_pos[0, 0])
         self._observe(joint_pos[0, 0], joint_vel[0, 0], pose)
         error = metrics.reach_error(

@@ -50,11 +50,7 @@ class KnobControls:
             self.guard, self.latency, self.gain, self.held, self.noise, self.bias, self.rate,
         ):  # fmt: skip
             control.on_update(tell)
-
-        @self.preset.on_update
-        def _(_: object) -> None:
-            page.post(self._take_preset)
-
+        self.preset.on_update(lambda _: page.post(self._take_preset))
         self._policy_hz = policy_hz
 
     @property

@@ -59,7 +59,7 @@ class LiveView:
         self._plan: tuple[Plan, int] | None = None
         fixed = len(params.task.scenes[params.task.scene])
         self._make_controls(page, fixed)
-        scene.on_drag(lambda position, axis: page.post(lambda: self._dragged(position, axis)))
+        scene.on_drag(lambda: page.post(lambda: self._dragged(*scene.object_pose)))
         self.move_object(self.simulation.object_pos, self.simulation.object_axis)
 
     def _make_controls(self, page: Page, fixed: int) -> None:

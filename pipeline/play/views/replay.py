@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from pipeline.play.motion import Motion
 from pipeline.play.page import FRAME_HZ, Page
 from pipeline.play.scene import WANTED, Scene
 from pipeline.robot.model import RobotModel
 
-Array = NDArray[np.float64]
 PAUSE_S = 1.0
 """A motion starts again this long after its end, s."""
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Joint positions over time, and the object. T samples."""
-
-    times: Array
-    """Seconds from the start. Shape (T,)."""
-    joint_pos: Array
-    """Rad. Shape (T, J)."""
-    object_pose: tuple[Array, Array] | None
-    """Centre, m, and unit axis; None if it is unknown."""
-    marks: Sequence[Sequence[str]] = ()
-    """What touches at each sample, by the collision checker's names; empty if nothing does."""
 
 
 class Player:
@@ -49,15 +31,13 @@ class Player:
         self._button = page.server.gui.add_button("Pause")
         self._playing = True
 
-        @self._slider.on_update
-        def _(event: object) -> None:
-            # Values that the player itself sets have no client.
-            if getattr(event, "client", None) is not None:
+        def slide(event: Any) -> None:
+            # Values that the player itself sets come from no client.
+            if event.client is not None:
                 page.post(lambda: self.seek(float(self._slider.value)))
 
-        @self._button.on_click
-        def _(_: object) -> None:
-            page.post(lambda: self.play(not self._playing))
+        self._slider.on_update(slide)
+        self._button.on_click(lambda _: page.post(lambda: self.play(not self._playing)))
 
     @property
     def seconds(self) -> float:
@@ -117,15 +97,8 @@ class Player:
 
     def draw(self) -> None:
         """Draw the arm at the present time."""
-        motion = self._motion
-        if motion is None:
+        if self._motion is None:
             self._scene.mark(())
             return
-        joint_pos = [np.interp(self._clock_s, motion.times, q) for q in motion.joint_pos.T]
-        self._scene.arm.move(np.array(joint_pos))
-        if motion.marks:
-            last = len(motion.marks) - 1
-            index = int(np.searchsorted(motion.times, self._clock_s, side="right")) - 1
-            self._scene.mark(motion.marks[min(max(index, 0), last)])
-        else:
-            self._scene.mark(())
+        self._scene.arm.move(self._motion.at(self._clock_s))
+        self._scene.mark(self._motion.touching_at(self._clock_s))

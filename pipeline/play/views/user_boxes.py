@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.obstacles import OBSTACLE
 from pipeline.play.page import Page
 from pipeline.play.scene import BOX, GIZMO_M, Scene
 from pipeline.play.simulation import Box
-from pipeline.robot.collision import OBSTACLE
 
 FIRST_M = (0.45, 0.0, 0.55)
 """Where a new box appears, base frame, m."""
@@ -44,18 +44,9 @@ class UserBoxes:
         self._size = gui.add_vector3(
             "Size, m", SIZE_M, min=(0.01, 0.01, 0.01), max=(0.6, 0.6, 0.6), step=0.01, visible=False
         )
-
-        @self.add_button.on_click
-        def _(_: object) -> None:
-            page.post(self.add)
-
-        @self.remove_button.on_click
-        def _(_: object) -> None:
-            page.post(self.remove)
-
-        @self._size.on_update
-        def _(_: object) -> None:
-            page.post(self._resize)
+        self.add_button.on_click(lambda _: page.post(self.add))
+        self.remove_button.on_click(lambda _: page.post(self.remove))
+        self._size.on_update(lambda _: page.post(self._resize))
 
     @property
     def boxes(self) -> list[Box]:
@@ -83,15 +74,8 @@ class UserBoxes:
         box = self._scene.server.scene.add_box(f"{name}/box", color=BOX, dimensions=SIZE_M)
         self._nodes.append((gizmo, box))
         self._scene.boxes[self._name(number)] = box
-
-        @gizmo.on_update
-        async def _(_: object) -> None:
-            self._page.post(self._tell)
-
-        @box.on_click
-        def _(_: object) -> None:
-            self._page.post(lambda: self._select(gizmo))
-
+        gizmo.on_update(lambda _: self._page.post(self._tell))
+        box.on_click(lambda _: self._page.post(lambda: self._select(gizmo)))
         self._select(gizmo)
         self._tell()
 
