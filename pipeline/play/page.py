@@ -61,8 +61,7 @@ class Page:
         """
         self._views = dict(views)
         if len(views) > 1:
-            with self.server.gui.add_folder("View", order=-1):
-                chooser = self.server.gui.add_button_group("", tuple(views))
+            chooser = self.server.gui.add_button_group("View", tuple(views), order=-1)
             chooser.value = first
             chooser.on_click(lambda _: self.post(lambda: self.show(str(chooser.value))))
 

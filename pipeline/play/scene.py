@@ -25,6 +25,8 @@ GIZMO_M = 0.16
 CAMERA_M, LOOK_AT_M = (1.65, -1.35, 1.05), (0.2, 0.0, 0.42)
 """The camera looks from the front right and slightly from above, base frame."""
 FIELD_OF_VIEW_RAD = 0.7
+NARROW_CAMERA_M, NARROW_LOOK_AT_M = (2.35, -2.0, 0.75), (0.25, 0.05, -0.05)
+"""In a narrow window, whose lower half the controls cover, the arm is further away and higher."""
 TABLE, TABLE_M, TABLE_CELL_M = (196, 202, 210), ((-0.6, -0.8), (1.0, 0.8)), 0.1
 """Colour of the lines on the table, the corners of the drawn part, and their distance, m."""
 
@@ -147,6 +149,7 @@ class Scene:
         scene, camera = self.server.scene, self.server.initial_camera
         scene.set_up_direction("+z")
         camera.position, camera.look_at, camera.fov = CAMERA_M, LOOK_AT_M, FIELD_OF_VIEW_RAD
+        self.server.on_client_connect(_fit_narrow)
         scene.configure_environment_map(None)
         scene.configure_default_lights(cast_shadow=False)
         scene.add_light_hemisphere(
@@ -247,6 +250,11 @@ class Scene:
         self._lines[name] = self.server.scene.add_line_segments(
             f"/lines/{name}", segments, colour, thickness=LINE_M
         )
+
+
+def _fit_narrow(client: Any) -> None:
+    if client.camera.aspect < 1:
+        client.camera.position, client.camera.look_at = NARROW_CAMERA_M, NARROW_LOOK_AT_M
 
 
 def quaternion_axis(wxyz: Array) -> Array:

@@ -67,10 +67,13 @@ class LiveView:
         self._folder = gui.add_folder("Live")
         with self._folder:
             self._status = gui.add_html("")
-            actions = gui.add_button_group("", ("Pause", "Step", "Reset"))
-            more = gui.add_button_group("", ("Random object", "Expert's plan"))
+            actions = gui.add_button_group("Motion", ("Pause", "Step", "Reset"))
+            more = gui.add_button_group("Object", ("Random", "Expert's plan"))
             self._demonstration = gui.add_checkbox(
-                "Nearest demonstration", True, disabled=self._nearest is None
+                "Demonstration",
+                True,
+                hint="Draw the way of the nearest demonstration.",
+                disabled=self._nearest is None,
             )
             with gui.add_folder("Boxes", expand_by_default=False):
                 self.boxes = UserBoxes(page, self._scene, fixed, self._place)
@@ -80,7 +83,7 @@ class LiveView:
                 )
         tasks = {
             "Pause": self.pause, "Step": self.step_once, "Reset": self.reset,
-            "Random object": self.random_object, "Expert's plan": self.ask_expert,
+            "Random": self.random_object, "Expert's plan": self.ask_expert,
         }  # fmt: skip
         for group in (actions, more):
             group.on_click(lambda event: page.post(tasks[str(event.target.value)]))
@@ -226,7 +229,8 @@ class LiveView:
             return
         found = self._nearest.find(self.simulation.object_pos, self.simulation.object_axis)
         self._near_text = (
-            f"episode {found.episode}: {found.offset_mm:.0f} mm, {found.angle_deg:.0f}° away"
+            f"nearest is {found.offset_mm:.0f} mm, {found.angle_deg:.0f}° off "
+            f"(episode {found.episode})"
         )
         path = found.path if self._demonstration.value else None
         self._scene.line("demonstration", path, DEMONSTRATION)
@@ -252,7 +256,7 @@ class LiveView:
         if chunk is not None:
             rows.append(("chunk", f"{chunk.milliseconds:.1f} ms on {escape(self._name)}"))
         if self._near_text:
-            rows.append(("nearest demonstration", self._near_text))
+            rows.append(("demonstration", self._near_text))
         if self._said:
             rows.append(("expert", escape(self._said)))
         rows.append(("frames", f"{self._page.frames_per_s:.0f} per second"))

@@ -46,7 +46,7 @@ class RecordingsView:
             self._status = gui.add_html("")
             self.group = gui.add_dropdown("Show", tuple(self._groups))
             self.number = gui.add_slider("Number", 0, 1, 1, 0)
-            turn = gui.add_button_group("", ("Previous", "Next"))
+            turn = gui.add_button_group("Go to", ("Previous", "Next"))
             self.player = Player(page, scene, model)
         self.group.on_update(lambda _: page.post(self._choose_group))
         self.number.on_update(lambda _: page.post(self._choose))
