@@ -119,10 +119,10 @@ class Simulation:
         self._session = WatchedSession(
             self._policy.backend, replace(deployment, execution=execution), self._seed, self.rate_hz
         )
+        self._past: deque[dict[str, Any]] = deque()
         self._make_sensor()
         pose = self.model.fk(joint_pos)
         self._quaternion = pose[3:]
-        self._past: deque[dict[str, Any]] = deque(maxlen=1)
         self._observe(joint_pos, np.zeros_like(joint_pos), pose)
         self._forget_errors()
 
@@ -202,7 +202,7 @@ class Simulation:
         rng = np.random.default_rng(np.random.SeedSequence([self._seed, SENSOR]))
         disturbance = self.knobs.condition.disturbance
         self._sensor = Sensor(disturbance, [rng])
-        self._past = deque(getattr(self, "_past", ()), maxlen=disturbance.latency_steps + 1)
+        self._past = deque(self._past, maxlen=disturbance.latency_steps + 1)
 
     def _observe(self, joint_pos: Array, joint_vel: Array, pose: Array) -> None:
         pose[3:] = continue_quaternions(self._quaternion, pose[3:])

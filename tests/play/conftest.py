@@ -1,0 +1,56 @@
+"""A policy that needs no training, trials, and a page without a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.evaluation.draw import draw_trials
+from pipeline.evaluation.trials import Trials
+from pipeline.params import Params
+from pipeline.robot.model import RobotModel
+from pipeline.robot.planner import Planner
+from pipeline.runtime.session import RobotPolicy
+from tests.fixtures.grasping_policy import make_grasping_policy
+
+if TYPE_CHECKING:
+    from pipeline.play.page import Page
+    from pipeline.play.scene import Scene
+
+
+@pytest.fixture(scope="session")
+def policy(params: Params) -> RobotPolicy:
+    return make_grasping_policy(params)
+
+
+@pytest.fixture(scope="session")
+def model(params: Params) -> RobotModel:
+    return RobotModel.from_params(params.robot)
+
+
+@pytest.fixture(scope="session")
+def trials(params: Params) -> Trials:
+    planner = Planner(params.robot, params.task, params.collect)
+    return draw_trials(planner, params.task, number=3, seed=5)
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page on a free port; its loop is turned by the test."""
+    pytest.importorskip("viser", reason="the extra `play` is not installed")
+    from pipeline.play.page import Page, start_server
+
+    server = start_server("127.0.0.1", 0, "test")
+    try:
+        yield Page(server)
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def scene(page: Page, params: Params) -> Scene:
+    from pipeline.play.scene import Scene
+
+    return Scene(page.server, params)
