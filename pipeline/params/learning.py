@@ -75,6 +75,7 @@ class TrainParams(Section):
     noise_min_rad: Positive
     noise_max_rad: Positive
     noise_velocity_rad_s: NonNegative
+    noise_clearance_m: float | None
     noise_decay_steps: Positive
     lr: Positive
     betas: tuple[Fraction, Fraction]

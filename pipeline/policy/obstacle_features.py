@@ -6,6 +6,8 @@ The batch is the last axis of inner arrays, so that every operation is long and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -42,29 +44,17 @@ class ObstacleFeatures(nn.Module):
         """
         super().__init__()
         self.slots = seen.slots
-        constants, order = joint_terms(chain, joints)
-        self.behind = [
-            [i for i, (joints, _) in enumerate(seen.points) if joints == count]
-            for count in range(1, len(chain.joints) + 1)
-        ]
-        self.num_points = sum(map(len, self.behind))
-        local = [torch.tensor([seen.points[i][1] for i in some]) for some in self.behind]
+        self.points = ArmPoints(chain, joints, seen.points)
         axes = [np.linspace(*ends) for ends in zip(seen.low, seen.high, GRID, strict=True)]
         grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")])
-        self.register_buffer("terms", constants, persistent=False)
-        self.register_buffer("order", order, persistent=False)
         self.register_buffer("grid", torch.from_numpy(grid).float(), persistent=False)
-        for count, points in enumerate(local):
-            self.register_buffer(f"points_{count}", points.reshape(-1, 3), persistent=False)
 
-    terms: Tensor
-    order: Tensor
     grid: Tensor
 
     @property
     def num_features(self) -> int:
         """Numbers of the result, F."""
-        return 4 * self.num_points + int(np.prod(GRID))
+        return 4 * self.points.number + int(np.prod(GRID))
 
     def forward(self, joint_pos: Tensor, obstacles: Tensor) -> Tensor:
         """Compute the features.
@@ -77,20 +67,53 @@ class ObstacleFeatures(nn.Module):
             Shape (N, F), from -1 to 1.
         """
         rows = obstacles.reshape(-1, self.slots, COLUMNS).permute(2, 1, 0)
-        turn = _rotation(rows[3:7])
+        turn = rotation(rows[3:7])
         points = self.points(joint_pos.t())
-        distance, away = _clearance(points, rows, turn)
+        distance, away = clearance(points, rows, turn)
         near = (1 - distance / SIGHT_M).clamp(0, 1).square()
         push = (near * away).sum(dim=2)
         body = (distance.amin(dim=1) / SIGHT_M).clamp(-1, 1)
         # Several obstacles may push the same way.
         push = push / (1 + push.square().sum(dim=0)).sqrt()
         grid = self.grid.unsqueeze(-1).expand(-1, -1, rows.shape[-1])
-        scene = (_clearance(grid, rows, turn)[0].amin(dim=1) / GRID_SIGHT_M).clamp(-1, 1)
+        scene = (clearance(grid, rows, turn)[0].amin(dim=1) / GRID_SIGHT_M).clamp(-1, 1)
         return torch.cat((body, push.flatten(0, 1), scene)).t()
 
-    def points(self, joint_pos: Tensor) -> Tensor:
-        """Place the points on the arm.
+
+class ArmPoints(nn.Module):
+    """Places points that are fixed to the links of an arm."""
+
+    terms: Tensor
+    order: Tensor
+
+    def __init__(
+        self,
+        chain: KinematicChain,
+        joints: tuple[str, ...],
+        points: Sequence[tuple[int, tuple[float, float, float]]],
+    ) -> None:
+        """Prepare the constants.
+
+        Args:
+            chain: base to TCP.
+            joints: names in the order of the joint positions, the chain's among them.
+            points: number of joints before the frame that a point is fixed to, and its position
+                there, m. They are placed in the order of these numbers.
+        """
+        super().__init__()
+        terms, order = joint_terms(chain, joints)
+        self.register_buffer("terms", terms, persistent=False)
+        self.register_buffer("order", order, persistent=False)
+        self.behind = [
+            [place for count, place in points if count == joint + 1]
+            for joint in range(len(chain.joints))
+        ]
+        self.number = sum(map(len, self.behind))
+        for joint, some in enumerate(self.behind):
+            self.register_buffer(f"behind_{joint}", torch.tensor(some).float(), persistent=False)
+
+    def forward(self, joint_pos: Tensor) -> Tensor:
+        """Place the points.
 
         Args:
             joint_pos: rad (m for a sliding joint), shape (J, N).
@@ -109,13 +132,22 @@ class ObstacleFeatures(nn.Module):
                 place = place + (turn * step[:3, 3]).sum(dim=1)
                 turn = (turn.unsqueeze(2) * step[:3, :3]).sum(dim=1)
             if some:
-                points = getattr(self, f"points_{index}")
+                points = getattr(self, f"behind_{index}")
                 found.append(torch.einsum("abn,pb->apn", turn, points) + place.unsqueeze(1))
         return torch.cat(found, dim=1)
 
 
-def _clearance(points: Tensor, rows: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """Signed distances (P, K, N) of points (3, P, N), and unit directions away (3, P, K, N)."""
+def clearance(points: Tensor, rows: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute signed distances of points from obstacles, and directions away from them.
+
+    Args:
+        points: base frame, m. Shape (3, P, N).
+        rows: obstacles, the twelve numbers first. Shape (12, K, N).
+        turn: their orientations. Shape (3, 3, K, N).
+
+    Returns:
+        Distances, m, shape (P, K, N), and unit vectors, 0 inside, shape (3, P, K, N).
+    """
     apart = points.unsqueeze(2) - rows[:3].unsqueeze(1)
     local = (turn.unsqueeze(2) * apart.unsqueeze(1)).sum(dim=0)
     beyond = local.abs() - rows[7:10].unsqueeze(1)
@@ -132,7 +164,7 @@ def _clearance(points: Tensor, rows: Tensor, turn: Tensor) -> tuple[Tensor, Tens
     return outside + deepest - rows[11], away
 
 
-def _rotation(quaternion: Tensor) -> Tensor:
+def rotation(quaternion: Tensor) -> Tensor:
     """Rotation matrices (3, 3, K, N) of unit quaternions xyzw (4, K, N)."""
     x, y, z, w = quaternion.unbind()
     rows = (

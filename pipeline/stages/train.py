@@ -26,6 +26,7 @@ from pipeline.policy.model import PolicyModel
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import ModelError, RobotModel
 from pipeline.run import OutputError, console, state_root, write_json
+from pipeline.training.contact import ContactCheck
 from pipeline.training.distributed import (
     Workers,
     joined_workers,
@@ -116,14 +117,20 @@ def _train(
         _prepare(out)
     steps = params.train.num_epochs * -(-len(inputs.train) // params.train.batch_windows)
     limits = RobotModel.from_params(params.robot).limits
-    trainer = Trainer(inputs.model, params.train, steps, inputs.generators[0], limits, workers)
+    shapes = _collision(params)
+    contact = None
+    if shapes is not None and params.train.noise_clearance_m is not None:
+        contact = ContactCheck(inputs.dataset.layout, inputs.model.geometry, shapes).to(device)
+    trainer = Trainer(
+        inputs.model, params.train, steps, inputs.generators[0], limits, workers, contact
+    )
     fit_ranges(inputs, trainer)
     config = make_config(
         params.policy,
         inputs.dataset.layout,
         inputs.model.geometry,
         inputs.dataset.rate_hz,
-        _collision(params),
+        shapes,
     )
     key = _key(params, path, inputs.dataset.rate_hz, device)
     evaluators = _evaluators(inputs) if workers.is_main else None

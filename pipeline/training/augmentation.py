@@ -15,7 +15,12 @@ from torch import Tensor
 from pipeline.kinematics import Geometry, JointLimits
 from pipeline.layout import Layout
 from pipeline.params import TrainParams
+from pipeline.training.contact import ContactCheck
 
+CHECKED_STEPS = (2, 5)
+"""Steps of the way back that are checked for contact, in addition to the perturbed state."""
+SCALES = (0.5, 0.2, 0.0)
+"""Factors on a noise that leads to contact; each is tried if the one before does so too."""
 SLIDE_M_PER_RAD = 0.3
 """Noise of a sliding joint per rad of a turning one: both move a TCP at 0.3 m equally far."""
 
@@ -42,6 +47,7 @@ class StatePerturbation:
         horizon: int,
         limits: JointLimits,
         sees_velocity: bool,
+        contact: ContactCheck | None = None,
     ) -> None:
         """Prepare the constants.
 
@@ -52,7 +58,9 @@ class StatePerturbation:
             horizon: steps of a chunk, H.
             limits: of the joints, in the order of the layout.
             sees_velocity: whether the policy sees joint velocities.
+            contact: computes clearances; None leaves ways back through obstacles as they are.
         """
+        self._contact, self._clearance_m = contact, params.noise_clearance_m or 0.0
         self._probability = params.noise_probability
         self._log_low = math.log(params.noise_min_rad)
         self._log_span = math.log(params.noise_max_rad) - self._log_low
@@ -89,6 +97,8 @@ class StatePerturbation:
         sigma = torch.exp(self._log_low + self._log_span * size) * (chance < self._probability)
         normal = torch.randn((len(obs), len(self._units)), generator=generator, device=device)
         noise = (sigma * normal * self._units).unsqueeze(1)
+        if self._contact is not None:
+            noise = self._kept_clear(obs, action, noise)
         obs[..., self._joints] += noise
         if self._velocity_rad_s:
             shape = (*obs.shape[:-1], len(self._units))
@@ -96,3 +106,27 @@ class StatePerturbation:
             obs[..., self._velocities] += self._velocity_rad_s * self._units * normal
         lower, upper = torch.minimum(self._lower, action), torch.maximum(self._upper, action)
         return obs, torch.clamp(action + noise * self._decay, lower, upper)
+
+    def _kept_clear(self, obs: Tensor, action: Tensor, noise: Tensor) -> Tensor:
+        """Scale down noise whose state or way back touches something; no noise is the last resort.
+
+        Args:
+            obs: raw observations, shape (B, T, S).
+            action: absolute joint positions, rad, shape (B, H, A).
+            noise: rad, shape (B, 1, A).
+
+        Returns:
+            Noise of the same shape.
+        """
+        assert self._contact is not None
+        kept = noise.clone()
+        steps = [step for step in CHECKED_STEPS if step < action.shape[1]]
+        for scale in SCALES:
+            left = kept.abs().amax(dim=(1, 2)).nonzero()[:, 0]
+            seen, off = obs[left, -1], kept[left]
+            ways = [seen[:, self._joints] + off[:, 0]]
+            ways += [action[left, step] + off[:, 0] * self._decay[step] for step in steps]
+            least = torch.stack([self._contact(way, seen) for way in ways]).amin(dim=0)
+            bad = left[least < self._clearance_m]
+            kept[bad] = scale * noise[bad]
+        return kept

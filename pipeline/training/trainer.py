@@ -20,6 +20,7 @@ from pipeline.kinematics import JointLimits
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
 from pipeline.training.augmentation import StatePerturbation
+from pipeline.training.contact import ContactCheck
 from pipeline.training.distributed import SINGLE_PROCESS, Workers
 from pipeline.training.precision import training_loss
 from pipeline.training.windows import StreamedWindows, Windows
@@ -110,6 +111,7 @@ class Trainer:
         generator: torch.Generator,
         limits: JointLimits,
         workers: Workers = SINGLE_PROCESS,
+        contact: ContactCheck | None = None,
     ) -> None:
         """Prepare the optimiser and the averaged copy.
 
@@ -121,6 +123,7 @@ class Trainer:
                 worker.
             limits: of the joints: no action is moved beyond them.
             workers: the processes that share each batch.
+            contact: computes clearances of perturbed states; None does not check them.
         """
         self.workers = workers
         self.model, self.params, self.num_steps = model, params, num_steps
@@ -129,7 +132,7 @@ class Trainer:
         self._loss = training_loss(model, params.precision, params.compile)
         self.perturb = StatePerturbation(
             params, model.layout, model.geometry, model.params.horizon, limits,
-            sees_velocity="joint_vel" in model.params.inputs,
+            sees_velocity="joint_vel" in model.params.inputs, contact=contact,
         )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
