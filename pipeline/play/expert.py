@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.params import Params
+from pipeline.play.obstacles import Boxes, place_boxes
 from pipeline.robot.planner import Planner, sample_object
 from pipeline.robot.retime import Plan
 
@@ -31,6 +32,15 @@ class Expert:
         self._planner = Planner(params.robot, params.task, params.collect)
         self._rng = np.random.default_rng(np.random.SeedSequence([seed, 0x91A7]))
         self._lock = threading.Lock()
+
+    def place(self, boxes: Boxes) -> None:
+        """Plan around boxes from now on.
+
+        Args:
+            boxes: all boxes besides those of the scene in params.yaml.
+        """
+        with self._lock:
+            place_boxes(self._planner.checker, boxes)
 
     def random_object(self) -> tuple[Array, Array]:
         """Draw an object from the task's range, if possible one that the expert reaches.

@@ -29,4 +29,4 @@ def place_boxes(checker: CollisionChecker, boxes: Boxes) -> None:
         checker: the checker.
         boxes: the boxes.
     """
-    obstacles.parse(boxes)
+    checker.place_obstacles(obstacles.parse(boxes))

@@ -217,12 +217,15 @@ class LiveView:
 
     def _dragged(self, position: Array, axis: Array) -> None:
         self.simulation.move_object(position, axis)
+        self._drop_plan()
+        self._show_nearest()
+
+    def _drop_plan(self) -> None:
+        """Forget the expert's plan, which was for another object or for other boxes."""
         if self._plan is not None:
-            # The plan was for another object.
             self._plan, self._said = None, ""
             self._scene.expert.visible = False
             self._scene.line("expert", None)
-        self._show_nearest()
 
     def _show_nearest(self) -> None:
         if self._nearest is None or not self._visible:
@@ -237,6 +240,8 @@ class LiveView:
 
     def _place(self, boxes: list[Box]) -> None:
         self.simulation.place(boxes)
+        self._expert.place(boxes)
+        self._drop_plan()
 
     def _forget(self) -> None:
         self._frame = self._steps = 0
