@@ -51,7 +51,7 @@ class LiveView:
         self._name = policy.name
         self.simulation = Simulation(params, policy)
         self._expert = Expert(params)
-        self.paused, self._frame, self._steps = False, 0, 0
+        self.paused, self._frame, self.steps = False, 0, 0
         self._visible, self._near_text = False, ""
         self._said, self._touched = "", (0, "")
         self._chunk: Chunk | None = None
@@ -59,7 +59,7 @@ class LiveView:
         self._plan: tuple[Plan, int] | None = None
         fixed = len(params.task.scenes[params.task.scene])
         self._make_controls(page, fixed)
-        scene.on_drag(lambda: page.post(lambda: self._dragged(*scene.object_pose)))
+        scene.on_drag(lambda: page.post(self.dragged))
         self.move_object(self.simulation.object_pos, self.simulation.object_axis)
 
     def _make_controls(self, page: Page, fixed: int) -> None:
@@ -88,6 +88,11 @@ class LiveView:
         for group in (actions, more):
             group.on_click(lambda event: page.post(tasks[str(event.target.value)]))
         self._demonstration.on_update(lambda _: page.post(self._show_nearest))
+
+    @property
+    def status(self) -> str:
+        """The numbers that are shown, as HTML."""
+        return str(self._status.content)
 
     def show(self, visible: bool) -> None:
         """Show or hide the view.
@@ -118,7 +123,7 @@ class LiveView:
             # several steps in a frame.
             ratio = self.simulation.rate_hz / FRAME_HZ
             due = math.ceil(self._frame * ratio - 1e-9)
-            while self._steps < due:
+            while self.steps < due:
                 self._advance()
             share = self._frame * ratio - (due - 1)
             if self._step is not None:
@@ -142,7 +147,7 @@ class LiveView:
         self._advance()
         if self._step is not None:
             self._scene.arm.move(self._step.motion[-1])
-        self._frame = round(self._steps * FRAME_HZ / self.simulation.rate_hz)
+        self._frame = round(self.steps * FRAME_HZ / self.simulation.rate_hz)
 
     def reset(self) -> None:
         """Put the arm back to its home pose."""
@@ -157,7 +162,7 @@ class LiveView:
             knobs: the new settings.
         """
         self.simulation.change(knobs)
-        self._frame = self._steps = 0
+        self._frame = self.steps = 0
 
     def move_object(self, position: Array, axis: Array) -> None:
         """Move the object in the simulation and in the picture.
@@ -167,7 +172,7 @@ class LiveView:
             axis: unit axis. Shape (3,).
         """
         self._scene.place_object(position, axis)
-        self._dragged(position, axis)
+        self.dragged()
 
     def random_object(self) -> None:
         """Move the object to a random place that the expert reaches."""
@@ -205,7 +210,7 @@ class LiveView:
 
     def _advance(self) -> None:
         step = self._step = self.simulation.step()
-        self._steps += 1
+        self.steps += 1
         if step.contact is not None:
             self._touched = (HOLD_FRAMES, " and ".join(step.contact))
             self._scene.mark(step.contact)
@@ -215,8 +220,9 @@ class LiveView:
             self._scene.line("wanted", chunk.wanted, WANTED)
             self._scene.line("sent", chunk.sent if changed else None, SENT)
 
-    def _dragged(self, position: Array, axis: Array) -> None:
-        self.simulation.move_object(position, axis)
+    def dragged(self) -> None:
+        """Take the pose to which the user has dragged the object."""
+        self.simulation.move_object(*self._scene.object_pose)
         self._drop_plan()
         self._show_nearest()
 
@@ -244,7 +250,7 @@ class LiveView:
         self._drop_plan()
 
     def _forget(self) -> None:
-        self._frame = self._steps = 0
+        self._frame = self.steps = 0
         self._chunk = self._step = None
         self._touched = (0, "")
         self._scene.mark(())

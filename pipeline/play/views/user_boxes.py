@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.obstacles import OBSTACLE
 from pipeline.play.page import Page
 from pipeline.play.scene import BOX, GIZMO_M, Scene
 from pipeline.play.simulation import Box
 
+Array = NDArray[np.float64]
 FIRST_M = (0.45, 0.0, 0.55)
 """Where a new box appears, base frame, m."""
 SIZE_M = (0.06, 0.20, 0.06)
@@ -38,15 +40,16 @@ class UserBoxes:
         self._nodes: list[tuple[Any, Any]] = []
         """Gizmo and box of each."""
         self._selected: Any = None
+        self._added = 0
         gui = page.server.gui
         self.add_button = gui.add_button("Add a box")
         self.remove_button = gui.add_button("Remove the selected box", disabled=True)
-        self._size = gui.add_vector3(
+        self.size = gui.add_vector3(
             "Size, m", SIZE_M, min=(0.01, 0.01, 0.01), max=(0.6, 0.6, 0.6), step=0.01, visible=False
         )
         self.add_button.on_click(lambda _: page.post(self.add))
         self.remove_button.on_click(lambda _: page.post(self.remove))
-        self._size.on_update(lambda _: page.post(self._resize))
+        self.size.on_update(lambda _: page.post(self._resize))
 
     @property
     def boxes(self) -> list[Box]:
@@ -65,7 +68,8 @@ class UserBoxes:
         if len(self._nodes) == MOST:
             return
         number = len(self._nodes)
-        name = f"/boxes/{number}"
+        self._added += 1
+        name = f"/boxes/{self._added}"
         # New boxes do not cover each other.
         place = np.array(FIRST_M) + np.array([0.0, 0.0, 0.08]) * number
         gizmo = self._scene.server.scene.add_transform_controls(
@@ -77,6 +81,16 @@ class UserBoxes:
         gizmo.on_update(lambda _: self._page.post(self._tell))
         box.on_click(lambda _: self._page.post(lambda: self._select(gizmo)))
         self._select(gizmo)
+        self._tell()
+
+    def move(self, index: int, centre: Array) -> None:
+        """Move a box.
+
+        Args:
+            index: which one, in the order of adding.
+            centre: m, base frame. Shape (3,).
+        """
+        self._nodes[index][0].position = centre
         self._tell()
 
     def remove(self) -> None:
@@ -110,15 +124,15 @@ class UserBoxes:
             hidden = each is not gizmo
             each.disable_axes = each.disable_sliders = each.disable_rotations = hidden
             if not hidden:
-                self._size.value = box.dimensions
-        self._size.visible = gizmo is not None
+                self.size.value = box.dimensions
+        self.size.visible = gizmo is not None
         self.remove_button.disabled = gizmo is None
         self.add_button.disabled = len(self._nodes) == MOST
 
     def _resize(self) -> None:
         for gizmo, box in self._nodes:
-            if gizmo is self._selected and tuple(box.dimensions) != tuple(self._size.value):
-                box.dimensions = self._size.value
+            if gizmo is self._selected and tuple(box.dimensions) != tuple(self.size.value):
+                box.dimensions = self.size.value
                 self._tell()
 
     def _tell(self) -> None:
