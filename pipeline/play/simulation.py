@@ -65,7 +65,7 @@ class Step:
     error_deg: float
     """Angle between the gripper's z axis and the object's axis, degrees."""
     reached: bool
-    """Whether the arm has stayed at the grasp for `task.settle_steps` and touched nothing."""
+    """Whether the arm was at the grasp and touched nothing in the last `task.settle_steps`."""
     contact: tuple[str, str] | None
     """The first two bodies that touched in this step; None if none did."""
     chunk: Chunk | None
@@ -87,7 +87,6 @@ class Simulation:
         self.policy_hz = policy.control_hz
         self.checker = CollisionChecker(params.robot, params.task)
         self.model = self.checker.model
-        self._touched = False
         self.knobs = Knobs(Condition("", 0, ""), policy.deployment.execution.guard)
         self.boxes: tuple[Box, ...] = ()
         self.object_axis = np.array([0.0, 0.0, 1.0])
@@ -171,13 +170,12 @@ class Simulation:
         joint_pos, joint_vel = self._simulator.run(command[None, None])
         motion = np.concatenate([start[None], self._simulator.motion[0]])
         contact = self.checker.first_contact(motion, self.object_pos, self.object_axis)
-        self._touched |= contact is not None
         pose = self.model.fk(joint_pos[0, 0])
         self._observe(joint_pos[0, 0], joint_vel[0, 0], pose)
         error = metrics.reach_error(
             pose, self.object_pos, self.object_axis, self.params.task.object_length_m
         )
-        self._errors.append(error)
+        self._newest.append((error, contact is not None))
         return Step(
             motion,
             float(error.cap_m) * 1e3,
@@ -222,19 +220,19 @@ class Simulation:
         """Judge anew, because the arm or the goal has changed."""
         ratio = self.rate_hz / self.policy_hz
         steps = max(round(self.params.task.settle_steps * ratio), 1)
-        self._errors: deque[metrics.ReachError] = deque(maxlen=steps)
-        self._touched = False
+        self._newest: deque[tuple[metrics.ReachError, bool]] = deque(maxlen=steps)
 
     def _reached(self) -> bool:
-        steps = self._errors.maxlen or 1
-        if len(self._errors) < steps:
+        steps = self._newest.maxlen or 1
+        if len(self._newest) < steps:
             return False
+        errors = [error for error, _ in self._newest]
         whole = metrics.ReachError(
             *(
-                np.array([[getattr(error, name) for error in self._errors]])
+                np.array([[float(getattr(error, name)) for error in errors]])
                 for name in ("cap_m", "axis_m", "angle_deg")
             )
         )
+        touched = any(touched for _, touched in self._newest)
         task = self.params.task.model_copy(update={"settle_steps": steps})
-        passed = metrics.success(whole, np.array([self._touched]), task)
-        return bool(passed["collision_free"][0])
+        return bool(metrics.success(whole, np.array([touched]), task)["collision_free"][0])

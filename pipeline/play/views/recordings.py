@@ -102,6 +102,11 @@ class RecordingsView:
             trajectory, "" if found.object_pose is not None else "without the object's pose"
         )
 
+    @property
+    def status(self) -> str:
+        """The numbers that are shown, as HTML."""
+        return str(self._status.content)
+
     def show(self, visible: bool) -> None:
         """Show or hide the view.
 

@@ -69,6 +69,11 @@ class TrialsView:
             self.player.load(self._run.motion)
             self._write()
 
+    @property
+    def status(self) -> str:
+        """The numbers that are shown, as HTML."""
+        return str(self._status.content)
+
     def show(self, visible: bool) -> None:
         """Show or hide the view.
 
