@@ -16,7 +16,7 @@ from pipeline.collision_geometry import CollisionGeometry, Shape
 from pipeline.kinematics import Geometry, Vector
 from pipeline.layout import Layout
 from pipeline.obstacles import COLUMNS
-from pipeline.policy.obstacle_features import ArmPoints, clearance, rotation
+from pipeline.policy.obstacle_features import ArmPoints, nearest, rotation
 from pipeline.robot.covering import body_points
 
 
@@ -30,6 +30,7 @@ class ContactCheck(nn.Module):
     radius: Tensor
     fixed: Tensor
     body: Tensor
+    skips: Tensor
 
     def __init__(self, layout: Layout, geometry: Geometry, shapes: CollisionGeometry) -> None:
         """Prepare the constants.
@@ -42,19 +43,24 @@ class ContactCheck(nn.Module):
         super().__init__()
         points: list[tuple[int, Vector]] = []
         radii: list[float] = []
-        for shape in sorted(shapes.shapes, key=lambda shape: shape.joints):
-            places = body_points([shape])
+        around, owners = _scene(shapes), []
+        for index in sorted(range(len(shapes.shapes)), key=lambda i: shapes.shapes[i].joints):
+            places = body_points([shapes.shapes[index]])
             points += places
-            radii += [_radius(shape)] * len(places)
+            radii += [_radius(shapes.shapes[index])] * len(places)
+            owners += [index] * len(places)
         self.points = ArmPoints(geometry.chain, layout.joints, points)
-        around = [shapes.shapes[index] for index in _scene(shapes)]
-        rows = np.stack([_row(shape) for shape in around]) if around else np.zeros((0, COLUMNS))
+        rows = [_row(shapes.shapes[index]) for index in around]
+        pairs = {frozenset(pair) for pair in shapes.pairs}
+        skipped = [[frozenset((i, j)) not in pairs for j in around] for i in owners]
         held = shapes.shapes[shapes.object] if shapes.object is not None else None
         self.sees_object = held is not None and layout.has("object_pos")
         self.slices = {field.kind: field.slice for field in layout.state}
         self.width = layout.state_dim
         self.register_buffer("radius", torch.tensor(radii).float()[:, None, None])
-        self.register_buffer("fixed", torch.from_numpy(rows).float())
+        self.register_buffer("fixed", torch.tensor(np.array(rows)).reshape(-1, COLUMNS).float())
+        skips = torch.tensor(skipped).reshape(len(owners), len(around), 1)
+        self.register_buffer("skips", torch.where(skips, torch.inf, 0.0))
         body = np.zeros(COLUMNS) if held is None else _row(held)
         self.register_buffer("body", torch.from_numpy(body).float())
 
@@ -74,9 +80,12 @@ class ContactCheck(nn.Module):
             rows.append(obs[:, self.width :].reshape(number, -1, COLUMNS))
         if self.sees_object:
             rows.append(self._object(obs).unsqueeze(1))
-        bodies = torch.cat(rows, dim=1).permute(2, 1, 0)
-        distance, _ = clearance(self.points(joint_pos.t()), bodies, rotation(bodies[3:7]))
-        return (distance - self.radius).flatten(0, 1).amin(dim=0)
+        bodies = torch.cat(rows, dim=1).permute(2, 1, 0).contiguous()
+        offsets = torch.zeros((len(self.radius), bodies.shape[1], 1), device=obs.device)
+        offsets[:, : self.skips.shape[1]] = self.skips
+        points = self.points(joint_pos.t())
+        distance = nearest(points, bodies, rotation(bodies[3:7]), offsets - self.radius)
+        return distance.amin(dim=0)
 
     def _object(self, obs: Tensor) -> Tensor:
         """The object as an obstacle. (N, 12)."""
