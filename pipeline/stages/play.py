@@ -46,8 +46,8 @@ def run(
     """
     if find_spec("viser") is None:
         raise PlayError(
-            "the page needs viser, which is not installed: run `make play` instead, or install "
-            "the package's extra: pip install '.[play]'"
+            "the page needs viser, which is not installed: run `make play` instead, or "
+            "`pip install --no-deps -r pipeline/play/requirements.txt`"
         )
     from pipeline.play.page import Page, start_server
     from pipeline.play.scene import Scene

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
-from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner
 from pipeline.runtime.session import RobotPolicy
 from pipeline.stages import ingest as stage
 from tests.fixtures.grasping_policy import make_grasping_policy
+from tests.fixtures.recordings import write_plans
 
 if TYPE_CHECKING:
     from pipeline.play.page import Page
@@ -60,30 +59,10 @@ def scene(page: Page, params: Params) -> Scene:
     return Scene(page.server, params)
 
 
-def record(path: Path, params: Params, bends: tuple[str, ...]) -> Path:
-    """A bag of plans, each good or bent in its own way."""
-    joints, home = params.robot.joints, np.array(params.robot.home_rad)
-    t = np.linspace(0.0, 1.2, 13)
-    s = (t / t[-1])[:, None]
-    with BagWriter(path, "mcap") as bag:
-        for index, bend in enumerate(bends):
-            start = (index + 1) * 10 * 10**9
-            reach = np.array([0.4, 0.3, -0.2, 0.1, -0.3, 0.2]) * (1 + 0.1 * index)
-            position = home + reach * (3 * s**2 - 2 * s**3)
-            velocity = reach * (6 * s - 6 * s**2) / t[-1]
-            frame = "camera" if bend == "frame" else "base_link"
-            place = np.array([0.4, 0.01 * index, 0.2])
-            bag.object_pose(start, frame, place, np.array([0.0, 0.0, 0.0, 1.0]))
-            names = tuple(f"{name}_other" for name in joints) if bend == "names" else joints
-            times = t * 0 if bend == "times" else t
-            bag.plan(start, names, times, position, velocity, velocity, home)
-    return path
-
-
 @pytest.fixture(scope="session")
 def ingested(params: Params, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of ingest with two accepted and three rejected trajectories."""
     folder = tmp_path_factory.mktemp("recordings")
-    source = record(folder / "bag", params, ("", "times", "", "frame", "names"))
+    source = write_plans(folder / "bag", params, ("", "times", "", "frame", "names"))
     stage.run(params.override("ingest", max_reject_fraction=1.0), folder / "ingest", source)
     return folder / "ingest"
