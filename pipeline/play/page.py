@@ -142,5 +142,5 @@ def start_server(host: str, port: int, title: str) -> viser.ViserServer:
     if server.get_port() != port:
         server.stop()
         raise PageError(f"cannot listen on {host}:{port}: it was just taken; choose another --port")
-    server.gui.configure_theme(show_logo=False, show_share_button=False, control_width="large")
+    server.gui.configure_theme(show_logo=False, show_share_button=False)
     return server

@@ -22,8 +22,9 @@ LINE_M = 0.004
 """Thickness of lines, m."""
 GIZMO_M = 0.16
 """Length of the arrows by which things are dragged, m."""
-CAMERA_M, LOOK_AT_M = (1.65, -1.35, 1.05), (0.2, 0.0, 0.42)
-"""The camera looks from the front right and slightly from above, base frame."""
+CAMERA_M, LOOK_AT_M = (1.80, -1.20, 1.05), (0.36, 0.17, 0.42)
+"""The camera looks from the front right and slightly from above, base frame. The arm stands left of
+the middle, because the controls are on the right."""
 FIELD_OF_VIEW_RAD = 0.7
 NARROW_CAMERA_M, NARROW_LOOK_AT_M = (2.35, -2.0, 0.75), (0.25, 0.05, -0.05)
 """In a narrow window, whose lower half the controls cover, the arm is further away and higher."""
