@@ -14,7 +14,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test check images engine bench bench-inference bench-train bench-startup bench-guard lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow check images engine bench bench-inference bench-train bench-startup bench-guard bench-play lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -63,6 +63,9 @@ types: $(STAMP) ## check types
 test: $(STAMP) $(PLAY) ## run the tests
 	python -m pytest -q -n 2 --dist loadfile
 
+test-slow: $(STAMP) ## run the slow tests and print how long each took and when it last ran; ARGS="-k fuzz"
+	python -m pytest -q -m slow -p tools.slow_tests $(ARGS)
+
 check: lint types test ## lint, types and tests
 
 images: docker/.env ## build the training image for this user (docs/containers.md)
@@ -85,6 +88,9 @@ bench-startup: $(STAMP) ## measure how long commands take when nothing has chang
 
 bench-guard: $(STAMP) ## measure how long checking and repairing a chunk takes
 	python -m bench.guard $(ARGS)
+
+bench-play: $(PLAY) ## measure how many frames a second the page of `make play` shows
+	python -m bench.play $(ARGS)
 
 bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
 	python -m bench.train $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from pipeline.kinematics import (
     matrix,
     vector,
 )
+from pipeline.obstacles import ObstacleInput
 
 EYE = matrix([[1, 0, 0], [0, 1, 0], [0, 0, 1]])
 JOINT = ChainJoint("slide", "prismatic", EYE, (0.0, 0.1, 0.2), (0.0, 0.0, 1.0), False)
@@ -27,11 +29,21 @@ GEOMETRY = Geometry(KinematicChain((JOINT,), EYE, (0.0, 0.0, 0.12)), 0.06)
 
 
 def test_a_geometry_survives_json() -> None:
-    assert Geometry.from_dict(json.loads(json.dumps(GEOMETRY.to_dict()))) == GEOMETRY
+    seen = ObstacleInput(4, ((1, (0.0, 0.1, 0.2)),), (0.1, -0.4, 0.0), (0.7, 0.4, 0.6))
+    for geometry in (GEOMETRY, replace(GEOMETRY, obstacles=seen)):
+        assert Geometry.from_dict(json.loads(json.dumps(geometry.to_dict()))) == geometry
+    # Artefacts of policies without obstacles stay what they were.
+    assert list(GEOMETRY.to_dict()) == ["chain", "grasp_offset_m"]
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"chain": {}, "grasp_offset_m": 0.1}, {"chain": None, "grasp_offset_m": None}]
+    "data",
+    [
+        {},
+        {"chain": {}, "grasp_offset_m": 0.1},
+        {"chain": None, "grasp_offset_m": None},
+        {**GEOMETRY.to_dict(), "obstacles": {"slots": 3}},
+    ],
 )
 def test_a_malformed_geometry_is_rejected(data: dict[str, Any]) -> None:
     with pytest.raises(KinematicsError, match="make it again"):

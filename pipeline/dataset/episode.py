@@ -44,18 +44,8 @@ class Provenance:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON form."""
-        return {
-            "source": self.source,
-            "sha256": self.sha256,
-            "storage": self.storage,
-            "topic": self.topic,
-            "message": self.message,
-            "segment": self.segment,
-            "log_time_ns": self.log_time_ns,
-            "joint_names": list(self.joint_names),
-            "derived": list(self.derived),
-            "salvaged": self.salvaged,
-        }
+        lists = {"joint_names": list(self.joint_names), "derived": list(self.derived)}
+        return {**vars(self), **lists}
 
 
 @dataclass(frozen=True)

@@ -171,12 +171,14 @@ def _submit(
     Returns:
         Runs and jobs by the name of the run, including jobs that an earlier command submitted.
     """
+    from submitit import SlurmJob
+
     path = repository.state / "jobs" / "submitted.json"
     job_ids: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     waiting: dict[str, tuple[Run, Any]] = {}
     for run in runs:
         if options.executor == "slurm" and run.name in job_ids:
-            job = executor.job_class(folder=executor.folder, job_id=job_ids[run.name])
+            job: Any = SlurmJob(folder=executor.folder, job_id=job_ids[run.name])
             if not job.done():
                 console.print(f"{run}: already job {job.job_id}")
                 waiting[run.name] = (run, job)

@@ -61,6 +61,9 @@ class IngestParams(Section):
     state: Literal["planned", "measured"]
     object_max_age_s: Positive
     object_frames: tuple[str, ...]
+    obstacles: bool
+    scene_topics: tuple[str, ...]
+    obstacle_ignore: tuple[str, ...] | None
     quaternion_tolerance: Positive
     min_points: Annotated[int, Field(ge=2)]
     min_motion_rad: NonNegative

@@ -17,7 +17,13 @@ from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.model import PolicyModel
-from pipeline.policy.observation import check_noise, check_observation, obstacle_slots
+from pipeline.policy.observation import (
+    Obstacles,
+    check_noise,
+    check_observation,
+    observations,
+    obstacle_slots,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -131,13 +137,18 @@ class DiffusionPolicy:
         obs: Tensor | NDArray[np.floating],
         noise: Tensor | NDArray[np.floating] | None = None,
         generator: torch.Generator | None = None,
+        obstacles: Obstacles | None = None,
     ) -> Tensor:
         """Predict a chunk of actions.
 
         Args:
-            obs: raw observations, shape (T, S) or (B, T, S), oldest step first.
+            obs: raw observations, shape (T, S) or (B, T, S), oldest step first. Where the policy
+                sees obstacles, 12 numbers for each slot may follow the state.
             noise: what the chunk starts from, standard normal, shape (B, H, A); drawn if None.
             generator: draws the noise; None takes torch's own, so the chunk differs each time.
+            obstacles: around the arm of every observation, in the form that
+                `pipeline.obstacles.parse` takes, or of each, shape (B, M, 12); None for none, or
+                where `obs` includes them.
 
         Returns:
             Absolute joint positions, rad, shape (B, H, A), on the policy's device; row 0 is the
@@ -146,10 +157,12 @@ class DiffusionPolicy:
         Raises:
             PolicyError: nothing is loaded.
             ObservationError: shapes do not fit, or a number is not finite.
+            ObstacleError: an obstacle is malformed, or there are more than the policy can see.
         """
         layout = self.layout
         slots = obstacle_slots(self.checkpoint.config)
-        checked = check_observation(_numpy(obs), layout, self.n_obs_steps, slots)
+        seen = observations(_numpy(obs), layout, slots, obstacles)
+        checked = check_observation(seen, layout, self.n_obs_steps, slots)
         shape = (len(checked), self.horizon, self.action_dim)
         if noise is None:
             source = self.device if generator is None else generator.device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
-from pipeline.obstacles import COLUMNS
+from pipeline.obstacles import COLUMNS, ObstacleError, pad, parse
 
 Float32 = NDArray[np.float32]
+Obstacles = ArrayLike | Sequence[Mapping[str, Any]]
+"""See `pipeline.obstacles.parse`."""
 
 
 class ObservationError(PipelineError):
@@ -59,7 +61,7 @@ def check_observation(
         )
         raise ObservationError(f"observation holds a number that is not finite, in {bad}")
     if layout.has("ee_pose"):
-        quaternion = layout.unpack(array, "ee_pose")[..., 3:]
+        quaternion = layout.unpack(array[..., : layout.state_dim], "ee_pose")[..., 3:]
         if not np.all(np.abs(quaternion).max(axis=-1) > 1e-3):
             raise ObservationError(
                 "observation: ee_pose has a quaternion of length 0, expected a unit quaternion "
@@ -95,7 +97,8 @@ def obstacle_slots(config: Mapping[str, Any]) -> int:
     Args:
         config: metadata of a checkpoint or a graph.
     """
-    return int((config.get("geometry", {}).get("obstacles") or {"slots": 0})["slots"])
+    seen = (config.get("geometry") or {}).get("obstacles")
+    return 0 if seen is None else int(seen["slots"])
 
 
 def with_obstacles(obs: Float32, obstacles: NDArray[np.floating]) -> Float32:
@@ -113,6 +116,71 @@ def with_obstacles(obs: Float32, obstacles: NDArray[np.floating]) -> Float32:
         return obs
     around = np.broadcast_to(flat, (*obs.shape[:-1], flat.shape[-1]))
     return np.concatenate([obs, around], axis=-1, dtype=np.float32)
+
+
+def observations(
+    obs: ArrayLike, layout: Layout, slots: int, obstacles: Obstacles | None = None
+) -> Float32:
+    """Append obstacles to observations that a caller passes apart from them.
+
+    Args:
+        obs: shape (T, state_dim) or (B, T, state_dim). Observations of any other width are
+            returned as they are.
+        layout: the meaning of the state.
+        slots: obstacles that the policy can see, K; 0 if it sees none.
+        obstacles: around the arm of every observation, in the form that `parse` takes, or of each,
+            shape (B, M, 12); None for none, or where `obs` includes them.
+
+    Returns:
+        Shape (T, S) or (B, T, S), with 12 numbers for each of the K slots after the state.
+
+    Raises:
+        ObstacleError: an obstacle is malformed, there are more than K, or `obs` includes obstacles
+            already.
+    """
+    array = np.asarray(obs, dtype=np.float32)
+    plain = array.shape[-1:] == (layout.state_dim,)
+    if obstacles is None and not (plain and slots):
+        return array
+    if not plain or not slots:
+        raise ObstacleError(
+            f"obstacles were passed beside observations of shape {array.shape}, which include "
+            f"obstacles already or are no observations; expected {layout.state_dim} numbers a step"
+            if slots
+            else "obstacles were passed, but this policy sees none; leave them out"
+        )
+    rows = obstacle_rows(() if obstacles is None else obstacles)
+    if rows.ndim == 3 and (array.ndim != 3 or len(rows) != len(array)):
+        raise ObstacleError(
+            f"obstacles have shape {rows.shape} for observations of shape {array.shape}; expected "
+            "(M, 12), or (B, M, 12) with one entry for each observation"
+        )
+    if rows.ndim == 3:
+        padded = np.stack([pad(each, slots) for each in rows])
+    else:
+        padded = np.broadcast_to(pad(rows, slots), (*array.shape[:-2], slots, COLUMNS))
+    return with_obstacles(array, padded)
+
+
+def obstacle_rows(obstacles: Obstacles) -> NDArray[np.float64]:
+    """Read obstacles of every observation, or of each.
+
+    Args:
+        obstacles: in the form that `parse` takes, or shape (B, M, 12).
+
+    Returns:
+        Shape (M, 12) or (B, M, 12).
+
+    Raises:
+        ObstacleError: an obstacle is malformed.
+    """
+    try:
+        array = np.asarray(obstacles, dtype=float)
+    except (TypeError, ValueError):  # mappings, or malformed
+        return parse(obstacles)
+    if array.ndim != 3:
+        return parse(array)
+    return parse(array.reshape(-1, array.shape[-1])).reshape(*array.shape[:2], COLUMNS)
 
 
 def check_noise(noise: ArrayLike, shape: tuple[int, ...]) -> Float32:

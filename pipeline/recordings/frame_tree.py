@@ -10,6 +10,7 @@ from operator import attrgetter
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.recordings.pose import multiply, rotate
 from pipeline.recordings.recording import Transform, Transforms
 
 Array = NDArray[np.float64]
@@ -20,19 +21,6 @@ _MAX_DEPTH = 100
 _HISTORY_NS = 10 * 10**9
 # Below this angle two quaternions are interpolated linearly, rad.
 _SMALL_RAD = 1e-6
-
-
-def rotate(quaternion: Array, vector: Array) -> Array:
-    """A vector rotated by a quaternion, q v q*; scaled by |q|², so that a bad norm can be seen.
-
-    Args:
-        quaternion: xyzw, shape (4,).
-        vector: shape (3,).
-    """
-    axis, w = quaternion[:3], quaternion[3]
-    cross = np.cross(axis, vector)
-    rotated: Array = (w * w - axis @ axis) * vector + 2 * (axis @ vector) * axis + 2 * w * cross
-    return rotated
 
 
 def interpolate_rotation(start: Array, end: Array, share: float) -> Array:
@@ -180,13 +168,13 @@ class FrameTree:
         axis: Array,
         times_ns: tuple[int, int] | None = None,
     ) -> tuple[Array, Array, int | None] | None:
-        """Express a point and a direction of one frame in another.
+        """Express a point and a direction, or an orientation, of one frame in another.
 
         Args:
             frame: where they are known.
             base: where they are wanted.
             position: m. Shape (3,).
-            axis: shape (3,).
+            axis: a direction, shape (3,), or an orientation, quaternion xyzw, shape (4,).
             times_ns: their stamp and their time in the log. The transforms are those at the stamp;
                 where they are not known for it, those at the time in the log. None takes the latest
                 time at which every transform is known.
@@ -203,6 +191,7 @@ class FrameTree:
             min((each.entries[-1].stamp_ns for each in moving), default=0),
             max((each.entries[-1].log_time_ns for each in moving), default=0),
         )
+        turn = rotate if len(axis) == 3 else multiply
         key, time_ns = _BY_STAMP, stamp_ns
         if not all(each.covers(stamp_ns) for each in moving):
             key, time_ns = _BY_LOG, log_time_ns
@@ -214,8 +203,8 @@ class FrameTree:
                 if inverse:
                     back = transform.rotation * np.array([-1.0, -1.0, -1.0, 1.0])
                     position = rotate(back, position - transform.translation)
-                    axis = rotate(back, axis)
+                    axis = turn(back, axis)
                 else:
                     position = transform.translation + rotate(transform.rotation, position)
-                    axis = rotate(transform.rotation, axis)
+                    axis = turn(transform.rotation, axis)
         return position, axis, min(oldest, default=None)

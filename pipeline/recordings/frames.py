@@ -1,20 +1,22 @@
-"""Brings the object's poses into the base frame. Pure.
+"""Brings the object's poses and the obstacles into the base frame. Pure.
 
-Turns the transforms of /tf into poses of the object in the base frame, and poses in other frames
-into the base frame where the tree connects them.
+Turns transforms of /tf into poses of the object, and other frames into the base frame.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import TypeGuard
 
 import numpy as np
 
-from pipeline.recordings.frame_tree import FrameTree, rotate
+from pipeline.recordings.frame_tree import FrameTree
+from pipeline.recordings.pose import IDENTITY, Pose, rotate
 from pipeline.recordings.recording import Message, ObjectPose, Transforms, Unreadable
+from pipeline.recordings.scene import Scene
+from pipeline.recordings.scene_messages import SceneChange
 
 _Z = np.array([0.0, 0.0, 1.0])
 # A pose waits this long for the transforms that its stamp needs, by the times of the log.
@@ -26,19 +28,22 @@ def resolve_frames(
     bases: tuple[str, ...],
     object_frame: str | None,
     static: Iterable[Transforms] = (),
+    ignored: Collection[str] = (),
 ) -> Iterator[Message]:
     """Messages without transforms, the object's poses in the base frame as far as they can be.
 
     A pose is brought there by the transforms at its stamp. It waits for them, and the messages
-    behind it with it, for up to a second of the log.
+    behind it with it, for up to a second of the log. A change of the scene becomes the obstacles
+    after it. They are brought there by the latest transforms, as MoveIt does.
 
     Args:
         messages: those of a recording, in order of log time.
         bases: names of the robot's base frame.
         object_frame: the object's frame in the tree, None if its pose is not a frame.
         static: the recording's static transforms, which hold before they were recorded too.
+        ignored: names of objects in the scene that are no obstacles.
     """
-    resolver = _Resolver(bases, object_frame)
+    resolver = _Resolver(bases, object_frame, ignored)
     # Where a static transform changes, the earlier one holds at first.
     for transforms in reversed(list(static)):
         resolver.tree.add(transforms)
@@ -59,25 +64,36 @@ def resolve_frames(
 class _Resolver:
     """A tree of frames, and the frames between which it is asked for."""
 
-    def __init__(self, bases: tuple[str, ...], object_frame: str | None) -> None:
+    def __init__(
+        self, bases: tuple[str, ...], object_frame: str | None, ignored: Collection[str]
+    ) -> None:
         self.tree = FrameTree()
         self._bases, self._object_frame = bases, object_frame
+        self._scene = Scene(ignored)
+
+    def _is_base(self, frame_id: str) -> bool:
+        return frame_id.lstrip("/") in self._bases
 
     def _is_foreign(self, message: Message) -> TypeGuard[ObjectPose]:
-        return isinstance(message, ObjectPose) and message.frame_id.lstrip("/") not in self._bases
+        return isinstance(message, ObjectPose) and not self._is_base(message.frame_id)
 
     def is_ready(self, message: Message, now_ns: int | None) -> bool:
         """Whether a message need not wait for transforms that may still come."""
-        if not self._is_foreign(message):
+        if isinstance(message, SceneChange):
+            ready = all(self._locate(frame) is not None for frame in message.frames)
+        elif self._is_foreign(message):
+            stamp_ns = message.stamp_ns or message.log_time_ns
+            ready = any(self.tree.covers(message.frame_id, base, stamp_ns) for base in self._bases)
+        else:
             return True
-        stamp_ns = message.stamp_ns or message.log_time_ns
-        late = now_ns is not None and now_ns - message.log_time_ns > _WAIT_NS
-        return late or any(
-            self.tree.covers(message.frame_id, base, stamp_ns) for base in self._bases
-        )
+        return ready or (now_ns is not None and now_ns - message.log_time_ns > _WAIT_NS)
 
     def resolve(self, message: Message) -> Message:
-        """A pose of another frame in the base frame if the tree connects them, else the message."""
+        """A pose of another frame in the base frame if the tree connects them; obstacles."""
+        if isinstance(message, SceneChange):
+            # A pose of any numbers is chained first and judged then.
+            with np.errstate(all="ignore"):
+                return self._scene.apply(message, self._locate)
         if not self._is_foreign(message):
             return message
         axis = message.orientation
@@ -94,6 +110,14 @@ class _Resolver:
                     orientation=axis,
                 )  # fmt: skip
         return message
+
+    def _locate(self, frame_id: str) -> Pose | None:
+        """The latest pose of a frame in the base frame; None if the tree does not connect them."""
+        if self._is_base(frame_id):
+            return IDENTITY
+        here = (IDENTITY.position, IDENTITY.orientation)
+        found = (self.tree.locate(frame_id, base, *here) for base in self._bases)
+        return next((Pose(*each[:2]) for each in found if each is not None), None)
 
     def object_pose(self, log_time_ns: int) -> Iterator[ObjectPose]:
         """The pose of the object's frame, if there is one and the tree connects it."""

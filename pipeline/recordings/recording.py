@@ -1,4 +1,4 @@
-"""The content of a recording before it is validated: plans, joint states, object poses. Pure.
+"""The content of a recording before it is validated: plans, joints, objects, obstacles. Pure.
 
 Readers yield messages. `synchronize` and `segment` combine those of one motion into a candidate,
 which the validation turns into an episode or rejects.
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
+from pipeline.recordings.scene_messages import SceneChange
 
 Array = NDArray[np.float64]
 
@@ -183,7 +184,25 @@ class Unreadable:
     """What was found."""
 
 
-Message = Plan | JointSample | TrackingSample | Mark | Transforms | ObjectPose | Unreadable
+@dataclass(frozen=True)
+class Obstacles:
+    """The obstacles around the arm from one time on."""
+
+    log_time_ns: int
+    rows: Array = field(repr=False)
+    """Rows of `pipeline.obstacles` in the base frame. Shape (M, 12)."""
+    unresolved: tuple[str, ...] = ()
+    """Objects in frames that are not known."""
+    invalid: tuple[str, ...] = ()
+    """Shapes whose numbers are unusable, and their objects."""
+    unsupported: tuple[str, ...] = ()
+    """What cannot be expressed as an obstacle, and its object."""
+
+
+Message = (
+    Plan | JointSample | TrackingSample | Mark | Transforms | ObjectPose | SceneChange | Obstacles
+    | Unreadable
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -213,3 +232,5 @@ class Candidate:
     keeps_states: bool = False
     """Whether the execution becomes the episode even if `ingest.state` is planned: training data
     hold measured states, and the plan is only their command."""
+    obstacles: Obstacles | None = None
+    """The latest ones before the motion; None if none were recorded."""

@@ -20,6 +20,7 @@ from pipeline.recordings.recording import (
     Mark,
     Message,
     ObjectPose,
+    Obstacles,
     Plan,
     Segment,
     TrackingSample,
@@ -45,15 +46,15 @@ class SegmentRules:
 def segment_motions(
     messages: Iterable[Message], joints: tuple[str, ...], prefix: str | None, rules: SegmentRules
 ) -> Iterator[Candidate | Unreadable]:
-    """Motions of the arm with the object's pose, each yielded when it ends.
+    """Motions of the arm with the object's pose and the obstacles, each yielded when it ends.
 
-    The object's pose is the latest before the arm begins to move. Samples that do not name all the
-    arm's joints, such as a gripper's, are skipped. There is no motion between the mark of an end
-    and that of the next start, nor before a first mark that is a start.
+    The object's pose and the obstacles are the latest before the arm begins to move. Samples that
+    do not name all the arm's joints, such as a gripper's, are skipped. There is no motion between
+    the mark of an end and that of the next start, nor before a first mark that is a start.
 
     Args:
-        messages: joint states, or a controller's feedback or state, with marks and object poses, in
-            order of log time.
+        messages: joint states, or a controller's feedback or state, with marks, object poses and
+            obstacles, in order of log time.
         joints: the arm's joints.
         prefix: the text before their names; None finds it.
         rules: where a motion begins and ends.
@@ -65,6 +66,8 @@ def segment_motions(
         match message:
             case ObjectPose():
                 segmenter.update_pose(message)
+            case Obstacles():
+                segmenter.update_obstacles(message)
             case Mark():
                 ended = segmenter.finish()
                 if before_marks is not None:
@@ -104,6 +107,7 @@ class _Run:
     """The samples of a motion that has not ended."""
 
     pose: ObjectPose | None
+    obstacles: Obstacles | None
     samples: list[_Sample] = field(default_factory=list)
     moving: bool = False
     """Whether the arm has begun to move."""
@@ -116,6 +120,7 @@ class _Segmenter:
         self.outside = False
         self._joints, self._prefix, self._rules = joints, prefix, rules
         self._pose: ObjectPose | None = None
+        self._obstacles: Obstacles | None = None
         self._places: dict[tuple[str, ...], list[int] | None] = {}
         self._unmatched: dict[str, str] = {}
         self._runs: dict[str, _Run] = {}
@@ -127,6 +132,13 @@ class _Segmenter:
         for run in self._runs.values():
             if not run.moving:
                 run.pose = pose
+
+    def update_obstacles(self, obstacles: Obstacles) -> None:
+        """Remember the obstacles; arms that have not moved yet move among them."""
+        self._obstacles = obstacles
+        for run in self._runs.values():
+            if not run.moving:
+                run.obstacles = obstacles
 
     def add(self, message: JointSample | TrackingSample) -> Iterator[Candidate]:
         """Add a sample; yield the motion that it ends, if any."""
@@ -142,13 +154,13 @@ class _Segmenter:
         topic, sample = message.topic, _reduce(message, places)
         run = self._runs.get(topic)
         if run is None:
-            run = self._runs[topic] = _Run(self._pose)
+            run = self._runs[topic] = _Run(self._pose, self._obstacles)
         elif (
             self._pause_s(topic, run.samples[-1], sample) > self._rules.gap_s
             or sample.goal != run.samples[-1].goal
         ):
             yield _candidate(topic, run)
-            run = self._runs[topic] = _Run(self._pose)
+            run = self._runs[topic] = _Run(self._pose, self._obstacles)
         run.samples.append(sample)
         reach = np.abs(sample.position - run.samples[0].position).max(initial=0.0)
         run.moving = run.moving or bool(reach > self._rules.onset_rad)
@@ -197,7 +209,7 @@ def _reduce(message: JointSample | TrackingSample, places: list[int]) -> _Sample
 
 def _candidate(topic: str, run: _Run) -> Candidate:
     """The motion of a run of samples; its times start at 0."""
-    pose = run.pose
+    pose, obstacles = run.pose, run.obstacles
     times = sample_times(
         [sample.stamp_ns for sample in run.samples],
         [sample.log_time_ns for sample in run.samples],
@@ -212,12 +224,14 @@ def _candidate(topic: str, run: _Run) -> Candidate:
     if len(wanted) < len(samples):
         segment = Segment(first.names, t, position, velocity)
         plan = Plan(topic, first.message, first.log_time_ns, (segment,), True, sampled=True)
-        return Candidate(plan, pose, None, (*derived, "command from measured joints"))
+        derived = (*derived, "command from measured joints")
+        return Candidate(plan, pose, None, derived, obstacles=obstacles)
     desired = np.stack([place for place, _ in wanted])
     segment = Segment(first.names, t, desired, _rows([speed for _, speed in wanted]))
     plan = Plan(topic, first.message, first.log_time_ns, (segment,), sampled=True)
     speed = np.full_like(position, np.nan) if velocity is None else velocity
-    return Candidate(plan, pose, Execution(t, position, speed, position[-1]), derived)
+    execution = Execution(t, position, speed, position[-1])
+    return Candidate(plan, pose, execution, derived, obstacles=obstacles)
 
 
 def _rows(rows: Sequence[Array | None]) -> Array | None:

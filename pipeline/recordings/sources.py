@@ -214,6 +214,7 @@ def _read_bag(path: Path, bag: Bag, params: Params) -> Iterator[Candidate | Unre
     messages = resolve_frames(
         read_messages(bag, reading, rules.msg_path), rules.object_frames, rules.object_frame,
         _static_transforms(bag, reading),
+        (params.task.object,) if rules.obstacle_ignore is None else rules.obstacle_ignore,
     )  # fmt: skip
     if reading.mode is None:
         yield from (message for message in messages if isinstance(message, Unreadable))

@@ -1,4 +1,4 @@
-"""Adds to each plan the object's pose before it and the joints measured while it ran. Pure.
+"""Adds to each plan the object, the obstacles and the joints measured while it ran. Pure.
 
 Reads a stream of messages once, in order of log time, and remembers no more than one plan's worth.
 """
@@ -18,6 +18,7 @@ from pipeline.recordings.recording import (
     JointSample,
     Message,
     ObjectPose,
+    Obstacles,
     Plan,
     Unreadable,
 )
@@ -31,10 +32,11 @@ def synchronize(
 ) -> Iterator[Candidate | Unreadable]:
     """Plans with their context, each yielded when the next plan comes or the recording ends.
 
-    The object's pose is the latest at or before the plan's log time. The execution is every joint
-    state that names all the arm's joints, from the plan's log time to `settle_s` after its end, or
-    to the next plan; the last one before the next plan is kept too. Joint states are timed by their
-    stamps if these rise: the one with the least latency ties the stamps to the log's clock.
+    The object's pose and the obstacles are the latest at or before the plan's log time. The
+    execution is every joint state that names all the arm's joints, from the plan's log time to
+    `settle_s` after its end, or to the next plan; the last one before the next plan is kept too.
+    Joint states are timed by their stamps if these rise: the one with the least latency ties the
+    stamps to the log's clock.
 
     Args:
         messages: what was recorded, in order of log time.
@@ -43,18 +45,23 @@ def synchronize(
         prefix: the text before the joints' names; None finds it.
     """
     pose: ObjectPose | None = None
+    obstacles: Obstacles | None = None
     pending: _Pending | None = None
     for message in messages:
         match message:
             case Plan():
                 if pending is not None:
                     yield pending.finish()
-                pending = _Pending(message, pose, (joints, prefix), settle_s)
+                pending = _Pending(message, (pose, obstacles), (joints, prefix), settle_s)
             case ObjectPose():
                 pose = message
                 # A pose of the plan's own instant may come after it in the file.
                 if pending is not None and message.log_time_ns <= pending.plan.log_time_ns:
                     pending.object_pose = message
+            case Obstacles():
+                obstacles = message
+                if pending is not None and message.log_time_ns <= pending.plan.log_time_ns:
+                    pending.obstacles = message
             case JointSample():
                 if pending is not None:
                     pending.add(message)
@@ -80,12 +87,12 @@ class _Pending:
     def __init__(
         self,
         plan: Plan,
-        pose: ObjectPose | None,
+        around: tuple[ObjectPose | None, Obstacles | None],
         joints: tuple[tuple[str, ...], str | None],
         settle_s: float,
     ) -> None:
         self.plan = plan
-        self.object_pose = pose
+        self.object_pose, self.obstacles = around
         self._joints = joints
         duration_s = sum(float(part.t[-1]) for part in plan.segments if len(part.t))
         self._until_s = duration_s + settle_s
@@ -125,4 +132,4 @@ class _Pending:
                 np.stack([sample.velocity for sample in samples]),
                 self._final,
             )
-        return Candidate(self.plan, self.object_pose, execution)
+        return Candidate(self.plan, self.object_pose, execution, obstacles=self.obstacles)

@@ -12,18 +12,21 @@ from typing import Literal
 
 from pipeline.params import IngestParams
 from pipeline.recordings.rosbag.messages import (
+    ATTACHED_OBJECT,
+    COLLISION_OBJECT,
     CONTROLLER_STATE,
     DISPLAY_TRAJECTORY,
     JOINT_STATE,
     JOINT_TRAJECTORY,
     MARKS,
+    PLANNING_SCENE,
     POSE_STAMPED,
     ROBOT_TRAJECTORY,
     TF_MESSAGES,
     TRACKING_FEEDBACK,
 )
 
-Role = Literal["plan", "tracking", "joints", "object", "transforms", "marks"]
+Role = Literal["plan", "tracking", "joints", "object", "transforms", "marks", "scene"]
 Mode = Literal["plans", "tracking", "joints"]
 
 # The most common type of each role first.
@@ -34,12 +37,13 @@ TYPES: dict[Role, tuple[str, ...]] = {
     "object": (POSE_STAMPED,),
     "transforms": TF_MESSAGES,
     "marks": MARKS,
+    "scene": (PLANNING_SCENE, COLLISION_OBJECT, ATTACHED_OBJECT),
 }
 # The roles that are read in each mode.
 _READ: dict[Mode, tuple[Role, ...]] = {
-    "plans": ("plan", "joints", "object", "transforms"),
-    "tracking": ("tracking", "object", "transforms", "marks"),
-    "joints": ("joints", "object", "transforms", "marks"),
+    "plans": ("plan", "joints", "object", "transforms", "scene"),
+    "tracking": ("tracking", "object", "transforms", "marks", "scene"),
+    "joints": ("joints", "object", "transforms", "marks", "scene"),
 }
 _NAMED: dict[Role, str] = {
     "plan": "ingest.plan_topic",
@@ -47,6 +51,7 @@ _NAMED: dict[Role, str] = {
     "object": "ingest.object_topic",
     "tracking": "ingest.tracking_topic",
     "marks": "ingest.mark_topic",
+    "scene": "ingest.scene_topics",
 }
 
 
@@ -106,14 +111,15 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
     roles: dict[tuple[str, str], Role] = {}
     notes: dict[tuple[str, str], str] = {}
     wrong_types: set[tuple[str, str]] = set()
-    names: dict[Role, str | None] = {
-        "plan": rules.plan_topic,
-        "joints": rules.joint_topic,
-        "object": rules.object_topic,
-        "tracking": rules.tracking_topic,
-        "marks": rules.mark_topic,
-    }
-    for role, name in names.items():
+    names: list[tuple[Role, str | None]] = [
+        ("plan", rules.plan_topic),
+        ("joints", rules.joint_topic),
+        ("object", rules.object_topic),
+        ("tracking", rules.tracking_topic),
+        ("marks", rules.mark_topic),
+        *(("scene", name) for name in rules.scene_topics if rules.obstacles),
+    ]
+    for role, name in names:
         for topic in topics:
             if name is None or not _is_named(topic.topic, name):
                 continue
@@ -125,14 +131,11 @@ def choose_topics(topics: Sequence[TopicCount], rules: IngestParams, object_name
                 wrong_types.add(key)
                 expected = " or ".join(TYPES[role])
                 notes[key] = f"carries {topic.msgtype}, expected {expected} ({_NAMED[role]})"
-    for topic in topics:
-        key = (topic.topic, topic.msgtype)
-        if topic.msgtype in TF_MESSAGES:
-            roles[key], notes[key] = "transforms", "frames of the object's pose"
-        elif topic.msgtype in TYPES["tracking"] and rules.tracking_topic is None:
-            roles[key], notes[key] = "tracking", "a controller's feedback or state, by its type"
+    _read_by_type(topics, rules, roles, notes)
     if rules.discover_topics:
-        _discover(topics, object_name, roles, notes)
+        found: tuple[Role, ...] = ("plan", "joints", "object")
+        found += ("scene",) if rules.obstacles else ()
+        _discover(topics, found, object_name, roles, notes)
     counts = {(topic.topic, topic.msgtype): topic.messages for topic in topics}
     held = {role for key, role in roles.items() if counts[key]}
     mode = _mode(held, rules)
@@ -163,6 +166,23 @@ def _is_named(topic: str, name: str) -> bool:
     return f"/{topic.strip('/')}".endswith(f"/{name.strip('/')}")
 
 
+def _read_by_type(
+    topics: Sequence[TopicCount],
+    rules: IngestParams,
+    roles: dict[tuple[str, str], Role],
+    notes: dict[tuple[str, str], str],
+) -> None:
+    """Give a role to topics whose type is enough to know it."""
+    for topic in topics:
+        key = (topic.topic, topic.msgtype)
+        if topic.msgtype in TF_MESSAGES:
+            roles[key], notes[key] = "transforms", "frames of the object's pose and of obstacles"
+        elif topic.msgtype in TYPES["tracking"] and rules.tracking_topic is None:
+            roles[key], notes[key] = "tracking", "a controller's feedback or state, by its type"
+        elif topic.msgtype in TYPES["scene"] and not rules.obstacles:
+            notes[key] = "not read: ingest.obstacles is false"
+
+
 def _mode(held: set[Role], rules: IngestParams) -> Mode | None:
     if rules.episodes_from != "auto":
         wanted: Role = "plan" if rules.episodes_from == "plans" else rules.episodes_from
@@ -176,13 +196,13 @@ def _mode(held: set[Role], rules: IngestParams) -> Mode | None:
 
 def _discover(
     topics: Sequence[TopicCount],
+    found: Sequence[Role],
     object_name: str,
     roles: dict[tuple[str, str], Role],
     notes: dict[tuple[str, str], str],
 ) -> None:
     """Give a role to topics with other names if each is the only one of its type."""
     counts = {(topic.topic, topic.msgtype): topic.messages for topic in topics}
-    found: tuple[Role, ...] = ("plan", "joints", "object")
     for role in found:
         if any(counts[key] for key, has in roles.items() if has == role):
             continue

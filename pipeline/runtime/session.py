@@ -1,21 +1,22 @@
 """Runs a policy on a robot: one observation in, one joint command out, at the control rate.
 
 Needs only NumPy and one inference engine. History, object filter, chunk execution and joint limits
-are the same as in evaluation. Shapes: T history steps, S state numbers, H horizon, J joints (equal
-to the number of action numbers A), B observations.
+are the same as in evaluation. Shapes: T history steps, S numbers of an observation (the state, then
+12 for each obstacle that the policy can see), H horizon, J joints (equal to the number of action
+numbers A), B observations, K obstacles that the policy can see, M obstacles.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.layout import Layout
-from pipeline.policy.observation import ObservationError
+from pipeline.obstacles import COLUMNS
+from pipeline.policy.observation import Obstacles, observations, obstacle_slots, with_obstacles
 from pipeline.runtime.backends.backend import Backend
 from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
 from pipeline.runtime.deployment import Deployment, DeploymentError
@@ -23,15 +24,14 @@ from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import carried_guard, other_noise
 from pipeline.runtime.guard.findings import Finding
 from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.pose_filter import LEAST_LENGTH, ObjectFilter
+from pipeline.runtime.pose_filter import ObjectFilter
+from pipeline.runtime.robot_observation import Given, ObservationReader, have_changed
 
 Array = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 OBJECT = ("object_pos", "object_axis")
 NOISE = 0x4015E
 """Separates the noise's seed from other seeds. Evaluation uses it too: equal seeds, equal noise."""
-NO_POSE = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])
-"""Placeholder for a missing ee_pose; the graph computes the pose from the joints."""
 
 
 class Session:
@@ -70,6 +70,8 @@ class Session:
         self.control_hz = control_hz or backend.rate_hz
         self._noise_scale = np.float32(deployment.execution.noise_scale)
         self._ratio = self.control_hz / backend.rate_hz
+        self._slots = obstacle_slots(backend.config)
+        self._reader = ObservationReader(backend.layout, self._slots, self.control_hz)
         self._execution = deployment.execution
         guard = carried_guard(
             deployment.execution, backend.config, backend.layout.joints, deployment.limits
@@ -97,14 +99,20 @@ class Session:
         self._past.clear()
         self._filter.reset(1)
         self._started = False
+        self._visible = self._checked = np.zeros((0, COLUMNS))
 
-    def act(self, observation: Mapping[str, ArrayLike] | ArrayLike) -> Array:
+    def act(self, observation: Given) -> Array:
         """Compute the joint positions to command now.
+
+        Obstacles are not remembered: a call without them means that there are none now. Where they
+        change between two calls, the rest of the chunk is dropped and a new one is checked at once.
 
         Args:
             observation: values in the layout's units, keyed by the names of its fields or their
                 kinds (`joint_pos`, `pen_pos` or `object_pos`, …); `joint_vel` and `ee_pose` are
-                optional. Or the state vector, shape (S,).
+                optional, and so are `obstacles`, in the base frame, in the form that
+                `pipeline.obstacles.parse` takes. Or the state vector, shape (state_dim,) or (S,).
+                A policy that sees no obstacles takes any number of them, for its guard.
 
         Returns:
             Joint positions within the joint limits, rad. Shape (J,).
@@ -112,35 +120,28 @@ class Session:
         Raises:
             DeploymentError: a field is missing, unknown or of the wrong shape.
             ObservationError: a number is not finite, or the object's axis has length 0.
+            ObstacleError: an obstacle is malformed, or there are more than the policy can see.
         """
-        seen = self._read(observation)
-        bad = [kind for kind, values in seen.items() if not np.isfinite(values).all()]
-        if bad:
-            names = ", ".join(self._backend.layout.field(kind).name for kind in bad)
-            raise ObservationError(f"the observation has a number that is not finite in {names}")
-        if "object_axis" in seen:
-            length = float(np.linalg.norm(seen["object_axis"]))
-            if length < LEAST_LENGTH:
-                name = self._backend.layout.field("object_axis").name
-                raise ObservationError(
-                    f"{name} has length {length:.2g}, expected 1: it must be the object's axis, a "
-                    "unit vector in the base frame; check that it is filled in"
-                )
+        before = self._past[-1]["joint_pos"] if self._past else None
+        read = self._reader.read(observation, before)
+        seen, obstacles, self._visible = read.state, read.obstacles, read.visible
         if not self._started:
             self._executor.reset(seen["joint_pos"][None])
             self._started = True
-        objects = None
+        objects = Objects.unknown(1, obstacles[None])
         if all(kind in seen for kind in OBJECT):
-            objects = Objects(*self._filter.update(*(seen[kind][None] for kind in OBJECT)))
+            pose = self._filter.update(*(seen[kind][None] for kind in OBJECT))
+            objects = Objects(*pose, obstacles[None])
             seen["object_pos"], seen["object_axis"] = objects.position[0], objects.axis[0]
-            if self._filter.jumped.any():
-                self._executor.interrupt()
+        if self._filter.jumped.any() or have_changed(self._checked, obstacles):
+            self._executor.interrupt()
         self._past.append(seen)
         if self._executor.steps_left[0] == 0:
             noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
             history = self.history()[None]
             chunk = self._backend.predict(history, self._noise_scale * noise)
             self._executor.add(chunk, objects=objects, sampler=self._sampler(history))
+            self._checked = obstacles
         self._acts += 1
         command: Array = self._executor.commands(1)[0, 0]
         return command
@@ -165,7 +166,8 @@ class Session:
         """The observations that the policy sees now, oldest first. Shape (T, S)."""
         newest = len(self._past) - 1
         ages = np.arange(self._steps)[::-1] * self._ratio
-        return np.stack([self._at(max(newest - float(age), 0.0)) for age in ages])
+        states = np.stack([self._at(max(newest - float(age), 0.0)) for age in ages])
+        return with_obstacles(states, self._visible)
 
     def report(self) -> ExecutionReport:
         """Return what was sent, and what the limits changed, since the reset."""
@@ -185,45 +187,6 @@ class Session:
         return self._backend.layout.pack(
             {field.kind: state[field.kind] for field in self._backend.layout.state}
         )
-
-    def _read(self, observation: Mapping[str, ArrayLike] | ArrayLike) -> dict[str, Array]:
-        layout = self._backend.layout
-        if not isinstance(observation, Mapping):
-            vector = np.asarray(observation, dtype=np.float64)
-            if vector.shape != (layout.state_dim,):
-                raise DeploymentError(
-                    f"the observation has shape {vector.shape}, expected ({layout.state_dim},): "
-                    f"{layout.describe()}"
-                )
-            return {field.kind: vector[field.slice].copy() for field in layout.state}
-        names = {field.name: field.kind for field in layout.state}
-        names |= {field.kind: field.kind for field in layout.state}
-        unknown = [key for key in observation if key not in names]
-        if unknown:
-            raise DeploymentError(
-                f"the observation has fields unknown to the policy: "
-                f"{', '.join(map(repr, unknown))}; expected {layout.describe()}"
-            )
-        given = {names[key]: np.asarray(v, dtype=np.float64) for key, v in observation.items()}
-        return {field.kind: self._field(field.kind, field.size, given) for field in layout.state}
-
-    def _field(self, kind: str, size: int, given: dict[str, Array]) -> Array:
-        name = self._backend.layout.field(kind).name
-        if kind not in given:
-            if kind == "joint_vel":
-                return self._velocity(given.get("joint_pos", np.zeros(size)))
-            if kind == "ee_pose":
-                return NO_POSE.copy()
-            raise DeploymentError(f"the observation lacks {name}; expected {size} numbers")
-        if given[kind].shape != (size,):
-            raise DeploymentError(f"{name} has shape {given[kind].shape}, expected ({size},)")
-        return given[kind].copy()
-
-    def _velocity(self, joint_pos: Array) -> Array:
-        """Joint velocity as a backward difference, rad/s; zero at the first step. Shape (J,)."""
-        if not self._past:
-            return np.zeros_like(joint_pos)
-        return (joint_pos - self._past[-1]["joint_pos"]) * self.control_hz
 
 
 class RobotPolicy(Session):
@@ -272,23 +235,35 @@ class RobotPolicy(Session):
         """
         return Session(self.backend, self.deployment, seed, control_hz)
 
-    def predict(self, obs: ArrayLike, noise: ArrayLike | None = None, seed: int = 0) -> Float32:
-        """Compute raw chunks, without history, execution or limits.
+    def predict(
+        self,
+        obs: ArrayLike,
+        noise: ArrayLike | None = None,
+        seed: int = 0,
+        obstacles: Obstacles | None = None,
+    ) -> Float32:
+        """Compute raw chunks, without history, execution, guard or limits.
 
         Args:
-            obs: observations in the layout's units, oldest step first. Shape (T, S) or (B, T, S).
+            obs: observations in the layout's units, oldest step first. Shape (T, S) or (B, T, S);
+                or without obstacles, shape (T, state_dim) or (B, T, state_dim).
             noise: shape (B, H, A); None draws it from `seed` with the execution's `noise_scale`.
             seed: seed of that noise.
+            obstacles: around the arm of every observation, in the form that
+                `pipeline.obstacles.parse` takes, or of each, shape (B, M, 12); None for none, or
+                where `obs` includes them.
 
         Returns:
             Absolute joint positions, rad, shape (B, H, A); row 0 is the next command.
 
         Raises:
             ObservationError: a shape is wrong, or a number is not finite.
+            ObstacleError: an obstacle is malformed, or there are more than the policy can see.
         """
         if noise is None:
             number = 1 if np.ndim(obs) == 2 else len(np.asarray(obs))
             shape = (number, *self._chunk[1:])
             normal = np.random.default_rng(seed).standard_normal(shape, dtype=np.float32)
             noise = self._noise_scale * normal
-        return self.backend.predict(obs, noise)
+        seen = observations(obs, self.layout, self._slots, obstacles)
+        return self.backend.predict(seen, noise)

@@ -1,6 +1,7 @@
 """Calls a policy server from the robot's process. Needs NumPy, websockets and msgpack alone.
 
-Shapes: B observations, T history steps, S state numbers, H horizon, J joints.
+Shapes: B observations, T history steps, S numbers of an observation (the state, then 12 for each
+obstacle that the policy can see), H horizon, J joints, M obstacles.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ from websockets.sync.client import connect
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.obstacles import parse
+from pipeline.policy.observation import Obstacles, obstacle_rows
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.guard.findings import Finding
+from pipeline.runtime.robot_observation import OBSTACLES, Given
 from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.protocol import WireError, decode, encode
 from pipeline.serving.security import is_loopback
@@ -52,7 +56,8 @@ class PolicyClient:
     Attributes:
         layout: the meaning of observations and actions.
         rate_hz: control rate, Hz.
-        config: horizon and n_obs_steps; kinematics and collision shapes where the policy has them.
+        config: horizon and n_obs_steps; kinematics, with the number of obstacles that the policy
+            can see, and collision shapes where the policy has them.
         finding: what the server's guard found of the newest chunk of `act`; None without a guard.
         deployment: execution and limits that the server acts with.
         server_ms: how long the server took over the last call, ms.
@@ -134,21 +139,26 @@ class PolicyClient:
         """
         self._call({"call": "reset", "seed": seed})
 
-    def act(self, observation: Mapping[str, ArrayLike] | ArrayLike) -> NDArray[np.float64]:
+    def act(self, observation: Given) -> NDArray[np.float64]:
         """The joint positions to command now; see `Session.act`.
 
         Args:
-            observation: by names, or the state vector, shape (S,).
+            observation: by names, with `obstacles` where there are any, or the state vector, shape
+                (state_dim,) or (S,).
 
         Returns:
             rad. Shape (J,).
 
         Raises:
+            ObstacleError: an obstacle is malformed; nothing was sent.
             ClientError: the server refused it, did not answer in time, or is gone. After
                 all but a refusal the connection is closed.
         """
         if isinstance(observation, Mapping):
-            sent: Any = {key: np.asarray(value) for key, value in observation.items()}
+            sent: Any = {
+                key: parse(value) if key == OBSTACLES else np.asarray(value)
+                for key, value in observation.items()
+            }
         else:
             sent = np.asarray(observation)
         answer = self._call({"call": "act", "observation": sent}, "joint_pos")
@@ -170,25 +180,36 @@ class PolicyClient:
         return RobotPolicy(self, self._url, self._deployment, seed, control_hz)
 
     def predict(
-        self, obs: ArrayLike, noise: ArrayLike | None = None, seed: int = 0
+        self,
+        obs: ArrayLike,
+        noise: ArrayLike | None = None,
+        seed: int = 0,
+        obstacles: Obstacles | None = None,
     ) -> NDArray[np.float32]:
         """Raw chunks; see `RobotPolicy.predict`.
 
         Args:
-            obs: shape (T, S) or (B, T, S).
+            obs: shape (T, S) or (B, T, S); or without obstacles, shape (T, state_dim) or
+                (B, T, state_dim).
             noise: shape (B, H, A); drawn by the server from `seed` where it is left out.
             seed: of that noise.
+            obstacles: around the arm of every observation, in the form that
+                `pipeline.obstacles.parse` takes, or of each, shape (B, M, 12); None for none, or
+                where `obs` includes them.
 
         Returns:
             rad. Shape (B, H, J).
 
         Raises:
+            ObstacleError: an obstacle is malformed; nothing was sent.
             ClientError: the server refused it, did not answer in time, or is gone. After
                 all but a refusal the connection is closed.
         """
         message: dict[str, Any] = {"call": "predict", "obs": np.asarray(obs), "seed": seed}
         if noise is not None:
             message["noise"] = np.asarray(noise)
+        if obstacles is not None:
+            message["obstacles"] = obstacle_rows(obstacles)
         chunk: NDArray[np.float32] = self._call(message, "chunk")["chunk"]
         return chunk
 

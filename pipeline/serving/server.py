@@ -148,7 +148,7 @@ class PolicyServer:
         call = message.get("call")
         known = {
             "act": {"observation"},
-            "predict": {"obs", "noise", "seed"},
+            "predict": {"obs", "noise", "seed", "obstacles"},
             "reset": {"seed"},
         }
         if not isinstance(call, str) or call not in known:
@@ -169,9 +169,11 @@ class PolicyServer:
         except (TypeError, ValueError) as error:
             raise ServeError(f"{call}: {error}") from error
 
-    def _predict(self, obs: Any = None, noise: Any = None, seed: int = 0) -> Any:
+    def _predict(
+        self, obs: Any = None, noise: Any = None, seed: int = 0, obstacles: Any = None
+    ) -> Any:
         if obs is None:
             raise ServeError("predict needs obs, shape (T, S) or (B, T, S)")
         if len(obs) > MAX_OBSERVATIONS:
             raise ServeError(f"{len(obs)} observations, expected {MAX_OBSERVATIONS} at most")
-        return self._policy.predict(obs, noise, seed)
+        return self._policy.predict(obs, noise, seed, obstacles)

@@ -163,6 +163,9 @@ def _print(report: IngestReport, modes: Modes | None, out: Path) -> None:
     for column in ("Trajectories", "Number", "Why"):
         table.add_column(column, justify="right" if column == "Number" else "left")
     table.add_row("accepted", str(report.accepted), f"{sum(report.samples)} samples")
+    if any(report.obstacles):
+        around = str(sum(number > 0 for number in report.obstacles))
+        table.add_row("  with obstacles", around, f"at most {max(report.obstacles)} in one")
     for code, number in Counter(finding.code for finding in report.warnings).most_common():
         table.add_row(f"  {code}", str(number), f"taken with a warning: {HINTS[code]}")
     listed = f"listed in {out / 'report.json'}" if report.rejected else ""

@@ -118,6 +118,7 @@ def _episode(draft: Draft, ee_pose: Array) -> Episode:
         object_pos=draft.place[0],
         object_axis=draft.place[1],
         provenance=draft.provenance,
+        obstacles=draft.obstacles,
     )
 
 

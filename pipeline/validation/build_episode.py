@@ -17,6 +17,7 @@ from pipeline.params import IngestParams
 from pipeline.recordings.recording import Candidate, Execution, ObjectPose, Plan, Source
 from pipeline.validation.execution import Remark, check_execution, executed_motion, match_turns
 from pipeline.validation.findings import Finding
+from pipeline.validation.obstacles import obstacle_remarks, require_obstacles
 from pipeline.validation.rules import (
     DERIVED_VELOCITY,
     Motion,
@@ -63,6 +64,8 @@ class Draft:
     """rad. Shape (T, J)."""
     place: tuple[Array, Array]
     """Position and unit axis of the object."""
+    obstacles: Array
+    """Rows of `pipeline.obstacles`. Shape (M, 12)."""
     provenance: Provenance
     findings: tuple[Finding, ...]
     """Warnings."""
@@ -147,6 +150,7 @@ def build_draft(
     Raises:
         Rejected: it breaks a rule.
     """
+    obstacles = require_obstacles(candidate.obstacles)
     plan, remarks = candidate.plan, source_remarks(candidate, source)
     velocity, remark = motion.velocity, None
     if not checked:
@@ -179,6 +183,7 @@ def build_draft(
         joint_vel=actual.velocity[kept],
         joint_command=command[kept],
         place=place,
+        obstacles=obstacles,
         provenance=make_provenance(source, plan, motion, tuple(derived)),
         findings=make_findings([*remarks, *own], source, plan, motion.segment),
     )
@@ -241,7 +246,7 @@ def source_remarks(candidate: Candidate, source: Source) -> list[Remark]:
     times = [entry for entry in candidate.derived if entry.startswith("times ")]
     if times:
         found.append(("TIME_DERIVED", times[0], "times of the publisher"))
-    return found
+    return [*found, *obstacle_remarks(candidate.obstacles)]
 
 
 def object_place(

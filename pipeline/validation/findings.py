@@ -31,6 +31,12 @@ HINTS = {
     "OBJECT_POSE_MISSING": "publish ingest.object_topic before planning, name the object's frame "
     "in ingest.object_frame, or its fixed pose in ingest.object_pose",
     "OBJECT_POSE_STALE": "publish ingest.object_topic more often, or raise ingest.object_max_age_s",
+    "OBSTACLE_FRAME_UNRESOLVED": "record /tf and /tf_static, add a frame that coincides with the "
+    "base to ingest.object_frames, or name objects without meaning in ingest.obstacle_ignore",
+    "OBSTACLE_INVALID": "an object of the planning scene has sizes of 0 or less, or numbers that "
+    "are not finite: look at its publisher, or name it in ingest.obstacle_ignore",
+    "OBSTACLE_UNSUPPORTED": "the episode does not hold this part of the planning scene; add boxes "
+    "that cover it if the arm can reach it",
     "QUAT_NORM": "publish a unit quaternion (or axis) as the object's orientation",
     "SALVAGED": "the recording was cut off: this was read from what is left of it",
     "SEGMENT_GAP": "segments of one plan must meet; raise ingest.segment_gap_rad if they nearly "

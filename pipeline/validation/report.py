@@ -42,6 +42,8 @@ class IngestReport:
     samples: list[int] = field(default_factory=list)
     durations_s: list[float] = field(default_factory=list)
     speeds_rad_s: list[float] = field(default_factory=list)
+    obstacles: list[int] = field(default_factory=list)
+    """Number of obstacles of each accepted episode."""
     _seen: dict[bytes, tuple[int, str]] = field(default_factory=dict)
     """Content hash of each accepted episode, and its message and source."""
     _ends: array[float] = field(default_factory=lambda: array("d"))
@@ -97,6 +99,7 @@ class IngestReport:
         self.samples.append(len(episode.t))
         self.durations_s.append(episode.duration_s)
         self.speeds_rad_s.append(float(np.abs(episode.joint_vel).max()))
+        self.obstacles.append(len(episode.obstacles))
         place = (episode.object_pos, episode.object_axis)
         end = np.concatenate([episode.joint_command[-1], episode.ee_pose[-1], *place])
         self._ends.frombytes(end.tobytes())
@@ -196,6 +199,7 @@ class IngestReport:
             "samples": _spread(self.samples),
             "duration_s": _spread(self.durations_s),
             "peak_speed_rad_s": _spread(self.speeds_rad_s),
+            **({"obstacles": self._obstacles()} if any(self.obstacles) else {}),
             "modes": None if modes is None else modes.to_dict(),
             "state": state,
             "rejections": [
@@ -204,6 +208,13 @@ class IngestReport:
             "warnings": [asdict(finding) for finding in self.warnings],
             "hints": {code: HINTS[code] for code in sorted({f.code for f in findings})},
             "versions": versions,
+        }
+
+    def _obstacles(self) -> dict[str, int]:
+        """How many episodes have obstacles, and the largest number in one."""
+        return {
+            "episodes": sum(number > 0 for number in self.obstacles),
+            "most": max(self.obstacles),
         }
 
 

@@ -12,6 +12,9 @@ import pytest
 
 from pipeline.experiments.dvc import Repository
 
+from .fake_dvc import fake_dvc
+
+__all__ = ["fake_dvc"]
 REPOSITORY = Path(__file__).parents[2]
 # Runs wait until the folder GATE holds the file `open`, or until GATE_NEEDS runs have arrived.
 STAGE = """

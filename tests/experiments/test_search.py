@@ -6,7 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.experiments import search as module
 from pipeline.experiments.comparison import ComparisonError
-from pipeline.experiments.dvc import Outcome, Repository, Run
+from pipeline.experiments.dvc import Experiment, Outcome, Repository, Run
 from pipeline.experiments.search import SearchError, SearchOptions, search
 from pipeline.experiments.search_space import parse_space
 from pipeline.experiments.workspace import Workspace
@@ -83,6 +83,26 @@ def test_failed_trials_count_and_later_proposals_differ(
     trials = _trials(tiny)
     assert [trial.state.name for trial in trials] == ["FAIL"] * 4
     assert len({trial.params["train.lr"] for trial in trials}) == 4
+
+
+@pytest.mark.parametrize(("minimize", "best"), [(False, max), (True, min)])
+def test_the_best_trial_has_the_largest_or_the_smallest_value(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    minimize: bool, best: Callable[[list[float]], float],
+) -> None:  # fmt: skip
+    found: list[Experiment] = []
+
+    def run(workspace: Workspace, run: Run) -> Outcome:
+        found.append(Experiment(run.name, {}, {"seconds": run.point.values["train.lr"]}))
+        return Outcome(run, "done")
+
+    monkeypatch.setattr(module, "run_in_workspace", run)
+    monkeypatch.setattr(Repository, "experiments", lambda self: found)
+    space = parse_space(SPACE, tiny.params())
+    search(tiny, space, _options(4, metric="seconds", minimize=minimize))
+    values = [experiment.metrics["seconds"] for experiment in found]
+    assert len(set(values)) == 4
+    assert f"best {best(values):.6g} with train.lr=" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_the_error_of_a_wrong_storage_is_one_line(tiny: Repository) -> None:

@@ -16,6 +16,8 @@ from pipeline.experiments.dvc import Repository
 from pipeline.experiments.sequential import log_path, run_sequentially
 from tests.conftest import HANG_S
 
+from .fake_dvc import FakeDvc
+
 ROOT = Path(__file__).parents[2]
 DRIVER = """
 import sys
@@ -46,6 +48,20 @@ def test_a_grid_runs_once_and_the_workspace_is_restored(tiny: Repository) -> Non
     # A larger grid runs only its new points, and failed ones again.
     larger = run_sequentially(tiny, ["train.seed=14,15", "train.lr=1e-3"])
     assert [outcome.state for outcome in larger] == ["existing", "done"]
+
+
+def test_a_termination_interrupts_the_run_and_restores_the_workspace(
+    tiny: Repository, fake_dvc: FakeDvc
+) -> None:
+    before, handler = (tiny.root / "params.yaml").read_text(), signal.getsignal(signal.SIGTERM)
+    fake_dvc.terminate_the_caller()
+    (run, _) = tiny.runs(settings := ["train.seed=1,2"])
+    with pytest.raises(KeyboardInterrupt):
+        run_sequentially(tiny, settings)
+    assert log_path(tiny, run).read_text() == "interrupted\n"
+    assert len(fake_dvc.calls("exp", "run")) == 1
+    assert (tiny.root / "params.yaml").read_text() == before
+    assert signal.getsignal(signal.SIGTERM) == handler
 
 
 def _drive(tiny: Repository, gate: Path, *settings: str) -> subprocess.Popen[str]:

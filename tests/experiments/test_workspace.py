@@ -8,6 +8,8 @@ from pipeline.experiments.dvc import Repository
 from pipeline.experiments.grid import Point
 from pipeline.experiments.workspace import JOURNAL, locked_workspace
 
+from .fake_dvc import FakeDvc
+
 
 def _kill_in_a_run(tiny: Repository) -> str:
     """Leave the workspace as a sweep does that is killed during the run of seed 7."""
@@ -23,11 +25,27 @@ def _kill_in_a_run(tiny: Repository) -> str:
 
 
 def test_it_is_restored(tiny: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    result = tiny.root / "result.txt"
+    result.write_text("before")
+    tiny.output("dvc", "add", "-q", "result.txt")
     before = _kill_in_a_run(tiny)
+    result.write_text("of the run")
     with locked_workspace(tiny):
         assert (tiny.root / "params.yaml").read_text() == before
         assert not (tiny.root / "dvc.lock").exists()
+        assert result.read_text() == "before"
     assert "restored first" in capsys.readouterr().out
+    assert not (tiny.state / JOURNAL).exists()
+
+
+def test_results_that_are_not_in_the_cache_are_mentioned(
+    tiny: Repository, fake_dvc: FakeDvc, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _kill_in_a_run(tiny)
+    fake_dvc.refuse_checkouts()
+    with locked_workspace(tiny):
+        assert (tiny.root / "params.yaml").read_text() == before
+    assert "some results are not in the cache" in capsys.readouterr().out
     assert not (tiny.state / JOURNAL).exists()
 
 

@@ -10,10 +10,13 @@ import pytest
 import torch
 
 from pipeline.layout import Layout, LayoutError
+from pipeline.obstacles import ObstacleError, pad
+from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.policy.checkpoint import Checkpoint, save_checkpoint
 from pipeline.policy.diffusion_policy import PolicyError, choose_device
-from pipeline.policy.observation import ObservationError
+from pipeline.policy.observation import ObservationError, with_obstacles
+from tests.fixtures.policy import SLOTS, make_checkpoint, random_obstacles, random_states
 
 
 @pytest.fixture
@@ -105,3 +108,20 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="Policies"):
         _ = pipeline.policy.Policies
+
+
+def test_obstacles_may_stand_beside_the_observations_or_in_them(
+    params: Params, layout: Layout, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    save_checkpoint(tmp_path / "best_model.pt", make_checkpoint(params, layout, SLOTS))
+    # The state keeps its numbers, so the team's own lines load such a policy too.
+    policy = DiffusionPolicy(state_dim=25, action_dim=6, horizon=16, n_obs_steps=2, device="cpu")
+    policy.load(tmp_path / "best_model.pt")
+    states, rows = random_states(rng, layout, 3, 2), random_obstacles(rng, 2)
+    noise = np.zeros((3, 16, 6), np.float32)
+    beside = policy.predict(states, noise, obstacles=rows)
+    within = policy.predict(with_obstacles(states, np.stack([pad(rows, SLOTS)] * 3)), noise)
+    torch.testing.assert_close(beside, within, rtol=0, atol=0)
+    assert not torch.equal(beside, policy.predict(states, noise))
+    with pytest.raises(ObstacleError, match=f"5 obstacles; expected {SLOTS} at most"):
+        policy.predict(states, noise, obstacles=random_obstacles(rng, 5))

@@ -6,9 +6,17 @@ import torch
 from torch import Tensor
 
 from pipeline.layout import Layout
+from pipeline.obstacles import pad
 from pipeline.params import Params
 from pipeline.policy.model import PolicyModel
-from tests.fixtures.policy import make_fitted, random_states, training_states
+from pipeline.policy.observation import with_obstacles
+from tests.fixtures.policy import (
+    SLOTS,
+    make_fitted,
+    random_obstacles,
+    random_states,
+    training_states,
+)
 
 
 @pytest.fixture
@@ -125,3 +133,39 @@ def test_weights_and_ranges_travel_in_the_state_dictionary(
     other.load_state_dict(fitted.state_dict())
     noise = torch.randn(4, 16, 6)
     torch.testing.assert_close(other(batch[0], noise), fitted(batch[0], noise))
+
+
+def test_obstacles_change_the_first_weights_of_the_condition_and_nothing_else(
+    params: Params, layout: Layout, rng: np.random.Generator
+) -> None:
+    """A policy without obstacles has the weights it had before there were any."""
+    without, seeing = (
+        {name: tensor.shape for name, tensor in make_fitted(params, layout, rng, slots=slots)
+         .state_dict().items()}
+        for slots in (0, SLOTS)
+    )  # fmt: skip
+    assert list(without)[:3] == ["scale.center", "scale.radius", "scale.inverse"]
+    assert {name.partition(".")[0] for name in without} == {"scale", "codec", "network"}
+    assert len(without) == 34
+    assert list(seeing) == list(without)
+    (changed,) = (name for name in without if seeing[name] != without[name])
+    assert changed == "network.condition.0.weight"
+    assert without[changed][1] == params.policy.n_obs_steps * 27
+
+
+def test_a_policy_that_sees_obstacles_learns_and_samples(
+    params: Params, layout: Layout, rng: np.random.Generator, batch: tuple[Tensor, Tensor]
+) -> None:
+    model = make_fitted(params, layout, rng, slots=SLOTS)
+    around = np.stack([pad(random_obstacles(rng, number), SLOTS) for number in range(4)])
+    obs = torch.from_numpy(with_obstacles(batch[0].numpy(), around))
+    model.loss(obs, batch[1], torch.randn(8, 16, 6), torch.randint(100, (8,))).backward()
+    weight = model.network.state_dict(keep_vars=True)["condition.0.weight"]
+    assert bool(weight.grad[:, 2 * 27 :].any())
+    action = model(obs, torch.zeros(4, 16, 6))
+    assert action.shape == (4, 16, 6)
+    # The first observation has no obstacle, the others have.
+    nothing = torch.from_numpy(with_obstacles(batch[0].numpy(), around[[0] * 4]))
+    differs = (action - model(nothing, torch.zeros(4, 16, 6))).abs().amax(dim=(1, 2))
+    assert differs[0] == 0
+    assert bool((differs[1:] > 1e-4).all())

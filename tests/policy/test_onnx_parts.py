@@ -6,7 +6,7 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
-from tests.fixtures.policy import make_fitted, random_states
+from tests.fixtures.policy import SLOTS, make_fitted, random_states
 
 
 @pytest.mark.parametrize("values", [{}, {"sampler": "mip", "num_inference_steps": 2}])
@@ -36,3 +36,11 @@ def test_examples_have_the_shapes_that_the_graph_s_inputs_have(
     assert parts.num_steps == params.policy.num_inference_steps
     assert tuple(parts.observation.inputs["obs"].shape[1:]) == parts.inputs["obs"]
     assert tuple(parts.step.inputs["chunk"].shape[1:]) == parts.inputs["noise"]
+
+
+def test_a_policy_that_sees_obstacles_has_a_third_input(
+    params: Params, layout: Layout, rng: np.random.Generator
+) -> None:
+    parts = make_fitted(params, layout, rng, slots=SLOTS).as_onnx()
+    assert parts.inputs == {"obs": (2, 25), "noise": (16, 6), "obstacles": (SLOTS, 12)}
+    assert list(parts.observation.inputs) == ["obs", "denoised", "obstacles"]

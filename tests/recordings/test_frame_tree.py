@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import RigidTransform, Rotation, Slerp
 
-from pipeline.recordings.frame_tree import FrameTree, interpolate_rotation, rotate
+from pipeline.recordings.frame_tree import FrameTree, interpolate_rotation
+from pipeline.recordings.pose import rotate
 from pipeline.recordings.recording import Transform, Transforms
 
 Z = np.array([0.0, 0.0, 1.0])

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.obstacles import box, cylinder
+from pipeline.recordings.recording import Message
 from pipeline.recordings.rosbag.decode import Decoder
 from pipeline.recordings.rosbag.parsers import PARSERS
 from pipeline.recordings.rosbag.writer import BagWriter
@@ -28,6 +30,7 @@ from pipeline.validation.validate import validate_recording
 # Far more than any of these small files needs; a hang shows as a failure, not as a timed test.
 _HANG_S = 600
 UP = np.array([0.0, 0.0, 0.0, 1.0])
+OBSTACLES = np.stack([box([0.4, 0, 0.1], [0.1, 0.2, 0.3], UP), cylinder([0, 1, 0], 0.1, 0.2, UP)])
 KINDS = ["mcap", "sqlite3", "npz", "json", "yaml", "zarr", "ros1"]
 
 
@@ -42,6 +45,7 @@ def bag(path, joints, storage):
         for index in range(3):
             time = (index + 1) * 10**9
             place = np.array([0.4, 0.01 * index, 0.2])
+            writer.planning_scene(time, OBSTACLES[index:], "base_link")
             writer.object_pose(time, "base_link", place, UP)
             writer.plan(time, joints, t, position, velocity, velocity, position[0])
             writer.joint_state(time + 1, joints, position[0], velocity[0])
@@ -57,7 +61,7 @@ def make(kind, folder, params):
     elif kind == "npz":
         path = folder / "traj_1.npz"
         np.savez(path, joint_positions=position, joint_velocities=velocity, timestamps=t,
-                 pen_position=np.ones(3), pen_axis=UP[1:])  # fmt: skip
+                 pen_position=np.ones(3), pen_axis=UP[1:], obstacles=OBSTACLES)  # fmt: skip
     elif kind in {"json", "yaml"}:
         points = [{"positions": row.tolist(), "time_from_start": float(at)}
                   for at, row in zip(t, position, strict=True)]  # fmt: skip
@@ -214,7 +218,7 @@ def test_a_damaged_recording_leaves_no_partial_output(kind, tmp_path, params):
 @given(msgtype=st.sampled_from(sorted(PARSERS)), raw=st.binary(max_size=400), head=st.booleans())
 def test_any_bytes_are_a_message(msgtype, raw, head):
     event = Decoder("/topic", msgtype, None)(0, b"\x00\x01\x00\x00" + raw if head else raw)
-    assert type(event).__module__ == "pipeline.recordings.recording"
+    assert isinstance(event, Message)
 
 
 @settings(max_examples=150)

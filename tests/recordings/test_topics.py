@@ -90,6 +90,27 @@ def test_marks_and_frames_are_read_beside_joints(choose):
     assert uses["/episode_mark"].note == "not read: episodes come from plans"
 
 
+SCENES = [("/planning_scene", m.PLANNING_SCENE), ("/a/monitored_planning_scene", m.PLANNING_SCENE),
+          ("/collision_object", m.COLLISION_OBJECT),
+          ("/attached_collision_object", m.ATTACHED_OBJECT)]  # fmt: skip
+
+
+def test_every_topic_of_the_scene_is_read_in_each_mode(choose):
+    for first in (PLAN, JOINTS, ("/c/state", m.CONTROLLER_STATE)):
+        _, uses = choose(first, *SCENES)
+        assert [uses[topic].role for topic, _ in SCENES] == ["scene"] * 4
+    _, uses = choose(PLAN, *SCENES, obstacles=False)
+    assert {uses[topic].role for topic, _ in SCENES} == {None}
+    assert {uses[topic].note for topic, _ in SCENES} == {"not read: ingest.obstacles is false"}
+
+
+def test_another_scene_is_read_if_it_is_the_only_one(choose):
+    other = ("/world", m.PLANNING_SCENE)
+    assert choose(PLAN, other)[1]["/world"].role == "scene"
+    assert choose(PLAN, other, SCENES[0])[1]["/world"].role is None
+    assert choose(PLAN, other, discover_topics=False)[1]["/world"].role is None
+
+
 def test_other_topics_are_not_read(choose):
     mode, uses = choose(("/image", "sensor_msgs/msg/Image"))
     assert mode is None

@@ -50,6 +50,10 @@ def test_what_could_not_be_pushed_is_refused_before(project: Project, tmp_path: 
         publish.require_remote(project.root)
     hub = _hub(project, tmp_path)
     publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
+    (project.root / ".dvc/config").write_text("")
+    with pytest.raises(RepositoryError, match="DVC remote: none"):
+        publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
+    project.run("git", "checkout", "-q", ".dvc/config")
     project.run("git", "push", "-q", "origin", "main")
 
     # Somebody else was quicker: first with a commit, then with the very version.
@@ -69,13 +73,14 @@ def test_a_push_that_failed_goes_on(project: Project, tmp_path: Path) -> None:
     repository = Repository(project.root)
     hub = _hub(project, tmp_path)
     tags = publish.tag(repository, ARTIFACTS, "v1.0.0")
-    hook = hub.root / "hooks/pre-receive"
-    hook.write_text("#!/bin/sh\necho the hub is full >&2; exit 1\n")
+    hook = hub.root / "hooks/update"
+    hook.write_text('#!/bin/sh\ncase "$1" in *policy*) exit 1;; esac\n')
     hook.chmod(0o755)
     with pytest.raises(RepositoryError, match=r"git push.*then the same command"):
         publish.push(repository, tags)
-    assert hub.run("git", "tag") == ""  # data first, tags last: no tag without its data
-    assert any((tmp_path / "store").rglob("*.dir"))
+    assert hub.run("git", "for-each-ref") == "", "one refused tag holds back the others and main"
+    assert any((tmp_path / "store").rglob("*.dir")), "data first: no tag without its data"
+    assert any((tmp_path / "store/runs").rglob("*")), "others need not run the stages again"
     hook.unlink()
     assert publish.push(repository, tags).endswith("and main to origin")
     assert hub.run("git", "tag").split() == tags

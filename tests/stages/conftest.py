@@ -13,6 +13,8 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner
+from tests.fixtures.recordings import *
+from tests.fixtures.scenes import *
 
 RATE_HZ = 30.0
 

@@ -8,13 +8,16 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.doctor import remotes
+from pipeline.doctor.check import Line
 from pipeline.params import Params
 from pipeline.runtime.backends.driver_process import Gpu
 from pipeline.stages import doctor
+from pipeline.stages.doctor import DoctorError
 
 
 def test_every_part_of_this_machine_has_a_line(params: Params) -> None:
@@ -89,6 +92,33 @@ def test_the_line_names_a_missing_remote(tmp_path: Path, monkeypatch: pytest.Mon
         url = f"ssh://me@127.0.0.1:{taken.getsockname()[1]}/store"
         subprocess.run([*dvc, "remote", "modify", "store", "url", url], check=True)
         assert "no server listens on that port" in remotes.examine(tmp_path).found
+
+
+def test_too_little_disk_and_memory_are_problems(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = {"SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=free * 1e9))
+    monkeypatch.setattr(doctor.os, "sysconf", lambda name: pages.get(name, int(total * 1e9 / 4096)))
+    free, total = doctor.MIN_DISK_GB - 0.1, doctor.MIN_MEMORY_GB - 0.1
+    for line, found in ((doctor.disk(tmp_path), "9.9 GB free"), (doctor.memory(), "3.9 GB")):
+        assert (line.status, line.found) == ("problem", found)
+        assert line.remedy
+    free, total = doctor.MIN_DISK_GB + 0.1, doctor.MIN_MEMORY_GB + 0.1
+    assert (doctor.disk(tmp_path).status, doctor.memory().status) == ("ok", "ok")
+
+
+def test_the_command_fails_if_a_part_has_a_problem(
+    params: Params, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [Line("disk", "ok", "9 GB"), Line("GPU", "absent", "no driver", "nothing")]
+    monkeypatch.setattr(doctor, "examine", lambda params: iter(lines))
+    doctor.run(params)
+    assert "no driver" in capsys.readouterr().out
+    lines.append(Line("data set", "problem", "torn", "make dataset"))
+    with pytest.raises(DoctorError, match="1 parts have a problem: data set"):
+        doctor.run(params)
+    assert "make dataset" in capsys.readouterr().out
 
 
 def test_a_taken_port_is_reported(tmp_path: Path) -> None:

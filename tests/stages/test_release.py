@@ -25,6 +25,8 @@ def test_a_release_is_one_commit_with_card_and_tags_that_others_can_fetch(
     tagged = "pen-grasp-policy@v1.0.0^{commit}"
     changed = project.run("git", "show", "--name-only", "--format=", tagged)
     assert changed.split() == ["MODEL_CARD.md"]
+    card = (project.root / "MODEL_CARD.md").read_text()
+    assert "\n# Model card: pen-grasp-policy v1.0.0\n" in card, "not of the data set"
 
     # A first push without remotes is refused; with them the same command goes on from there.
     with pytest.raises(RepositoryError, match="no git remote"):
@@ -42,6 +44,10 @@ def test_a_release_is_one_commit_with_card_and_tags_that_others_can_fetch(
     other.run("dvc", "artifacts", "get", hub, "pen-grasp-policy", *version)
     assert (tmp_path / "policy.onnx").read_text() == "stands for a graph"
 
+    project.run("git", "commit", "-q", "--allow-empty", "-m", "Another")
+    with pytest.raises(RepositoryError, match=r"pen-grasp-dataset@v1\.0\.0 exists already"):
+        release.run(params, "v1.0.0", push=False, root=project.root)
+
 
 def test_what_must_not_get_a_version_does_not(params: Params, project: Project) -> None:
     with pytest.raises(GateError, match="no semantic version"):
@@ -49,6 +55,8 @@ def test_what_must_not_get_a_version_does_not(params: Params, project: Project) 
     strict = params.override("release", min_success=0.99)
     with pytest.raises(GateError, match=r"at least 98.1% .*asks for 99.0%"):
         release.run(strict, "v1.0.0", push=False, root=project.root)
+    with pytest.raises(RepositoryError, match="no git remote"):
+        release.run(params, "v1.0.0", push=True, root=project.root)
     metrics = project.root / "artifacts/evaluate/metrics.json"
     better = json.loads(metrics.read_text())
     better["closed_loop"]["ci95_strict"][0] = 0.999
@@ -57,5 +65,14 @@ def test_what_must_not_get_a_version_does_not(params: Params, project: Project) 
         release.run(strict, "v1.0.0", push=False, root=project.root)
     (project.root / "params.yaml").write_text("seed: 1\n")
     with pytest.raises(RepositoryError, match=r"params\.yaml not committed"):
+        release.run(params, "v1.0.0", push=False, root=project.root)
+    assert project.run("git", "tag") == ""
+
+
+def test_a_release_needs_a_model(params: Params, project: Project) -> None:
+    path = project.root / "dvc.yaml"
+    path.write_text(path.read_text().replace("type: model", "type: dataset"))
+    project.commit("Declare no model")
+    with pytest.raises(RepositoryError, match="no artifact has `type: model`"):
         release.run(params, "v1.0.0", push=False, root=project.root)
     assert project.run("git", "tag") == ""

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from pipeline.obstacles import sphere
 from pipeline.recordings.recording import Source
 from pipeline.validation.build_episode import Result
 from pipeline.validation.findings import Finding
@@ -44,6 +45,14 @@ def test_every_source_has_its_counts(report):
     }  # fmt: skip
     assert written["samples"]["sum"] == 26
     assert written["modes"] is None
+
+
+def test_obstacles_are_counted_where_there_are_any(report, episode):
+    assert "obstacles" not in report.to_dict(None, "planned", {})
+    for number in (2, 1):
+        rows = np.stack([sphere([x, 0, 0], 0.1) for x in range(number)])
+        report.add(Result(episode(obstacles=rows), ()), ONE)
+    assert report.to_dict(None, "planned", {})["obstacles"] == {"episodes": 2, "most": 2}
 
 
 def test_the_report_gives_the_hint_of_a_warning_once(report):

@@ -1,17 +1,20 @@
 """Reads the training data of Diffusion Policy (zarr) as demonstrations.
 
-The arrays are data/state and data/action in the layout of params.yaml, and meta/episode_ends.
+The arrays are data/state and data/action in the layout of params.yaml, and meta/episode_ends. A
+zarr of the stage dataset may also hold obstacles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dataset.obstacle_arrays import read_obstacles
 from pipeline.dataset.windows import episode_starts
 from pipeline.dataset.zarr_arrays import open_group, read_array
 from pipeline.errors import PipelineError
@@ -20,6 +23,7 @@ from pipeline.recordings.recording import (
     Candidate,
     Execution,
     ObjectPose,
+    Obstacles,
     Plan,
     RecordingError,
     Segment,
@@ -67,6 +71,7 @@ def read_zarr(
         ends = read_array(group, "meta/episode_ends", path).astype(np.int64)
         rate = attributes.get("rate_hz") or frame_rate_hz
         starts = episode_starts(ends)
+        obstacles, obstacle_ends = read_obstacles(group, len(ends), path)
     except RecordingError:
         raise
     except (PipelineError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -85,9 +90,11 @@ def read_zarr(
             f"{path}: has no rate ({rate!r}), so its times are unknown; set "
             "ingest.frame_rate_hz to its steps per second"
         )
+    around = np.split(obstacles.astype(np.float64), obstacle_ends[:-1])
     for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
         steps = slice(int(start), int(end))
-        yield _candidate(index, state[steps], action[steps], layout, rate, frame_id)
+        found = _candidate(index, state[steps], action[steps], layout, rate, frame_id)
+        yield replace(found, obstacles=Obstacles(0, around[index]))
 
 
 def _candidate(

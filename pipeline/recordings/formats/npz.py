@@ -1,7 +1,7 @@
 """Reads trajectory files `traj_*.npz`. Never unpickles anything.
 
 Arrays: joint_positions (T, J) rad, timestamps (T,) s, <object>_position (3,) m, <object>_axis (3,),
-and optionally joint_velocities (T, J) rad/s.
+and optionally joint_velocities (T, J) rad/s and obstacles (M, 12), rows of `pipeline.obstacles`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recordings.recording import Candidate, ObjectPose, Plan, RecordingError, Segment
+from pipeline.obstacles import ObstacleError, parse
+from pipeline.recordings.recording import (
+    Candidate,
+    ObjectPose,
+    Obstacles,
+    Plan,
+    RecordingError,
+    Segment,
+)
 
 Array = NDArray[np.float64]
 
@@ -58,11 +66,16 @@ def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: st
                     f"{path}: lacks {', '.join(missing)}; it holds {', '.join(file.files)}"
                 )
             arrays = {key: np.asarray(file[name], np.float64) for key, name in names.items()}
+            obstacles = None
+            if "obstacles" in file:
+                obstacles = Obstacles(0, parse(np.asarray(file["obstacles"], np.float64)))
             velocity = None
             if "joint_velocities" in file:
                 velocity = np.asarray(file["joint_velocities"], np.float64)
     except NpzError:
         raise
+    except ObstacleError as error:
+        raise NpzError(f"{path}: {error}") from error
     except Exception as error:  # numpy raises errors of zip, zlib and its own
         raise NpzError(f"{path}: not readable as .npz of numbers ({error})") from error
     steps = arrays["t"].shape[0] if arrays["t"].ndim == 1 else -1
@@ -78,4 +91,5 @@ def read_npz(path: Path, joints: tuple[str, ...], object_name: str, frame_id: st
         velocity = None
     segment = Segment(joints, arrays["t"], arrays["joint_pos"], velocity)
     plan = Plan("", 0, 0, (segment,))
-    return Candidate(plan, ObjectPose(0, frame_id, arrays["position"], arrays["axis"]), None)
+    pose = ObjectPose(0, frame_id, arrays["position"], arrays["axis"])
+    return Candidate(plan, pose, None, obstacles=obstacles)

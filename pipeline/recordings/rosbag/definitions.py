@@ -16,8 +16,11 @@ from rosbags.typesys.store import Typestore
 
 from pipeline.errors import PipelineError
 from pipeline.recordings.rosbag.messages import (
+    ATTACHED_OBJECT,
+    COLLISION_OBJECT,
     CONTROLLER_STATE,
     DISPLAY_TRAJECTORY,
+    PLANNING_SCENE,
     TRACKING_FEEDBACK,
     typestore,
 )
@@ -80,8 +83,8 @@ def bundled_stores(msgtype: str) -> tuple[Typestore, ...]:
             _with(msgtype, _FEEDBACK_MESSAGE, {_FEEDBACK: text}) for text in FEEDBACKS.values()
         )
     stores = [typestore()]
-    if msgtype == DISPLAY_TRAJECTORY:
-        # SolidPrimitive, part of an attached object, has no polygon before Humble.
+    if msgtype in {DISPLAY_TRAJECTORY, PLANNING_SCENE, COLLISION_OBJECT, ATTACHED_OBJECT}:
+        # SolidPrimitive, part of an object in the scene, has no polygon before Humble.
         stores.append(typestore(Stores.ROS2_FOXY))
     return tuple(store for store in stores if msgtype in store.fielddefs)
 

@@ -20,15 +20,23 @@ from pipeline.recordings.recording import (
     Transforms,
 )
 from pipeline.recordings.rosbag.messages import (
+    ATTACHED_OBJECT,
+    COLLISION_OBJECT,
     CONTROLLER_STATE,
     DISPLAY_TRAJECTORY,
     JOINT_STATE,
     JOINT_TRAJECTORY,
     MARKS,
+    PLANNING_SCENE,
     POSE_STAMPED,
     ROBOT_TRAJECTORY,
     TF_MESSAGES,
     TRACKING_FEEDBACK,
+)
+from pipeline.recordings.scene_messages import (
+    parse_attached_object,
+    parse_collision_object,
+    parse_planning_scene,
 )
 
 Array = NDArray[np.float64]
@@ -171,6 +179,9 @@ PARSERS: Mapping[str, Callable[[str, int, int, Any], Message]] = {
     CONTROLLER_STATE: _tracking,
     JOINT_STATE: _joints,
     POSE_STAMPED: _object,
+    PLANNING_SCENE: parse_planning_scene,
+    COLLISION_OBJECT: parse_collision_object,
+    ATTACHED_OBJECT: parse_attached_object,
     **dict.fromkeys(TF_MESSAGES, _transforms),
     **dict.fromkeys(MARKS, _mark),
 }

@@ -54,19 +54,15 @@ def serialize_planning_scene(
         robot_model_name="",
         fixed_frame_transforms=[],
         allowed_collision_matrix=types["moveit_msgs/msg/AllowedCollisionMatrix"](
-            entry_names=[],
-            entry_values=[],
-            default_entry_names=[],
+            entry_names=[], entry_values=[], default_entry_names=[],
             default_entry_values=np.zeros(0, np.bool_),
         ),
-        link_padding=[],
-        link_scale=[],
-        object_colors=[],
+        link_padding=[], link_scale=[], object_colors=[],
         world=types["moveit_msgs/msg/PlanningSceneWorld"](
             collision_objects=[*added, *gone], octomap=_no_octomap()
         ),
         is_diff=True,
-    )
+    )  # fmt: skip
     return bytes(typestore().serialize_cdr(message, PLANNING_SCENE, little_endian=True))
 
 
@@ -127,10 +123,7 @@ def _no_octomap() -> Any:
         header=make_header(0, ""),
         origin=make_pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0])),
         octomap=types["octomap_msgs/msg/Octomap"](
-            header=make_header(0, ""),
-            binary=False,
-            id="",
-            resolution=0.0,
+            header=make_header(0, ""), binary=False, id="", resolution=0.0,
             data=np.zeros(0, np.int8),
         ),
-    )
+    )  # fmt: skip

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import zarr
 
+from pipeline.dataset.obstacle_arrays import write_obstacles
 from pipeline.layout import Layout
+from pipeline.obstacles import sphere
 from pipeline.recordings.formats.diffusion_policy_zarr import ZarrRecordingError, is_zarr, read_zarr
 from pipeline.recordings.recording import Candidate
 from pipeline.recordings.sources import describe_source
@@ -81,6 +83,18 @@ def test_states_that_lag_their_commands_become_the_episode(tmp_path, layout, par
     np.testing.assert_allclose(episode.joint_pos[:, 0], np.arange(5) / 9 - 0.01, atol=1e-6)
     np.testing.assert_allclose(episode.joint_command[1:, 0], np.arange(1, 5) / 9, atol=1e-6)
     np.testing.assert_allclose(episode.joint_vel, 0.5)
+
+
+def test_obstacles_of_a_data_set_are_read(tmp_path, layout):
+    path = write(tmp_path / "a.zarr", layout, rate_hz=9.0)
+    assert [len(each.obstacles.rows) for each in read(path, layout)] == [0, 0]
+    rows = [np.zeros((0, 12)), np.stack([sphere([0.3, 0, 0], 0.1), sphere([1, 0, 0], 0.1)])]
+    write_obstacles(zarr.open_group(path, mode="a"), rows, "float32", 8)
+    for found, expected in zip(read(path, layout), rows, strict=True):
+        np.testing.assert_array_equal(found.obstacles.rows, expected.astype(np.float32))
+    zarr.open_group(path, mode="a")["meta/obstacle_ends"][...] = [3, 2]
+    with pytest.raises(ZarrRecordingError, match="do not decrease"):
+        read(path, layout)
 
 
 def test_a_zarr_without_a_rate_is_refused_until_one_is_given(tmp_path, layout):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipeline.obstacles import sphere
 from pipeline.recordings.formats.npz import NpzError, read_npz
 
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
@@ -54,6 +55,8 @@ def test_velocities_may_be_missing_or_of_another_length(write, velocities):
         ({"joint_positions": np.zeros((4, 6))}, r"expected \(5, 6\)"),
         ({"timestamps": np.zeros((5, 1))}, "timestamps has shape"),
         ({"pen_position": np.zeros(2)}, "pen_position has shape"),
+        ({"obstacles": np.zeros((2, 7))}, r"traj_0.npz: obstacles have shape \(2, 7\)"),
+        ({"obstacles": np.full((2, 12), np.nan)}, "expected finite numbers"),
         ({"timestamps": np.array([{}, 1, 2, 3, 4], object)}, "not readable"),
         ({"timestamps": np.array(list("abcde"))}, "not readable"),
     ],
@@ -61,6 +64,13 @@ def test_velocities_may_be_missing_or_of_another_length(write, velocities):
 def test_a_file_with_wrong_arrays_is_refused(write, changes, message):
     with pytest.raises(NpzError, match=message):
         read(write(**changes))
+
+
+def test_obstacles_are_optional(write):
+    assert read(write()).obstacles is None
+    rows = np.stack([sphere([x, 0, 0], 0.1) for x in range(2)])
+    np.testing.assert_array_equal(read(write(obstacles=rows)).obstacles.rows, rows)
+    assert read(write(obstacles=[])).obstacles.rows.shape == (0, 12)
 
 
 def test_a_truncated_file_is_refused(write):
