@@ -19,7 +19,7 @@ def observe_boxes(observation: Mapping[str, Any], boxes: Boxes) -> dict[str, Any
         observation: the other values.
         boxes: the boxes.
     """
-    return dict(observation)
+    return {**observation, "obstacles": list(boxes)}
 
 
 def place_boxes(checker: CollisionChecker, boxes: Boxes) -> None:

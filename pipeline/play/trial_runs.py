@@ -16,6 +16,7 @@ from pipeline.evaluation.rollout import Loop, Observations, Predict
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.play.motion import Motion
+from pipeline.policy.observation import obstacle_slots
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
@@ -164,7 +165,8 @@ class TrialRunner:
         loop = OneRobot(
             Simulator(params.robot, rate, params.evaluate.physics_steps, threads=1), self.model,
             backend.layout, int(backend.config["horizon"]), int(backend.config["n_obs_steps"]),
-            params.execution, rate, make_guard(params, self.model), number=trial.number,
+            params.execution, rate, make_guard(params, self.model),
+            obstacle_slots(backend.config), trial.number,
         )  # fmt: skip
         trials = Trials(trial.object_pos[None], trial.object_axis[None], (self._rest(),), 1)
         rollouts = loop.run(

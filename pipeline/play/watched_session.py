@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pipeline.runtime.backends.backend import Backend
 from pipeline.runtime.deployment import Deployment
+from pipeline.runtime.robot_observation import Given
 from pipeline.runtime.session import Session
 
 Array = NDArray[np.float64]
@@ -67,7 +67,7 @@ class WatchedSession(Session):
         """Duration of the newest call of `act` that computed a chunk, s."""
         super().__init__(self._watched, deployment, seed, control_hz)
 
-    def act(self, observation: Mapping[str, ArrayLike] | ArrayLike) -> Array:
+    def act(self, observation: Given) -> Array:
         """Compute the joint positions to command now; see `Session.act`.
 
         Args:

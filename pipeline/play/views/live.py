@@ -17,12 +17,14 @@ from pipeline.play.simulation import Box, Chunk, Knobs, Simulation, Step
 from pipeline.play.views.knobs import KnobControls
 from pipeline.play.views.status import Row, lamp, table
 from pipeline.play.views.user_boxes import UserBoxes
+from pipeline.policy.observation import obstacle_slots
 from pipeline.robot.retime import Plan
 from pipeline.runtime.session import RobotPolicy
 
 Array = NDArray[np.float64]
 STATUS_FRAMES = 3
 """The numbers are written anew once in so many frames: ten times a second can be read."""
+MOST_BOXES = 8
 HOLD_FRAMES = FRAME_HZ
 """A contact stays red for at least so many frames, so that people see it."""
 
@@ -58,11 +60,12 @@ class LiveView:
         self._step: Step | None = None
         self._plan: tuple[Plan, int] | None = None
         fixed = len(params.task.scenes[params.task.scene])
-        self._make_controls(page, fixed)
+        # A policy that sees obstacles has so many places for them; for the others the guard does.
+        self._make_controls(page, fixed, obstacle_slots(policy.backend.config) or MOST_BOXES)
         scene.on_drag(lambda: page.post(self.dragged))
         self.move_object(self.simulation.object_pos, self.simulation.object_axis)
 
-    def _make_controls(self, page: Page, fixed: int) -> None:
+    def _make_controls(self, page: Page, fixed: int, most: int) -> None:
         gui = page.server.gui
         self._folder = gui.add_folder("Live")
         with self._folder:
@@ -76,7 +79,7 @@ class LiveView:
                 disabled=self._nearest is None,
             )
             with gui.add_folder("Boxes", expand_by_default=False):
-                self.boxes = UserBoxes(page, self._scene, fixed, self._place)
+                self.boxes = UserBoxes(page, self._scene, fixed, most, self._place)
             with gui.add_folder("Disturb", expand_by_default=False):
                 self.controls = KnobControls(
                     page, self.simulation.knobs, self.simulation.policy_hz, self.turn

@@ -18,15 +18,18 @@ FIRST_M = (0.45, 0.0, 0.55)
 """Where a new box appears, base frame, m."""
 SIZE_M = (0.06, 0.20, 0.06)
 """Size of a new box, m."""
-MOST = 8
-"""Largest number of boxes."""
 
 
 class UserBoxes:
     """The user's boxes and their controls. One box is selected: its arrows and size are shown."""
 
     def __init__(
-        self, page: Page, scene: Scene, fixed: int, changed: Callable[[list[Box]], None]
+        self,
+        page: Page,
+        scene: Scene,
+        fixed: int,
+        most: int,
+        changed: Callable[[list[Box]], None],
     ) -> None:
         """Make the controls, inside the folder that is open.
 
@@ -34,9 +37,11 @@ class UserBoxes:
             page: runs the callbacks' work.
             scene: where to draw.
             fixed: number of boxes in the scene of params.yaml.
+            most: largest number of boxes.
             changed: called with all boxes after each change.
         """
         self._page, self._scene, self._fixed, self._changed = page, scene, fixed, changed
+        self._most = most
         self._nodes: list[tuple[Any, Any]] = []
         """Gizmo and box of each."""
         self._selected: Any = None
@@ -65,7 +70,7 @@ class UserBoxes:
 
     def add(self) -> None:
         """Add a box and select it."""
-        if len(self._nodes) == MOST:
+        if len(self._nodes) == self._most:
             return
         number = len(self._nodes)
         self._added += 1
@@ -127,7 +132,7 @@ class UserBoxes:
                 self.size.value = box.dimensions
         self.size.visible = gizmo is not None
         self.remove_button.disabled = gizmo is None
-        self.add_button.disabled = len(self._nodes) == MOST
+        self.add_button.disabled = len(self._nodes) == self._most
 
     def _resize(self) -> None:
         for gizmo, box in self._nodes:

@@ -133,6 +133,25 @@ def test_contacts_and_the_guard_s_work_are_shown(page: Page, live: LiveView) -> 
     assert "obstacle 1" not in live.status
 
 
+def test_the_guard_keeps_away_from_a_box(page: Page, live: LiveView) -> None:
+    draw(page, 90)
+    live.boxes.add()
+    # On the way to the object's next place.
+    tcp = live.simulation.model.tcp(live.simulation.joint_pos).translation
+    live.boxes.move(0, np.add(tcp, (0.0, 0.16, 0.02)))
+    live.simulation.move_object(
+        np.add(live.simulation.object_pos, (0.0, 0.3, 0.0)), live.simulation.object_axis
+    )
+    found, touched = set(), False
+    for _ in range(60):
+        step = live.simulation.step()
+        touched |= step.contact is not None
+        if step.chunk is not None and step.chunk.finding is not None:
+            found.add((step.chunk.finding.verdict, step.chunk.finding.second))
+    assert not touched
+    assert any(verdict != "free" and second == "obstacle 1" for verdict, second in found), found
+
+
 def test_a_hidden_view_leaves_no_lines(page: Page, live: LiveView) -> None:
     draw(page, 5)
     assert line(page, "demonstration") is not None

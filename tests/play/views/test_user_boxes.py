@@ -9,17 +9,19 @@ import pytest
 
 pytest.importorskip("viser", reason="the extra `play` is not installed")
 
-from pipeline.play.views.user_boxes import MOST, SIZE_M, UserBoxes
+from pipeline.play.views.user_boxes import SIZE_M, UserBoxes
 
 if TYPE_CHECKING:
     from pipeline.play.page import Page
     from pipeline.play.scene import Scene
     from pipeline.play.simulation import Box
 
+MOST = 4
+
 
 def test_every_change_is_told(page: Page, scene: Scene) -> None:
     told: list[list[Box]] = []
-    boxes = UserBoxes(page, scene, 0, told.append)
+    boxes = UserBoxes(page, scene, 0, 8, told.append)
     boxes.add()
     boxes.add()
     assert [len(each) for each in told] == [1, 2]
@@ -40,7 +42,7 @@ def test_every_change_is_told(page: Page, scene: Scene) -> None:
 
 
 def test_their_number_is_bounded(page: Page, scene: Scene) -> None:
-    boxes = UserBoxes(page, scene, 3, lambda _: None)
+    boxes = UserBoxes(page, scene, 3, MOST, lambda _: None)
     for _ in range(MOST + 2):
         boxes.add()
     assert len(boxes.boxes) == MOST and boxes.add_button.disabled
