@@ -50,6 +50,8 @@ class Page:
         self._views: dict[str, View] = {}
         self._shown: View | None = None
         self._tasks: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self.frames = 0
+        """Number of frames drawn."""
         self._drawn: deque[float] = deque(maxlen=2 * FRAME_HZ)
 
     def choose(self, views: Mapping[str, View], first: str) -> None:
@@ -102,6 +104,7 @@ class Page:
             with self.server.atomic():
                 self._shown.frame()
         self._drawn.append(time.monotonic())
+        self.frames += 1
 
     def run(self, stopped: threading.Event) -> None:
         """Draw frames in real time.

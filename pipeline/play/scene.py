@@ -28,7 +28,7 @@ the middle, because the controls are on the right."""
 FIELD_OF_VIEW_RAD = 0.7
 NARROW_CAMERA_M, NARROW_LOOK_AT_M = (2.35, -2.0, 0.75), (0.25, 0.05, -0.05)
 """In a narrow window, whose lower half the controls cover, the arm is further away and higher."""
-TABLE, TABLE_M, TABLE_CELL_M = (196, 202, 210), ((-0.6, -0.8), (1.0, 0.8)), 0.1
+TABLE, TABLE_M, TABLE_CELL_M = (196, 202, 210), ((-0.6, -0.8), (1.0, 0.8)), 0.2
 """Colour of the lines on the table, the corners of the drawn part, and their distance, m."""
 
 
