@@ -1,14 +1,20 @@
-"""A ROS 2 node around an exported policy: joint states and the object's pose in, commands out.
+"""A ROS 2 node around an exported policy: joint states, object and obstacles in, commands out.
 
     ros2 run … or: python examples/ros2/policy_node.py --ros-args -p model:=/opt/policy/export
 
 This node was never run, because no ROS was at hand; only its message handling
-(pipeline.runtime.joint_state) is tested.
-Needs rclpy (Humble or later), sensor_msgs, geometry_msgs, trajectory_msgs, and the extra `runtime`.
+(pipeline.runtime.joint_state, pipeline.recordings.scene) is tested.
+Needs rclpy (Humble or later), sensor_msgs, geometry_msgs, trajectory_msgs, and the extra `runtime`;
+for obstacles also moveit_msgs.
+
+With `planning_scene:=/monitored_planning_scene` it asks MoveIt for its planning scene once and
+follows its changes; the objects in it, except `ignored_object`, are the obstacles. Their frame must
+be the base frame.
 
 While an observation is missing, too old or broken it sends nothing and forgets its history; the
-trajectory controller then holds the last point. It knows neither obstacles nor people. Speeds and
-positions are limited, forces are not. Keep the robot's own safety functions on.
+trajectory controller then holds the last point. It does not know people, nor obstacles without a
+planning scene. Speeds and positions are limited, forces are not. Keep the robot's own safety
+functions on.
 """
 
 from __future__ import annotations
@@ -24,6 +30,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 import pipeline
 from pipeline.errors import PipelineError
+from pipeline.recordings.pose import IDENTITY
+from pipeline.recordings.scene import Scene
+from pipeline.recordings.scene_messages import parse_planning_scene
 from pipeline.runtime.joint_state import AgeLimits, Command, MessageError, Observer, command
 
 DEFAULTS = {
@@ -36,6 +45,8 @@ DEFAULTS = {
     "joints_max_age_s": 0.1,
     "pose_max_age_s": 0.5,
     "max_clock_lead_s": 0.05,
+    "planning_scene": "",
+    "ignored_object": "pen",
 }
 
 
@@ -51,7 +62,11 @@ class PolicyNode(Node):
         limits = AgeLimits(
             value["joints_max_age_s"], value["pose_max_age_s"], value["max_clock_lead_s"]
         )
-        self._observer = Observer(self._joints, value["base_frame"], limits)
+        self._base, topic = value["base_frame"], value["planning_scene"]
+        self._observer = Observer(self._joints, self._base, limits, needs_obstacles=bool(topic))
+        self._scene = Scene([value["ignored_object"]])
+        if topic:
+            self._follow(topic)
         self._running = False
         self.create_subscription(
             JointState, value["joint_states"], self._on_joints, qos_profile_sensor_data
@@ -61,6 +76,37 @@ class PolicyNode(Node):
         )
         self._commands = self.create_publisher(JointTrajectory, value["commands"], 1)
         self.create_timer(1 / self._policy.control_hz, self._step)
+
+    def _follow(self, topic) -> None:
+        """Subscribe to the changes of the planning scene, and ask for the whole one."""
+        from moveit_msgs.msg import PlanningScene, PlanningSceneComponents
+        from moveit_msgs.srv import GetPlanningScene
+
+        self.create_subscription(PlanningScene, topic, self._on_scene, 100)
+        whole = GetPlanningScene.Request()
+        whole.components.components = (
+            PlanningSceneComponents.WORLD_OBJECT_NAMES
+            | PlanningSceneComponents.WORLD_OBJECT_GEOMETRY
+            | PlanningSceneComponents.ROBOT_STATE_ATTACHED_OBJECTS
+            | PlanningSceneComponents.OCTOMAP
+        )
+        client = self.create_client(GetPlanningScene, "/get_planning_scene")
+        client.wait_for_service()
+        answer = client.call_async(whole)
+        answer.add_done_callback(lambda done: self._on_scene(done.result().scene))
+
+    def _on_scene(self, message) -> None:
+        try:
+            change = parse_planning_scene("", 0, 0, message)
+        except ValueError as error:
+            self._observer.obstacles(None, [str(error)])
+            return
+        found = self._scene.apply(change, self._locate)
+        unknown = (*found.unresolved, *found.invalid, *found.unsupported)
+        self._observer.obstacles(found.rows, unknown)
+
+    def _locate(self, frame):
+        return IDENTITY if frame.lstrip("/") == self._base else None
 
     def _on_joints(self, message: JointState) -> None:
         self._take(

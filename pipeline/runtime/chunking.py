@@ -169,7 +169,9 @@ class ChunkExecutor:
 
             made = None if sampler is None else others
             trial = self._limiter.part(which)
-            rows = self._guard.review(rows, trial, objects, made, self.rest(which), which)
+            rows = self._guard.review(
+                rows, trial, objects, made, self.rest(which), which, self._execute
+            )
         self._plan[which] = rows
         self._next[which], self._executed[which], self._fresh[which] = 0, 0, True
 

@@ -42,17 +42,22 @@ class Observer:
         policy.act(observer.observation(now_s))
     """
 
-    def __init__(self, joints: Sequence[str], frame: str, limits: AgeLimits) -> None:
+    def __init__(
+        self, joints: Sequence[str], frame: str, limits: AgeLimits, needs_obstacles: bool = False
+    ) -> None:
         """Start without any message.
 
         Args:
             joints: joint names in the policy's order.
             frame: name of the robot's base frame, in which the pose must be given.
             limits: maximum age of the messages.
+            needs_obstacles: whether there is no observation before the obstacles are known.
         """
         self._names, self._frame, self._limits = tuple(joints), frame, limits
         self._joints: tuple[float, Array] | None = None
         self._pose: tuple[float, Array, Array] | None = None
+        self._needs_obstacles = needs_obstacles
+        self._obstacles: tuple[Array, tuple[str, ...]] | None = None
 
     def joints(self, stamp_s: float, names: Sequence[str], positions: Sequence[float]) -> None:
         """Store a joint state.
@@ -107,14 +112,25 @@ class Observer:
         axis = np.array([2 * (x * z + w * y), 2 * (y * z - w * x), w * w - x * x - y * y + z * z])
         self._pose = stamp_s, _finite(position, "the object's position"), axis / length
 
+    def obstacles(self, rows: Array, unknown: Sequence[str] = ()) -> None:
+        """Store the obstacles; they stay until the next call.
+
+        Args:
+            rows: see `pipeline.obstacles`, base frame. Shape (M, 12).
+            unknown: obstacles whose place or shape cannot be told; while there are any, there is no
+                observation.
+        """
+        self._obstacles = rows, tuple(unknown)
+
     def observation(self, now_s: float) -> dict[str, Array]:
-        """Build the current observation, keyed by the kinds of the layout's fields.
+        """Build the current observation, keyed by the kinds of the layout's fields, for `act`.
 
         Args:
             now_s: current time on the clock of the stamps, s.
 
         Raises:
-            MessageError: no message has come yet, or the last one is too old or from the future.
+            MessageError: no message has come yet, the last one is too old or from the future, or an
+                obstacle is unknown.
         """
         if self._joints is None or self._pose is None:
             absent = "joint state" if self._joints is None else "object pose"
@@ -131,7 +147,15 @@ class Observer:
                 )
             if age_s < -self._limits.future_s:
                 raise MessageError(f"the last {name} is stamped {-age_s:.3f} s in the future")
-        return {"joint_pos": joint_pos, "object_pos": position, "object_axis": axis}
+        seen = {"joint_pos": joint_pos, "object_pos": position, "object_axis": axis}
+        if self._obstacles is None:
+            if self._needs_obstacles:
+                raise MessageError("no planning scene has come yet")
+            return seen
+        rows, unknown = self._obstacles
+        if unknown:
+            raise MessageError(f"obstacles are not known: {', '.join(unknown)}")
+        return {**seen, "obstacles": rows}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from pipeline.dataset.zarr_arrays import open_group
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
+from pipeline.policy.observation import obstacle_slots
 from pipeline.recordings.formats.lerobot import is_lerobot
 from pipeline.recordings.joint_topics import read_topics
 from pipeline.recordings.rosbag.files import METADATA, is_split, is_storage
@@ -136,6 +137,8 @@ def _checkpoint_table(path: Path) -> Table:
     for name, value in checkpoint.params.model_dump(mode="json").items():
         table.add_row(f"policy.{name}", str(value))
     table.add_row("state", f"{checkpoint.layout.state_dim}: {checkpoint.layout.describe()}")
+    slots = obstacle_slots(checkpoint.config)
+    table.add_row("obstacles", f"sees {slots} at most" if slots else "sees none")
     table.add_row("joints", ", ".join(checkpoint.layout.joints))
     table.add_row("layout", checkpoint.layout.fingerprint)
     table.add_row("size", f"{_size_mb(path):.1f} MB")

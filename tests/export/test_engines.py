@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from pipeline.export.engines import Check, build_engines, build_here, main
+from pipeline.export.graph import Precision, export_onnx
 from pipeline.hashing import sha256_file
 from pipeline.policy.checkpoint import Checkpoint
+from pipeline.policy.observation import graph_inputs
 from pipeline.runtime.backends.driver_process import find_gpus
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 
@@ -32,12 +34,33 @@ def test_without_a_gpu_no_engine_is_built_for_it_and_that_is_said(
 
 
 @needs_rtx
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_an_engine_of_a_policy_that_sees_obstacles_has_a_third_input(
+    seeing: tuple[Checkpoint, Path], tmp_path: Path, precision: Precision
+) -> None:
+    checkpoint, graph = seeing
+    if precision == "float16":
+        graph = tmp_path / "policy.onnx"
+        export_onnx(checkpoint, graph, 18, {}, precision=precision)
+    policy = OnnxRuntimePolicy(graph)
+    obs, noise = checkpoint.examples.numpy(), np.zeros((5, 16, 6), np.float32)
+    inputs = {**graph_inputs(obs, policy.layout), "noise": noise}
+    assert {name: list(array.shape[1:]) for name, array in inputs.items()} == policy.input_shapes
+    check = Check(inputs, policy.predict(obs, noise))
+    (built, _) = build_engines(graph, tmp_path / "engines", ("8.6",), (1, 1, 8), check)
+    assert built.status in ("built, not run", "built and run"), built.reason
+    if built.status == "built and run":
+        assert built.max_abs_rad is not None
+        assert built.max_abs_rad < (1e-4 if precision == "float32" else 5e-3)
+
+
+@needs_rtx
 def test_engines_are_built_ahead_of_time_and_never_called_run_without_their_gpu(
     exported: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
     checkpoint, graph = exported
     obs, noise = checkpoint.examples.numpy(), np.zeros((5, 16, 6), np.float32)
-    check = Check(obs, noise, OnnxRuntimePolicy(graph).predict(obs, noise))
+    check = Check({"obs": obs, "noise": noise}, OnnxRuntimePolicy(graph).predict(obs, noise))
     reports = list(build_engines(graph, tmp_path / "engines", ("8.6", "9.0"), (1, 1, 8), check))
     by_target = {(report.backend, report.target): report for report in reports}
     built, unknown = by_target["tensorrt-rtx", "8.6"], by_target["tensorrt-rtx", "9.0"]

@@ -14,7 +14,13 @@ from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.obstacles import box, cylinder, distances, pad, sphere
 from pipeline.params import Params
-from pipeline.policy.obstacle_features import GRID_SIGHT_M, SIGHT_M, ObstacleFeatures, _clearance
+from pipeline.policy.obstacle_features import (
+    GRID_SIGHT_M,
+    SIGHT_M,
+    ObstacleFeatures,
+    clearance,
+    nearest,
+)
 from pipeline.robot.arrangement import collision_shape
 from pipeline.robot.model import RobotModel
 from tests.fixtures.policy import SLOTS, make_geometry, random_obstacles
@@ -81,8 +87,10 @@ def test_distances_are_those_of_coal(obstacle: Array, point: tuple[float, float,
         assert found < 1e-5
     rows = torch.from_numpy(obstacle.reshape(12, 1, 1))
     turn = torch.from_numpy(pin.Quaternion(obstacle[3:7]).toRotationMatrix()[..., None, None])
-    distance, away = _clearance(torch.from_numpy(there.reshape(3, 1, 1)), rows, turn)
+    place = torch.from_numpy(there.reshape(3, 1, 1))
+    distance, away = clearance(place, rows, turn)
     assert float(distance) == pytest.approx(found, abs=1e-9)
+    assert float(nearest(place, rows, turn)) == pytest.approx(found, abs=1e-9)
     if found + obstacle[11] > 1e-3:  # outside the body without its ball
         direction = away.numpy().ravel()
         assert np.linalg.norm(direction) == pytest.approx(1.0, abs=1e-3)
@@ -118,14 +126,14 @@ def test_features_are_the_clearances_of_arm_and_grid(
     assert np.abs(found).max() <= 1
     points = features.points(torch.from_numpy(joint_pos[:, None]).float())[..., 0].T.numpy()
     body = np.clip(distances(points, rows).min(axis=1) / SIGHT_M, -1, 1)
-    np.testing.assert_allclose(found[: features.num_points], body, atol=1e-5)
+    np.testing.assert_allclose(found[: features.points.number], body, atol=1e-5)
     grid = np.clip(distances(features.grid.numpy().T, rows).min(axis=1) / GRID_SIGHT_M, -1, 1)
-    np.testing.assert_allclose(found[4 * features.num_points :], grid, atol=1e-5)
+    np.testing.assert_allclose(found[4 * features.points.number :], grid, atol=1e-5)
 
 
 def test_without_obstacles_everything_is_clear(features: ObstacleFeatures) -> None:
     found = _compute(features, np.zeros(6), np.zeros((0, 12)))
-    number = features.num_points
+    number = features.points.number
     np.testing.assert_array_equal(found[number : 4 * number], 0.0)
     np.testing.assert_array_equal(np.delete(found, np.s_[number : 4 * number]), 1.0)
 

@@ -46,6 +46,14 @@ def test_evaluation_without_grasps_and_disturbances_has_a_card(params: Params) -
     assert "grasped and lifted" not in card and "| **calm** |" in card
 
 
+def test_the_card_says_how_many_obstacles_the_policy_sees(params: Params) -> None:
+    found = results()
+    assert "sees up to" not in write_card("pen-grasp-policy", "v1.0.0", found, params)
+    found["export"]["onnx"]["inputs"]["obstacles"] = ["batch", 8, 12]
+    card = write_card("pen-grasp-policy", "v1.0.0", found, params)
+    assert "2 observations of 25 numbers, sees up to 8 obstacles and returns" in card
+
+
 def test_missing_results_and_figures_are_named(params: Params, tmp_path: Path) -> None:
     found = results()
     write(tmp_path, found)

@@ -10,6 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from pipeline.obstacles import box, sphere
+from pipeline.recordings.pose import IDENTITY
+from pipeline.recordings.rosbag.messages import PLANNING_SCENE, typestore
+from pipeline.recordings.rosbag.planning_scene import serialize_planning_scene
+from pipeline.recordings.scene import Scene
+from pipeline.recordings.scene_messages import parse_planning_scene
 from pipeline.runtime.joint_state import AgeLimits, MessageError, Observer, command
 
 JOINTS = ("a", "b", "c")
@@ -107,3 +113,32 @@ def test_a_command_names_its_joints_and_when_they_are_reached() -> None:
         command(JOINTS, np.array([1.0, math.nan, 3.0]), 50.0)
     with pytest.raises(MessageError, match="for 3 joints"):
         command(JOINTS, np.zeros(2), 50.0)
+
+
+def test_moveit_s_planning_scene_becomes_the_obstacles() -> None:
+    """As the ROS 2 example handles it."""
+    observer = Observer(JOINTS, "base_link", AgeLimits(0.1, 0.5, 0.05), needs_obstacles=True)
+    observer.joints(10.0, JOINTS, [1.0, 2.0, 3.0])
+    observer.pose(10.0, "base_link", [0.4, 0.0, 0.2], [0.0, 0.0, 0.0, 1.0])
+    with pytest.raises(MessageError, match="no planning scene has come yet"):
+        observer.observation(10.0)
+    scene, rows = Scene(), np.stack([box([0.4, 0.1, 0.2], [0.1, 0.2, 0.3]), sphere([1, 2, 3], 0.7)])
+
+    def receive(frame: str, *arguments: object) -> None:
+        raw = serialize_planning_scene(0, frame, *arguments)  # type: ignore[arg-type]
+        message = typestore().deserialize_cdr(raw, PLANNING_SCENE)
+        change = parse_planning_scene("/monitored_planning_scene", 0, 0, message)
+        found = scene.apply(change, lambda frame: IDENTITY if frame == "base_link" else None)
+        observer.obstacles(found.rows, (*found.unresolved, *found.invalid, *found.unsupported))
+
+    receive("base_link", rows)
+    np.testing.assert_allclose(observer.observation(10.0)["obstacles"], rows)
+    receive("base_link", rows[:0], ["obstacle_1"])
+    np.testing.assert_allclose(observer.observation(10.0)["obstacles"], rows[1:])
+    receive("shelf", rows[:1])
+    with pytest.raises(MessageError, match=r"not known: .*obstacle_1.*shelf"):
+        observer.observation(10.0)
+
+
+def test_without_a_planning_scene_there_are_no_obstacles(observer: Observer) -> None:
+    assert "obstacles" not in observer.observation(10.0)

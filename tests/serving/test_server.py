@@ -16,8 +16,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from pipeline.obstacles import ObstacleError, sphere
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint
+from pipeline.policy.observation import obstacle_slots
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
@@ -27,6 +29,7 @@ from pipeline.serving.protocol import decode, encode
 from pipeline.serving.security import tls_context
 from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError
 from tests.conftest import HANG_S
+from tests.fixtures.policy import SLOTS
 from tests.fixtures.serving import served
 
 TOKEN = "a secret of the tests"
@@ -73,6 +76,43 @@ def test_a_robot_may_act_itself_and_ask_for_chunks_alone(url: str, policy: Robot
             np.testing.assert_array_equal(robot.act(OBSERVATION), direct.act(OBSERVATION))
             asked += client.server_ms > 0
         assert asked == -(-13 // policy.deployment.execution.execute_steps)
+
+
+def test_obstacles_reach_the_server_s_policy_and_that_of_the_robot(
+    params: Params, seeing: tuple[Checkpoint, Path]
+) -> None:
+    deployment = Deployment.from_params(
+        params.execution, RobotModel.from_params(params.robot).limits
+    )
+    policy = load_policy(seeing[1], "onnxruntime", deployment=deployment)
+    ball = {"centre_m": [0.45, 0.1, 0.4], "radius_m": 0.1}
+    among = {**OBSERVATION, "obstacles": [ball]}
+    direct = policy.session()
+    with served(policy) as place, PolicyClient(place, timeout_s=HANG_S) as client:
+        assert obstacle_slots(client.config) == SLOTS
+        robot = client.closed_loop()
+        for seen in [OBSERVATION] * 2 + [among] * 5:
+            expected = direct.act(seen)
+            np.testing.assert_array_equal(client.act(seen), expected)
+            np.testing.assert_array_equal(robot.act(seen), expected)
+        assert client.finding == direct.finding
+        states = np.tile(direct.history()[:, :25], (2, 1, 1))
+        for obstacles in ([ball], None, [[sphere(**ball)]] * 2):
+            np.testing.assert_array_equal(
+                client.predict(states, obstacles=obstacles),
+                policy.predict(states, obstacles=obstacles),
+            )
+        with pytest.raises(ObstacleError, match="centre_m"):
+            client.act({**OBSERVATION, "obstacles": [{"radius_m": 0.1}]})
+        with pytest.raises(ClientError, match=f"5 obstacles; expected {SLOTS} at most"):
+            client.act({**OBSERVATION, "obstacles": [ball] * 5})
+        # Clients of other languages send lists and maps.
+        with connect(place) as wire:
+            decode(wire.recv())
+            plain = {key: np.asarray(value).tolist() for key, value in OBSERVATION.items()}
+            wire.send(msgpack.packb({"call": "act", "observation": {**plain, "obstacles": [ball]}}))
+            found = decode(wire.recv())["joint_pos"]
+        np.testing.assert_array_equal(found, policy.session().act(among))
 
 
 def test_a_hundred_clients_have_each_their_own_history(url: str, policy: RobotPolicy) -> None:

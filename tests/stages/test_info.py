@@ -133,10 +133,20 @@ def test_a_checkpoint_is_shown_with_its_configuration(tmp_path, params, shown):
     checkpoint = Checkpoint(weights, weights, config, {}, layout, torch.zeros(1))
     save_checkpoint(tmp_path / "best_model.pt", checkpoint)
     table = shown(tmp_path / "best_model.pt")
+    assert table["obstacles"] == ["sees none"]
     assert table["parameters"] == [f"{sum(p.numel() for p in model.parameters()):,}"]
     assert table["horizon"] == ["16"]
     assert table["policy.mlp_width"] == ["16"]
     assert table["layout"] == [layout.fingerprint]
+
+
+def test_a_checkpoint_says_how_many_obstacles_the_policy_sees(tmp_path, params, shown):
+    from pipeline.policy.checkpoint import save_checkpoint
+    from tests.fixtures.policy import make_checkpoint
+
+    small = params.override("policy", mlp_width=16, mlp_blocks=1)
+    save_checkpoint(tmp_path / "model.pt", make_checkpoint(small, Layout.from_params(params), 4))
+    assert shown(tmp_path / "model.pt")["obstacles"] == ["sees 4 at most"]
 
 
 def test_an_unknown_kind_of_file_is_refused(tmp_path, params):

@@ -19,7 +19,7 @@ from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryErro
 from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.obstacles import COLUMNS, OBSTACLE, pad, rotations
 from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.guard.separation import Body, separate, turned, turned_back
+from pipeline.runtime.guard.separation import Body, separate, turned, turned_back, z_along
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -184,7 +184,7 @@ class ClearanceModel:
         rotation = held @ self._local
         centre = places[:, self._joint] + np.einsum("sgij,gj->sgi", held, self._centre)
         if self.object is not None:
-            rotation[:, self.object] = _z_along(objects.axis)
+            rotation[:, self.object] = z_along(objects.axis)
             centre[:, self.object] = objects.position
         half, disc, ball = self._half, self._disc, self._ball
         if self.slots:
@@ -295,11 +295,3 @@ class _Link:
         sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
         matrix: Array = np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
         return matrix
-
-
-def _z_along(axis: Array) -> Array:
-    """Rotations that map z to unit axes (S, 3); x and y are arbitrary perpendicular directions."""
-    least = np.abs(axis).argmin(axis=1)
-    across = np.cross(axis, np.eye(3)[least])
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
-    return np.stack([across, np.cross(axis, across), axis], axis=-1)

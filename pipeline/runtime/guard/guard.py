@@ -101,8 +101,13 @@ class Guard:
         sampler: Sampler | None = None,
         old: Array | None = None,
         robots: Indices | None = None,
+        executed: int | None = None,
     ) -> Array:
         """Check plans and replace those that come too close to something.
+
+        A plan is free if it keeps the margin, and if the arm could afterwards stop without
+        touching: at the plan's end, or after the rows that will be sent before the next plan. So
+        there is always a free way to stop when the next plan comes.
 
         Args:
             plan: positions to send next, rad. Shape (N, K, J). It is not modified.
@@ -112,18 +117,21 @@ class Guard:
             old: the rest of the previous plan, rad, shape (N, K', J). It was free, so the arm may
                 follow it to a stop.
             robots: robot of each plan, for the report; None for all in order. Shape (N,).
+            executed: rows that are sent before the next plan; None for all.
 
         Returns:
             Plans to send, rad, shape (N, K, J); `plan` itself if every chunk is free.
         """
         number = len(plan)
+        self._executed = executed or plan.shape[1]
         if objects is None:
             objects = Objects.unknown(number)
         if objects.obstacles is not None and objects.obstacles.shape[1] > self._model.slots:
             self._build(objects.obstacles.shape[1])
         everyone = np.arange(number)
         judged = self._judge(plan, everyone, limiter, objects, self._margin)
-        bad = np.flatnonzero(judged.lack > 0)
+        stop = self._stop_lack(plan, everyone, limiter, objects)
+        bad = np.flatnonzero(np.maximum(judged.lack, stop) > 0)
         verdicts = np.zeros(number, dtype=np.int64)
         chosen = plan
         if len(bad) and self._settings.guard == "check":
@@ -149,7 +157,26 @@ class Guard:
 
     def _danger(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
         """Shortfall of plans against the least distance, m; at most 0 if they may be sent. (N,)."""
+        lack = self._lack(plans, robots, limiter, objects)
+        return np.maximum(lack, self._stop_lack(plans, robots, limiter, objects))
+
+    def _lack(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
         return self._judge(plans, robots, limiter, objects, self._least).lack
+
+    def _stop_lack(
+        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects
+    ) -> Array:
+        """Shortfall of the better of two stops, at the plan's end or before the next plan. (N,)."""
+        rows = plans.shape[1]
+        lack = np.full(len(plans), np.inf)
+        for last in (rows, self._executed):
+            left = np.flatnonzero(lack > 0)
+            if len(left):
+                # Braking from full speed may take as long as a plan.
+                index = np.minimum(np.arange(2 * rows), last - 1)
+                stop = self._lack(plans[left][:, index], robots[left], limiter, objects)
+                lack[left] = np.minimum(lack[left], stop)
+        return lack
 
     def _judge(
         self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
@@ -264,7 +291,7 @@ class Guard:
         stopped = full[:, :, np.minimum(stops[:, None], np.arange(1, 2 * rows + 1))]
         flat = stopped.reshape(-1, 2 * rows, joints)
         owner = np.repeat(robots, ways * len(stops))
-        danger = self._danger(flat, owner, limiter, objects).reshape(number, ways, -1)
+        danger = self._lack(flat, owner, limiter, objects).reshape(number, ways, -1)
         # The latest free stop wins; ties go to the first path; without one, the least danger wins.
         late = stops + np.arange(ways)[::-1, None] / ways
         best = np.where(danger > 0, -danger, late).reshape(number, -1).argmax(axis=1)

@@ -154,3 +154,18 @@ def turned_back(turn: Array, vector: Array) -> Array:
     turned += turn[1] * vector[1]
     turned += turn[2] * vector[2]
     return turned
+
+
+def z_along(axis: Array) -> Array:
+    """Compute rotations that map z to given axes; x and y are arbitrary perpendicular directions.
+
+    Args:
+        axis: unit axes. Shape (S, 3).
+
+    Returns:
+        Shape (S, 3, 3).
+    """
+    least = np.abs(axis).argmin(axis=1)
+    across = np.cross(axis, np.eye(3)[least])
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    return np.stack([across, np.cross(axis, across), axis], axis=-1)
