@@ -36,9 +36,11 @@ class KnobControls:
         )
         self.latency = gui.add_slider("Latency, steps", 0, 6, 1, 0)
         self.gain = gui.add_slider("Servo gains ÷", 1.0, 20.0, 0.5, 1.0)
-        self.held = gui.add_checkbox("Hold commands in a step", False)
+        self.held = gui.add_checkbox(
+            "Hold commands", False, hint="Applied in full from the start of a control step."
+        )
         self.noise = gui.add_slider("Noise, σ in mm", 0.0, 20.0, 0.5, 0.0)
-        self.bias = gui.add_slider("Constant error, mm", 0.0, 20.0, 0.5, 0.0)
+        self.bias = gui.add_slider("Pose error, mm", 0.0, 20.0, 0.5, 0.0)
         self.rate = gui.add_dropdown(
             "Control rate, Hz", tuple(self._rates), initial_value=f"{policy_hz:g}"
         )
