@@ -230,17 +230,16 @@ class Guard:
             Plans, rad. Shape (B, K, J).
         """
         number, ways, rows, joints = plans.shape
-        start = np.broadcast_to(limiter.position[robots, None, None], plans[:, :, :1].shape)
-        # Row 0 is the present position; a stop at row k holds that row from then on. Twice the
-        # rows are checked, since an arm that stops at the plan's end brakes beyond it.
-        full = np.concatenate([start, plans], axis=2)
-        stops = np.arange(0, rows + 1, STOPS_APART)
-        stopped = full[:, :, np.minimum(stops[:, None], np.arange(1, 2 * rows + 1))]
-        flat = stopped.reshape(-1, 2 * rows, joints)
-        owner = np.repeat(robots, ways * len(stops))
-        danger = self._check.lack(flat, owner, limiter, objects).reshape(number, ways, -1)
+        # The old plan ends before the others: its end is one of the stops.
+        after = {rows - self._check.executed} | set(range(0, rows + 1, STOPS_APART))
+        stops = np.array(sorted(row for row in after if row >= 0))
+        owner = np.repeat(robots, ways)
+        motions = self._check.stops(plans.reshape(-1, rows, joints), owner, limiter, stops.tolist())
+        flat = motions.reshape(-1, *motions.shape[2:])
+        lack = self._check.lack(flat, np.repeat(owner, len(stops)), objects)
+        danger = lack.reshape(number, ways, -1)
         # The latest free stop wins; ties go to the first path; without one, the least danger wins.
         late = stops + np.arange(ways)[::-1, None] / ways
         best = np.where(danger > 0, -danger, late).reshape(number, -1).argmax(axis=1)
-        chosen: Array = stopped.reshape(number, -1, 2 * rows, joints)[np.arange(number), best]
-        return chosen[:, :rows]
+        chosen: Array = flat.reshape(number, -1, *flat.shape[1:])[np.arange(number), best]
+        return chosen[:, 1 : rows + 1]

@@ -5,6 +5,7 @@ Uses NumPy only. N plans, K rows, J joints, P pairs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,26 +48,53 @@ class PlanCheck:
         self._sweep, self._least = sweep, least_m
 
     def danger(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        """Shortfall of plans or of the stops behind them, m; 0 or less if they may be sent. (N,)."""
-        lack = self.lack(plans, robots, limiter, objects)
+        """Shortfall of plans or of the stops behind them, m; at most 0 if they are free. (N,)."""
+        lack = self.measure(plans, robots, limiter, objects, self._least).lack
         return np.maximum(lack, self.stop_lack(plans, robots, limiter, objects))
-
-    def lack(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        """Shortfall of plans against the least distance, whatever follows them, m. (N,)."""
-        return self.measure(plans, robots, limiter, objects, self._least).lack
 
     def stop_lack(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
         """Shortfall of the better of two stops, at the plan's end or before the next plan. (N,)."""
-        rows = plans.shape[1]
         lack = np.full(len(plans), np.inf)
-        for last in (rows, self.executed):
+        for row in (plans.shape[1], self.executed):
             left = np.flatnonzero(lack > 0)
             if len(left):
-                # Braking from full speed may take as long as a plan.
-                index = np.minimum(np.arange(2 * rows), last - 1)
-                stop = self.lack(plans[left][:, index], robots[left], limiter, objects)
-                lack[left] = np.minimum(lack[left], stop)
+                motions = self.stops(plans[left], robots[left], limiter, (row,))[:, 0]
+                lack[left] = np.minimum(lack[left], self.lack(motions, robots[left], objects))
         return lack
+
+    def stops(self, plans: Array, robots: Indices, limiter: Limiter, rows: Sequence[int]) -> Array:
+        """Compute what is sent if plans are followed for some rows and the arm then brakes.
+
+        Args:
+            plans: N plans, rad. Shape (N, K, J).
+            robots: robot of each plan. Shape (N,).
+            limiter: knows positions and velocities.
+            rows: R numbers of rows, each from 0 to K.
+
+        Returns:
+            Motions from the present position to rest, rad. Shape (N, R, K + S + 1, J), S the steps
+            that braking takes at most.
+        """
+        number = plans.shape[1] + limiter.stop_steps + 1
+        sent = limiter.preview(np.concatenate([plans, plans[:, -1:]], axis=1), robots)[:, :-1]
+        path = np.concatenate([limiter.position[robots, None], sent], axis=1)
+        speed = np.diff(path, axis=1) * limiter.rate_hz
+        speed = np.concatenate([limiter.velocity[robots, None], speed], axis=1)
+        motions = [
+            np.concatenate(
+                [
+                    path[:, : row + 1],
+                    limiter.braking(path[:, row], speed[:, row], number - row - 1),
+                ],
+                axis=1,
+            )
+            for row in rows
+        ]
+        return np.stack(motions, axis=1)
+
+    def lack(self, motions: Array, robots: Indices, objects: Objects) -> Array:
+        """Shortfall of motions, the present position first, against the least distance, m. (N,)."""
+        return self._compare(motions, robots, objects, self._least).lack
 
     def measure(
         self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
@@ -74,9 +102,14 @@ class PlanCheck:
         """Compare plans with the margin of each pair, m, shape (P,)."""
         sent = limiter.preview(plans, robots)
         motions = np.concatenate([limiter.position[robots, None], sent], axis=1)
+        return self._compare(motions, robots, objects, margin)
+
+    def _compare(
+        self, motions: Array, robots: Indices, objects: Objects, margin: Array
+    ) -> Measured:
         around = objects.of(robots)
         near = self._sweep.near(motions, around, margin)
-        number = len(plans)
+        number = len(motions)
         lack = np.full(number, -np.inf)
         pair, clearance = np.zeros(number, dtype=np.int64), np.full(number, np.inf)
         if not len(near.sample):
