@@ -24,22 +24,30 @@ from pipeline.runtime.limiter import Limiter
 Array = NDArray[np.float64]
 PLANS = 0xFA11
 """Separates the seed of these plans from those of the trials."""
+REST_RAD = 1e-6
+"""Largest change of a joint's command in a control step of an arm at rest, rad."""
+CLOSER = (0.5, 0.25, 0.1)
+"""Shares of `collect.clearance_m` that are tried in turn, since the guard may have stopped the arm
+nearer to an obstacle than plans come."""
 
 
-def takeover_steps(held: NDArray[np.bool_], least_steps: int) -> NDArray[np.int64]:
+def takeover_steps(held: NDArray[np.bool_], command: Array, least_steps: int) -> NDArray[np.int64]:
     """Find the control step at which the planner takes over.
 
     Args:
         held: whether the guard held each robot. Shape (N, T).
+        command: joint positions sent to the servo, rad. Shape (N, T, J).
         least_steps: steps for which a robot must have been held without a break.
 
     Returns:
-        The first step after them, or −1 if there is none. Shape (N,).
+        The first step after them before which the arm is at rest, or −1 if there is none. (N,).
     """
     steps = np.full(len(held), -1)
     count = np.zeros(len(held), dtype=np.int64)
+    change = np.abs(np.diff(command, axis=1, prepend=command[:, :1])).max(axis=2)
     for step, now in enumerate(held.T):
-        steps[(count >= least_steps) & (steps < 0)] = step
+        ready = (count >= least_steps) & (change[:, max(step - 1, 0)] <= REST_RAD)
+        steps[ready & (steps < 0)] = step
         count = np.where(now, count + 1, 0)
     return steps
 
@@ -66,11 +74,12 @@ def fall_back(
     if params.execution.fallback == "none" or held is None:
         return {}
     rate_hz = loop.simulator.rate_hz
-    steps = takeover_steps(held, max(round(params.execution.fallback_after_s * rate_hz), 1))
-    planners = [planner, _closer_planner(params)]
+    least = max(round(params.execution.fallback_after_s * rate_hz), 1)
+    steps = takeover_steps(held, policy.rollouts.command, least)
+    planners = [planner, *(_closer_planner(params, share) for share in CLOSER)]
     plans: dict[int, Plan] = {}
     for trial in np.flatnonzero(steps >= 0).tolist():
-        start = policy.rollouts.joint_pos[trial, steps[trial] - 1]
+        start = policy.rollouts.command[trial, steps[trial] - 1]
         plan = _plan(planners, trials, trial, start, params.evaluate.seed)
         if plan is not None:
             plans[trial] = plan
@@ -88,9 +97,9 @@ def fall_back(
     return {**_combined(policy, taken, chosen, params), **counts, "taken_over": taken.summary}
 
 
-def _closer_planner(params: Params) -> Planner:
-    """Return a planner for a start that is nearer to something than demonstrations ever are."""
-    clearance_m = min(params.collect.clearance_m, params.execution.guard_least_m / 2)
+def _closer_planner(params: Params, share: float) -> Planner:
+    """Return a planner that keeps only a share of the clearance."""
+    clearance_m = share * params.collect.clearance_m
     collect = params.collect.model_copy(update={"clearance_m": clearance_m})
     return Planner(params.robot, params.task, collect)
 

@@ -33,7 +33,7 @@ def walled(loop: Loop, trials: Trials) -> Trials:
     """A wall that only the second trial has crosses the straight way from home to the grasp."""
     plan = trials.plans[1]
     way = loop.model.fk(plan.sample(np.linspace(0, plan.duration_s, 20)))[:, :3]
-    near = box(way[9], [0.10, 0.10, 0.10])[None]
+    near = box(way[8], [0.04, 0.30, 0.30])[None]
     none = np.zeros((0, 12))
     return replace(trials, obstacles=(none, near, none))
 
@@ -58,9 +58,12 @@ def stubborn(params: Params, guarded: Params, loop: Loop, walled: Trials) -> Clo
     return judge(rollouts, walled, checker, params.task)
 
 
-def test_a_takeover_needs_an_unbroken_hold() -> None:
+def test_a_takeover_needs_an_unbroken_hold_and_an_arm_at_rest() -> None:
     held = np.array([[0, 1, 1, 0, 1, 1, 1, 1], [0] * 8, [1] * 8, [0, 0, 0, 0, 0, 1, 1, 1]]) > 0
-    assert takeover_steps(held, 3).tolist() == [7, -1, 3, -1]
+    still = np.zeros((4, 8, 6))
+    assert takeover_steps(held, still, 3).tolist() == [7, -1, 3, -1]
+    braking = still + np.minimum(np.arange(8), 4)[:, None] * 0.01
+    assert takeover_steps(held, braking, 3).tolist() == [7, -1, 6, -1]
 
 
 def test_the_planner_reaches_what_the_guard_kept_the_policy_from(
