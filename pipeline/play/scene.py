@@ -111,7 +111,7 @@ def _draw(server: viser.ViserServer, name: str, shape: Shape, opacity: float | N
 
 
 class Scene:
-    """Everything that is drawn. Lines are named; drawing one again replaces it."""
+    """Everything that is drawn. Lines are named; drawing one again moves it."""
 
     def __init__(self, server: viser.ViserServer, params: Params) -> None:
         """Draw arm, table, object and the boxes of the scene in params.yaml.
@@ -235,22 +235,28 @@ class Scene:
             box.color = TOUCHED if name in marked else BOX
 
     def line(self, name: str, points: Array | None, colour: Colour = WANTED) -> None:
-        """Draw a line, or remove it.
+        """Draw a line, or hide it. A line keeps its node, because a new one costs the browser much.
 
         Args:
             name: which line.
-            points: m, shape (N, 3); None to remove it.
-            colour: RGB.
+            points: m, shape (N, 3); None to hide it.
+            colour: RGB, the same for each line of this name.
         """
+        old = self._lines.get(name)
+        shown = points is not None and len(points) > 1
+        if old is not None and old.visible != shown:
+            old.visible = shown
         if points is None or len(points) < 2:
-            old = self._lines.pop(name, None)
-            if old is not None:
-                old.remove()
             return
         segments = np.stack([points[:-1], points[1:]], axis=1).astype(np.float32)
-        self._lines[name] = self.server.scene.add_line_segments(
-            f"/lines/{name}", segments, colour, thickness=LINE_M
-        )
+        if old is None:
+            self._lines[name] = self.server.scene.add_line_segments(
+                f"/lines/{name}", segments, colour, thickness=LINE_M
+            )
+            return
+        if len(segments) != len(old.points):
+            old.colors = np.broadcast_to(np.uint8(colour), segments.shape)
+        old.points = segments
 
 
 def _fit_narrow(client: Any) -> None:

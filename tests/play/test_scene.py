@@ -57,11 +57,13 @@ def test_the_arm_moves_with_its_joints(page: Page, scene: Scene) -> None:
     assert np.array(last.position) + 0.12 * ahead == pytest.approx(tcp, abs=1e-6)
 
 
-def test_lines_are_replaced_and_removed(page: Page, scene: Scene) -> None:
+def test_lines_are_moved_and_hidden(page: Page, scene: Scene) -> None:
     handles = page.server.scene._handle_from_node_name
     scene.line("wanted", np.eye(3))
     scene.line("wanted", np.zeros((5, 3)))
     assert handles["/lines/wanted"].points.shape == (4, 2, 3)
+    assert handles["/lines/wanted"].colors.shape == (4, 2, 3)
     scene.line("wanted", None)
-    assert "/lines/wanted" not in handles
-    scene.line("wanted", None)
+    assert not handles["/lines/wanted"].visible
+    scene.line("wanted", np.eye(3))
+    assert handles["/lines/wanted"].visible and handles["/lines/wanted"].points.shape == (2, 2, 3)

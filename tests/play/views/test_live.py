@@ -49,7 +49,8 @@ def draw_until(page: Page, holds: Callable[[], bool]) -> None:
 
 
 def line(page: Page, name: str) -> object:
-    return page.server.scene._handle_from_node_name.get(f"/lines/{name}")
+    handle = page.server.scene._handle_from_node_name.get(f"/lines/{name}")
+    return handle if handle is not None and handle.visible else None
 
 
 def test_the_arm_reaches_the_object_and_the_lamp_goes_on(page: Page, live: LiveView) -> None:

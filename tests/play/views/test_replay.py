@@ -73,4 +73,4 @@ def test_without_a_motion_nothing_moves(page: Page, scene: Scene, motion: Motion
     before = shoulder(scene)
     player.frame()
     assert shoulder(scene) == before and not scene.handle.visible
-    assert "/lines/motion" not in scene.server.scene._handle_from_node_name
+    assert not scene.server.scene._handle_from_node_name["/lines/motion"].visible

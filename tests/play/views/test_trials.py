@@ -64,6 +64,6 @@ def test_a_trial_can_be_asked_for(
     assert "Trial 4" in view.status
     assert np.allclose(scene.object_pose[0], listed[1].object_pos)
     view.show(False)
-    assert "/lines/motion" not in page.server.scene._handle_from_node_name
+    assert not page.server.scene._handle_from_node_name["/lines/motion"].visible
     with pytest.raises(TrialError, match=r"--trial 7: .* expected one of 4 to 12"):
         TrialsView(page, scene, runner, listed, 7)
