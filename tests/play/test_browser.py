@@ -25,7 +25,10 @@ from tests.fixtures.browser import Browser, find_chromium, open_browser
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine"),
+]
 X = np.array([1.0, 0.0, 0.0])
 SHOWN = "(document.body?.innerText ?? '')"
 
