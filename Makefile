@@ -14,7 +14,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow check images engine bench bench-inference bench-train bench-startup bench-guard bench-play lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-inference bench-train bench-startup bench-guard bench-play lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -65,6 +65,9 @@ test: $(STAMP) $(PLAY) ## run the tests
 
 test-slow: $(STAMP) ## run the slow tests and print how long each took and when it last ran; ARGS="-k fuzz"
 	python -m pytest -q -m slow -p tools.slow_tests $(ARGS)
+
+mutants: $(STAMP) ## break a room's code on purpose and count what its tests notice: ROOM=pipeline/release
+	python -m tools.mutants $(ROOM) $(ARGS)
 
 check: lint types test ## lint, types and tests
 

@@ -47,7 +47,7 @@ def main(model: str = "artifacts/train/best_model.pt", out: str = "docs/images/r
     """
     params = load_params(Path("params.yaml"))
     policy = DiffusionPolicy.from_checkpoint(Path(model), device="cpu")
-    rate_hz = policy.bundle.config["rate_hz"]
+    rate_hz = policy.checkpoint.config["rate_hz"]
     seed_planning(SEED)
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, PANELS * TURNS, SEED)

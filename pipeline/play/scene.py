@@ -255,7 +255,7 @@ class Scene:
             )
             return
         if len(segments) != len(old.points):
-            old.colors = np.broadcast_to(np.uint8(colour), segments.shape)
+            old.colors = np.broadcast_to(np.array(colour, np.uint8), segments.shape)
         old.points = segments
 
 

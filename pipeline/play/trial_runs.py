@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.evaluation.execution import guard_finding, make_guard
 from pipeline.evaluation.judge import ClosedLoop, judge
-from pipeline.evaluation.rollout import Loop, Observations, Predict
+from pipeline.evaluation.recorder import Observations
+from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.play.motion import Motion

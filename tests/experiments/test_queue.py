@@ -96,8 +96,10 @@ def test_a_living_worker_is_waited_for_and_no_second_one_starts(
     folder.mkdir(parents=True)
     (folder / "dvc-exp-worker-2.json").write_text("being writ")
     worker = subprocess.Popen(
-        [sys.executable, "-c", "input()", "queue-worker"], stdin=subprocess.PIPE
-    )
+        [sys.executable, "-c", "print('ready', flush=True); input()", "queue-worker"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert worker.stdout is not None and worker.stdout.readline() == "ready\n"
     try:
         (folder / "dvc-exp-worker-1.json").write_text(json.dumps({"pid": worker.pid}))
         assert count_workers(tiny) == 1
