@@ -95,7 +95,8 @@ def _measure(page: Page, live: LiveView, seconds: float) -> dict[str, Any]:
         ):
             browser.open(f"http://127.0.0.1:{page.server.get_port()}", *WINDOW)
             browser.wait_for("document.querySelector('canvas') !== null")
-            time.sleep(5)  # until everything is loaded
+            # Until everything is loaded and the shaders are compiled.
+            browser.evaluate(COUNT.replace("SECONDS", "10"))
             found["watched"] = _server(page, lambda: _watch(browser, seconds, found))
         return found
     finally:
