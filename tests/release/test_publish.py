@@ -66,9 +66,7 @@ def test_what_could_not_be_pushed_is_refused_before(project: Project, tmp_path: 
         publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
     publish.tag(Repository(other.root), ARTIFACTS, "v1.0.0")
     other.run("git", "push", "-q", "origin", "--tags")
-    with pytest.raises(
-        RepositoryError, match=r"git fetch --tags, then take the next"
-    ):
+    with pytest.raises(RepositoryError, match=r"git fetch --tags, then take the next"):
         publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
 
 
