@@ -4,6 +4,8 @@ ARGS ?=
 # A container brings its environment and names it; nothing is installed then.
 VENV ?= .venv
 STAMP := $(if $(filter .venv,$(VENV)),.venv/.stamp)
+# What `make play` needs besides; a container has it or names another command.
+PLAY := $(if $(filter .venv,$(VENV)),.venv/.play)
 STAGES := collect ingest dataset train evaluate export
 # The user's own Python makes the environment; the stages run the `python` that is first on the PATH.
 .venv/.stamp: PATH := $(PATH)
@@ -12,7 +14,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show tensorboard lint types test test-slow mutants check images engine bench bench-inference bench-train bench-startup bench-guard lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-inference bench-train bench-startup bench-guard bench-play lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -20,6 +22,10 @@ help: ## print this help
 
 .venv/.stamp: requirements.in constraints.txt
 	@tools/environment.sh $(PYTHON) .venv
+	@touch $@
+
+.venv/.play: .venv/.stamp pipeline/play/requirements.txt
+	@pip install -q --no-deps -r pipeline/play/requirements.txt
 	@touch $@
 
 setup: $(STAMP) ## make the environment in .venv
@@ -42,6 +48,9 @@ sweep: $(STAMP) ## run every combination: ARGS="-S train.lr=1e-4,3e-4 -S policy.
 show: $(STAMP) ## print the metrics of the last run
 	dvc metrics show
 
+play: $(PLAY) ## drag the object and watch the policy follow, on a page: ARGS="--trial 12"
+	python -m pipeline play $(ARGS)
+
 tensorboard: $(STAMP) ## watch training on http://localhost:6007
 	tensorboard --logdir artifacts/train --port 6007
 
@@ -51,7 +60,7 @@ lint: $(STAMP) ## check style
 types: $(STAMP) ## check types
 	mypy
 
-test: $(STAMP) ## run the tests
+test: $(STAMP) $(PLAY) ## run the tests
 	python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(STAMP) ## run the slow tests and print how long each took and when it last ran; ARGS="-k fuzz"
@@ -82,6 +91,9 @@ bench-startup: $(STAMP) ## measure how long commands take when nothing has chang
 
 bench-guard: $(STAMP) ## measure how long checking and repairing a chunk takes
 	python -m bench.guard $(ARGS)
+
+bench-play: $(PLAY) ## measure how many frames a second the page of `make play` shows
+	python -m bench.play $(ARGS)
 
 bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
 	python -m bench.train $(ARGS)

@@ -37,8 +37,8 @@ from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
+from pipeline.training.batches.windows import Windows
 from pipeline.training.trainer import Trainer
-from pipeline.training.windows import Windows
 
 RESULTS = Path(__file__).parent / "results" / "train.json"
 ROWS = 20000

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import PipelineError
+from pipeline.options import PARAMS, Host, Minimize, Model, ParamsFile, Port, Settings, flag, option
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -25,26 +26,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-ParamsFile = Annotated[Path, typer.Option("--params", help="File with every parameter.")]
-PARAMS = Path("params.yaml")
-Settings = Annotated[
-    list[str] | None, typer.Option("-S", "--set-param", help="KEY=VALUES; may be repeated.")
-]
-Minimize = Annotated[
-    bool, typer.Option("--minimize", "--least", help="Smaller values of the metric are better.")
-]
-
-
-def _option(name: str, key: str = "", help: str = "") -> Any:
-    """Define an option that accepts - and _ in its name, by default for a key of params.yaml."""
-    names = dict.fromkeys((f"--{name}", f"--{name.replace('-', '_')}"))
-    return typer.Option(*names, help=help or f"Instead of {key}.")
-
-
-def _flag(name: str, help: str) -> Any:
-    """Define a flag without its --no- variant."""
-    return typer.Option(f"--{name}", help=help)
-
 
 def _load(path: Path) -> Params:
     from pipeline.params import load_params
@@ -55,7 +36,7 @@ def _load(path: Path) -> Params:
 @app.callback()
 def _options(
     context: typer.Context,
-    debug: Annotated[bool, _flag("debug", "Show the traceback of an error.")] = False,
+    debug: Annotated[bool, flag("debug", "Show the traceback of an error.")] = False,
 ) -> None:
     """Define the options of every command. `main` reads --debug."""
     from pipeline.experiments.gpus import USERS, claim_gpu
@@ -112,16 +93,16 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "--output-dir", "--output_dir", help="Folder to write.")
     ] = Path("artifacts/train"),
-    data_path: Annotated[Path | None, _option("data-path", help="Training zarr.")] = None,
-    num_epochs: Annotated[int | None, _option("num-epochs", "train.num_epochs")] = None,
-    batch_size: Annotated[int | None, _option("batch-size", "train.batch_size")] = None,
-    lr: Annotated[float | None, _option("lr", "train.lr")] = None,
-    horizon: Annotated[int | None, _option("horizon", "policy.horizon")] = None,
-    n_obs_steps: Annotated[int | None, _option("n-obs-steps", "policy.n_obs_steps")] = None,
-    save_freq: Annotated[int | None, _option("save-freq", "train.save_freq")] = None,
-    init_from: Annotated[Path | None, _option("init-from", "train.init_from")] = None,
+    data_path: Annotated[Path | None, option("data-path", help="Training zarr.")] = None,
+    num_epochs: Annotated[int | None, option("num-epochs", "train.num_epochs")] = None,
+    batch_size: Annotated[int | None, option("batch-size", "train.batch_size")] = None,
+    lr: Annotated[float | None, option("lr", "train.lr")] = None,
+    horizon: Annotated[int | None, option("horizon", "policy.horizon")] = None,
+    n_obs_steps: Annotated[int | None, option("n-obs-steps", "policy.n_obs_steps")] = None,
+    save_freq: Annotated[int | None, option("save-freq", "train.save_freq")] = None,
+    init_from: Annotated[Path | None, option("init-from", "train.init_from")] = None,
     rate_hz: Annotated[
-        float | None, _option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
+        float | None, option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
     ] = None,
 ) -> None:
     """Train the diffusion policy."""
@@ -162,11 +143,9 @@ def export(
 
 @app.command()
 def serve(
-    model: Annotated[
-        str, typer.Option(help="Folder of export, policy.onnx, or REPOSITORY@VERSION.")
-    ] = "artifacts/export",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.")] = 8765,
+    model: Model = "artifacts/export",
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
     backend: Annotated[
         str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")
     ] = "auto",
@@ -182,6 +161,26 @@ def serve(
     from pipeline.stages import serve as stage
 
     stage.run(model, host, port, backend, token, tls_cert, tls_key)
+
+
+@app.command()
+def play(
+    params: ParamsFile = PARAMS,
+    model: Model = "artifacts/export",
+    recording: Annotated[
+        Path | None, typer.Option(help="Folder of ingest, to look at its episodes instead.")
+    ] = None,
+    evaluation: Annotated[Path, typer.Option(help="Folder of evaluate, to replay trials.")] = Path(
+        "artifacts/evaluate"
+    ),
+    trial: Annotated[int | None, typer.Option(min=0, help="Trial to begin with.")] = None,
+    host: Host = "127.0.0.1",
+    port: Port = 8080,
+) -> None:
+    """Show a page on which you drag the object and the policy follows."""
+    from pipeline.stages import play as stage
+
+    stage.run(_load(params), model, recording, evaluation, trial, host, port)
 
 
 @app.command()
@@ -203,11 +202,11 @@ def bench(
 @app.command()
 def sweep(
     settings: Settings = None,
-    queue: Annotated[bool, _flag("queue", "Run in DVC's queue, -j runs at a time.")] = False,
-    slurm: Annotated[bool, _flag("slurm", "Run as jobs of a Slurm cluster.")] = False,
-    slurm_local: Annotated[bool, _flag("slurm-local", "Run such jobs on this machine.")] = False,
-    show: Annotated[bool, _flag("show", "Compare existing runs, run nothing.")] = False,
-    dry: Annotated[bool, _flag("dry", "List the runs, run nothing.")] = False,
+    queue: Annotated[bool, flag("queue", "Run in DVC's queue, -j runs at a time.")] = False,
+    slurm: Annotated[bool, flag("slurm", "Run as jobs of a Slurm cluster.")] = False,
+    slurm_local: Annotated[bool, flag("slurm-local", "Run such jobs on this machine.")] = False,
+    show: Annotated[bool, flag("show", "Compare existing runs, run nothing.")] = False,
+    dry: Annotated[bool, flag("dry", "List the runs, run nothing.")] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = 1,
     gpus: Annotated[str | None, typer.Option(help="GPUs for the queue, such as 0,1.")] = None,
     sort: Annotated[str, typer.Option(help="Metric to sort by.")] = "closed_loop.success_strict",
@@ -278,7 +277,7 @@ def doctor(params: ParamsFile = PARAMS) -> None:
 def release(
     version: Annotated[str, typer.Argument(help="Semantic version, for instance v1.0.0.")],
     params: ParamsFile = PARAMS,
-    push: Annotated[bool, _flag("push", "Push data, branch and tags.")] = False,
+    push: Annotated[bool, flag("push", "Push data, branch and tags.")] = False,
 ) -> None:
     """Release the committed results: check them, write the model card, tag the version."""
     from pipeline.stages import release as stage

@@ -190,6 +190,24 @@ def used(rows: Array) -> Array:
     return kept
 
 
+def simple_shape(row: Array) -> tuple[str, Array]:
+    """Convert one obstacle to the form that simulators and pictures use.
+
+    Args:
+        row: shape (12,).
+
+    Returns:
+        Name and sizes, m, shape (3,): "box" with half its edges, "cylinder" along z with its radius
+        and half its length, or "sphere" with its radius. Any other body is enclosed in a box.
+    """
+    half, disc, ball = row[7:10], float(row[10]), float(row[11])
+    if disc > 0 and ball == 0 and not half[:2].any():
+        return "cylinder", np.array([disc, half[2], 0.0])
+    if ball > 0 and disc == 0 and not half.any():
+        return "sphere", np.array([ball, 0.0, 0.0])
+    return "box", half + np.array([disc, disc, 0.0]) + ball
+
+
 def rotations(quaternion: Array) -> Array:
     """Convert unit quaternions xyzw (..., 4) to rotation matrices (..., 3, 3)."""
     x, y, z, w = np.moveaxis(quaternion, -1, 0)

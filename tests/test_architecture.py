@@ -24,7 +24,7 @@ PARAMS = PACKAGE / "params"
 DVC: dict[str, Any] = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")
 STAGES = list(DVC["stages"])
 # Commands that are no stage: nothing depends on what they write.
-TOOLS = {"info", "serve", "doctor", "bench", "release", "sweep", "search"}
+TOOLS = {"info", "serve", "play", "doctor", "bench", "release", "sweep", "search"}
 
 
 @pytest.fixture(scope="module")

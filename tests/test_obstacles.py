@@ -3,7 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.obstacles import COLUMNS, ObstacleError, box, cylinder, pad, parse, sphere, used
+from pipeline.obstacles import (
+    COLUMNS,
+    ObstacleError,
+    box,
+    cylinder,
+    pad,
+    parse,
+    simple_shape,
+    sphere,
+    used,
+)
 
 BOX = {"centre_m": [0.4, 0.0, 0.3], "size_m": [0.1, 0.2, 0.3]}
 
@@ -49,3 +59,16 @@ def test_padding_is_undone() -> None:
 def test_malformed_obstacles_are_refused(obstacles: object, message: str) -> None:
     with pytest.raises(ObstacleError, match=message):
         parse(obstacles)  # type: ignore[arg-type]
+
+
+def test_obstacles_have_a_form_that_simulators_know() -> None:
+    around = np.append(box([0, 0, 1], [0.1, 0.2, 0.3])[:10], [0.01, 0.02])
+    for row, kind, size in (
+        (box([0, 0, 1], [0.1, 0.2, 0.3]), "box", [0.05, 0.1, 0.15]),
+        (cylinder([0, 0, 1], 0.1, 0.4), "cylinder", [0.1, 0.2, 0.0]),
+        (sphere([0, 0, 1], 0.1), "sphere", [0.1, 0.0, 0.0]),
+        (around, "box", [0.08, 0.13, 0.17]),
+    ):
+        found, sizes = simple_shape(row)
+        assert found == kind
+        assert sizes == pytest.approx(size)

@@ -186,8 +186,10 @@ def classify(
     if not len(failed):
         return []
     length = task.object_length_m
-    tree = cKDTree(_key(demonstrations.object_pos, demonstrations.object_axis, length))
-    wanted = _key(trials.object_pos[failed], trials.object_axis[failed], length)
+    tree = cKDTree(
+        metrics.object_key(demonstrations.object_pos, demonstrations.object_axis, length)
+    )
+    wanted = metrics.object_key(trials.object_pos[failed], trials.object_axis[failed], length)
     spacing = tree.query(tree.data, k=[2])[0].max()
     share = max(params.neighbours, round(params.way_share * len(demonstrations.episodes)))
     distances, nearest = tree.query(wanted, k=range(1, share + 1))
@@ -212,11 +214,6 @@ def count(failures: list[Failure]) -> dict[str, int]:
         failures: failures of one evaluation.
     """
     return {name: sum(failure.kind == name for failure in failures) for name in CLASSES}
-
-
-def _key(position: Array, axis: Array, length_m: float) -> Array:
-    """Map objects to points; a rotation counts by how far it moves the object's end, m."""
-    return np.concatenate([position, axis * length_m], axis=-1)
 
 
 def _evidence(

@@ -101,6 +101,26 @@ def measure(
     return ClosedLoop(rollouts, error, collided, contacts, passed, summary)
 
 
+def obstacle_clearances(
+    checker: CollisionChecker, rollouts: Rollouts, trials: Trials
+) -> NDArray[np.float64]:
+    """Compute the smallest distance between arm and obstacles at the ends of the control steps.
+
+    Args:
+        checker: collision checker without clearance.
+        rollouts: N rollouts.
+        trials: objects of the rollouts.
+
+    Returns:
+        m; infinite without obstacles. Shape (N,).
+    """
+    found = np.empty(len(trials))
+    for trial, joint_pos in enumerate(rollouts.joint_pos):
+        checker.place_obstacles(trials.around(trial))
+        found[trial] = checker.clearance(joint_pos)
+    return found
+
+
 def first_contacts(
     checker: CollisionChecker, rollouts: Rollouts, trials: Trials
 ) -> tuple[Contact | None, ...]:

@@ -59,6 +59,22 @@ def object_cap(object_pos: Array, object_axis: Array, length_m: float) -> Array:
     return object_pos + object_axis * (length_m / 2)
 
 
+def object_key(object_pos: Array, object_axis: Array, length_m: float) -> Array:
+    """Map objects to points whose distance tells how similar the objects' poses are.
+
+    A rotation counts by how far it moves the object's end.
+
+    Args:
+        object_pos: centre, m. Shape (..., 3).
+        object_axis: unit axis. Shape (..., 3).
+        length_m: length of the object, m.
+
+    Returns:
+        Points, m. Shape (..., 6).
+    """
+    return np.concatenate([object_pos, object_axis * length_m], axis=-1)
+
+
 def pose_z_axis(pose: Array) -> Array:
     """Compute the z axis of poses.
 

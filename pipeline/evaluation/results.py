@@ -8,17 +8,21 @@ from dataclasses import astuple, fields
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.evaluation.failures import Evidence, Failure
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.trials import Trials
 
+Array = NDArray[np.float64]
+
 
 def write_tables(
     folder: Path,
     policy: ClosedLoop,
     trials: Trials,
+    clearance_m: Array,
     open_loop: OpenLoop,
     joints: tuple[str, ...],
     object_name: str,
@@ -30,6 +34,7 @@ def write_tables(
         folder: folder for the CSV files.
         policy: rollouts of the policy.
         trials: objects of the rollouts.
+        clearance_m: smallest distance from obstacles in each rollout, m. Shape (N,).
         open_loop: the comparison with the expert.
         joints: joint names.
         object_name: name of the object, used in column names.
@@ -56,13 +61,14 @@ def write_tables(
     columns = [f"{object_name}_{kind}_{axis}" for kind in ("pos", "axis") for axis in "xyz"]
     write_table(
         folder / "rollouts.csv",
-        ["trial", *columns, "error_mm", "error_deg", *policy.passed, "collided"],
+        ["trial", *columns, "error_mm", "error_deg", *policy.passed, "collided",
+         "obstacles", "clearance_mm"],
         (
             (
                 trial, *trials.object_pos[trial], *trials.object_axis[trial],
                 cap_mm[trial, -1], angle[trial, -1],
                 *(int(flags[trial]) for flags in policy.passed.values()),
-                int(policy.collided[trial]),
+                int(policy.collided[trial]), len(trials.around(trial)), clearance_m[trial] * 1000,
             )
             for trial in range(len(trials))
         ),

@@ -148,6 +148,25 @@ def conditions(size: Literal["short", "full"], policy_hz: float) -> list[Conditi
     ]  # fmt: skip
 
 
+def make_simulator(
+    params: Params, condition: Condition, policy_hz: float, threads: int | None = None
+) -> Simulator:
+    """Build the simulator with the servo and the control rate of a condition.
+
+    Args:
+        params: sections robot and evaluate.
+        condition: gains, interpolation and control rate.
+        policy_hz: the policy's own rate.
+        threads: physics threads; None takes one per core that this process may use.
+    """
+    rate = condition.control_hz or policy_hz
+    # Keep the physics time step approximately constant.
+    physics = max(round(params.evaluate.physics_steps * policy_hz / rate), 1)
+    return Simulator(
+        params.robot, rate, physics, condition.gain_scale, threads, condition.interpolate
+    )
+
+
 @dataclass(frozen=True)
 class Suite:
     """Runs conditions on common trials with a common policy."""
@@ -184,7 +203,8 @@ class Suite:
         ratio = rate / self.loop.policy_hz
         moved = self._second_places(condition.move_m) if condition.move_m > 0 else None
         steps = self.trials.steps(rate, round(evaluate.rollout_steps * ratio))
-        rollouts = self._loop(condition, rate).run(
+        simulator = make_simulator(self.params, condition, self.loop.policy_hz)
+        rollouts = replace(self.loop, simulator=simulator).run(
             self.predict, self.trials, steps, evaluate.seed, condition.disturbance,
             self._starts(condition.disturbance.start_rad), moved,
         )  # fmt: skip
@@ -199,15 +219,6 @@ class Suite:
         earlier = first_contacts(checker, before, self.trials)
         contacts = tuple(one or two for one, two in zip(earlier, result.contacts, strict=True))
         return measure(after, result.error, contacts, task).summary
-
-    def _loop(self, condition: Condition, rate: float) -> Loop:
-        # Keep the physics time step approximately constant.
-        physics = self.params.evaluate.physics_steps * self.loop.policy_hz / rate
-        simulator = Simulator(
-            self.params.robot, rate, max(round(physics), 1), condition.gain_scale,
-            interpolate=condition.interpolate,
-        )  # fmt: skip
-        return replace(self.loop, simulator=simulator)
 
     def _rng(self, purpose: int) -> np.random.Generator:
         return np.random.default_rng(

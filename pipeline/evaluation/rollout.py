@@ -13,23 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluation.disturbance import UNDISTURBED, Disturbance, Sensor
+from pipeline.evaluation.recorder import Observations, Recorder
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.params import ExecutionParams
 from pipeline.policy.observation import with_obstacles
-from pipeline.robot.model import RobotModel, continue_quaternions
+from pipeline.robot.model import RobotModel
 from pipeline.robot.simulator import Simulator
 from pipeline.runtime.chunking import ChunkExecutor, Indices, Sampler
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import other_noise
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
 from pipeline.runtime.session import NOISE
 
 Array = NDArray[np.float64]
-Observations = NDArray[np.float32]
-"""Shape (N, O, S); where the policy sees obstacles, S includes 12 numbers for each slot."""
 SENSOR = 0x5E450
 """Separates the seed of the sensor's errors from the seed of the policy's noise."""
 Predict = Callable[[Observations, NDArray[np.float32]], Array]
@@ -51,6 +49,9 @@ class Rollouts:
     for contacts. Shape (N, T · P + 1, J)."""
     execution: ExecutionReport | None = None
     """Report on the execution of the chunks; None for fixed commands."""
+    held: NDArray[np.bool_] | None = None
+    """Whether the guard held the robot's present chunk, at each control step; None without a guard.
+    Shape (N, T)."""
 
     @property
     def physics_steps(self) -> int:
@@ -136,7 +137,7 @@ class Loop:
             start = np.tile(self.model.home, (number, 1))
         sensor = Sensor(disturbance, _generators(seed, SENSOR, number))
         object_filter = ObjectFilter(self.execution)
-        recorder = _Recorder(self.model, self.layout, start, sensor, object_filter, trials)
+        recorder = Recorder(self.model, self.layout, start, sensor, object_filter, trials)
         self.simulator.reset(start)
         executor.reset(start)
         history = np.arange(self.n_obs_steps, dtype=np.float64)[::-1] * (rate / self.policy_hz)
@@ -146,6 +147,7 @@ class Loop:
         around = trials.padded() if trials.obstacles else None
         visible = trials.padded(self.obstacle_slots) if self.obstacle_slots else None
         shape = (self.horizon, len(self.layout.joints))
+        held: list[list[bool]] = []
         for step in range(steps):
             if moved is not None and step >= moves_at:
                 recorder.objects = moved
@@ -164,10 +166,17 @@ class Loop:
                 objects = replace(recorder.seen_objects, obstacles=around)
                 objects = objects.of(np.flatnonzero(wanted))
                 executor.add(chunks, robots=wanted, objects=objects, sampler=sampler)
+            held.append(self._held())
             command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command), self.simulator.motion)
             executor.interrupt(recorder.object_jumped)
-        return recorder.rollouts(executor.report())
+        mask = None if self.guard is None else np.array(held, dtype=np.bool_).T
+        return Rollouts(*recorder.motion(), executor.report(), mask)
+
+    def _held(self) -> list[bool]:
+        """Whether the guard holds each robot."""
+        last = () if self.guard is None else self.guard.report().last
+        return [finding.verdict == "held" for finding in last]
 
     def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
         """Return a function that computes alternative chunks for the guard in one call."""
@@ -191,12 +200,12 @@ class Loop:
         """
         start = np.tile(self.model.home, (len(trials), 1))
         sensor = Sensor(UNDISTURBED, _generators(0, SENSOR, len(trials)))
-        recorder = _Recorder(
+        recorder = Recorder(
             self.model, self.layout, start, sensor, ObjectFilter(self.execution), trials
         )
         self.simulator.reset(start)
         recorder.add(commands, *self.simulator.run(commands), self.simulator.motion)
-        return recorder.rollouts(None)
+        return Rollouts(*recorder.motion())
 
 
 def _generators(seed: int, purpose: int, number: int) -> list[np.random.Generator]:
@@ -204,101 +213,3 @@ def _generators(seed: int, purpose: int, number: int) -> list[np.random.Generato
         np.random.default_rng(np.random.SeedSequence([seed + robot, purpose]))
         for robot in range(number)
     ]
-
-
-class _Recorder:
-    """Records the rollouts and the history that a policy observes."""
-
-    def __init__(
-        self,
-        model: RobotModel,
-        layout: Layout,
-        start: Array,
-        sensor: Sensor,
-        object_filter: ObjectFilter,
-        objects: Trials,
-    ) -> None:
-        self._model, self._layout = model, layout
-        self._sensor, self._filter = sensor, object_filter
-        self._filter.reset(len(start))
-        self.objects = objects
-        """Return the present poses of the objects."""
-        pose = model.fk(start)
-        self._quaternion = pose[:, 3:]
-        self._states = [self._observe(start, np.zeros_like(start), pose)]
-        self._joint_pos: list[Array] = []
-        self._command: list[Array] = []
-        self._ee_pose: list[Array] = []
-        self._motion = [start[:, None]]
-
-    @property
-    def seen_objects(self) -> Objects:
-        """Poses of the objects in the last observation."""
-        last = self._states[-1]
-        return Objects(last["object_pos"], last["object_axis"])
-
-    @property
-    def object_jumped(self) -> NDArray[np.bool_]:
-        """Whether each robot's last observation revealed a moved object. Shape (N,)."""
-        return self._filter.jumped
-
-    def observation(self, ages: Array) -> Observations:
-        """Look up past observations. Before the start, the arm is assumed to be at rest.
-
-        Args:
-            ages: age of each observation, control steps; fractions are allowed. Shape (O,).
-
-        Returns:
-            Observations in the order of `ages`. Shape (N, O, S).
-        """
-        return np.stack([self._at(len(self._states) - 1 - float(age)) for age in ages], axis=1)
-
-    def _at(self, instant: float) -> Observations:
-        instant = max(instant, 0.0)
-        before = int(instant + 1e-9)
-        share = instant - before
-        if share < 1e-9:
-            return self._pack(self._states[before])
-        first, second = self._states[before], self._states[before + 1]
-        # Joints are interpolated between two steps; the object keeps its last observation.
-        mixed = {
-            key: (1 - share) * first[key] + share * second[key]
-            for key in ("joint_pos", "joint_vel")
-        }
-        pose = self._model.fk(mixed["joint_pos"])
-        pose[:, 3:] = continue_quaternions(first["ee_pose"][:, 3:], pose[:, 3:])
-        return self._pack({**first, **mixed, "ee_pose": pose})
-
-    def add(self, command: Array, joint_pos: Array, joint_vel: Array, motion: Array) -> None:
-        """Append executed control steps, each (N, K, J), and their motion, (N, K · P, J)."""
-        pose = self._model.fk(joint_pos)
-        for step in range(pose.shape[1]):
-            pose[:, step, 3:] = continue_quaternions(self._quaternion, pose[:, step, 3:])
-            self._quaternion = pose[:, step, 3:]
-            self._states.append(
-                self._observe(joint_pos[:, step], joint_vel[:, step], pose[:, step])
-            )
-        self._joint_pos.append(joint_pos)
-        self._command.append(command)
-        self._ee_pose.append(pose)
-        self._motion.append(motion)
-
-    def rollouts(self, execution: ExecutionReport | None) -> Rollouts:
-        """Return the recorded rollouts."""
-        parts = (self._joint_pos, self._command, self._ee_pose, self._motion)
-        joint_pos, command, ee_pose, motion = (np.concatenate(part, axis=1) for part in parts)
-        return Rollouts(joint_pos, command, ee_pose, motion, execution)
-
-    def _observe(self, joint_pos: Array, joint_vel: Array, ee_pose: Array) -> dict[str, Array]:
-        seen = self._sensor.observe(self.objects.object_pos, self.objects.object_axis)
-        position, axis = self._filter.update(*seen)
-        return {
-            "joint_pos": joint_pos,
-            "joint_vel": joint_vel,
-            "ee_pose": ee_pose,
-            "object_pos": position,
-            "object_axis": axis,
-        }
-
-    def _pack(self, values: dict[str, Array]) -> Observations:
-        return self._layout.pack({field.kind: values[field.kind] for field in self._layout.state})

@@ -54,6 +54,20 @@ class Trials:
             obstacles=self.obstacles[:number],
         )
 
+    def of(self, chosen: NDArray[np.int64]) -> Trials:
+        """Select some trials.
+
+        Args:
+            chosen: indices of the trials. Shape (B,).
+        """
+        return replace(
+            self,
+            object_pos=self.object_pos[chosen],
+            object_axis=self.object_axis[chosen],
+            plans=tuple(self.plans[trial] for trial in chosen),
+            obstacles=tuple(self.obstacles[trial] for trial in chosen if self.obstacles),
+        )
+
     def objects(self) -> Iterator[tuple[Array, Array]]:
         """Yield position and axis of each trial's object, shape (3,) each."""
         return zip(self.object_pos, self.object_axis, strict=True)

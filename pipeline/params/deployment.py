@@ -31,6 +31,8 @@ class ExecutionParams(Section):
     guard_smooth_s: Positive
     guard_samples: Count
     guard_noise_scale: Annotated[float, Field(gt=0, le=1)]
+    fallback: Literal["none", "planner"]
+    fallback_after_s: Positive
 
     @model_validator(mode="after")
     def _the_margin_is_at_least_the_least(self) -> ExecutionParams:

@@ -6,7 +6,7 @@ Reads a stream of messages once, in order of log time, and remembers no more tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,16 +52,17 @@ def synchronize(
             case Plan():
                 if pending is not None:
                     yield pending.finish()
-                pending = _Pending(message, (pose, obstacles), (joints, prefix), settle_s)
+                candidate = Candidate(message, pose, None, obstacles=obstacles)
+                pending = _Pending(candidate, (joints, prefix), settle_s)
             case ObjectPose():
                 pose = message
                 # A pose of the plan's own instant may come after it in the file.
                 if pending is not None and message.log_time_ns <= pending.plan.log_time_ns:
-                    pending.object_pose = message
+                    pending.candidate = replace(pending.candidate, object_pose=message)
             case Obstacles():
                 obstacles = message
                 if pending is not None and message.log_time_ns <= pending.plan.log_time_ns:
-                    pending.obstacles = message
+                    pending.candidate = replace(pending.candidate, obstacles=message)
             case JointSample():
                 if pending is not None:
                     pending.add(message)
@@ -85,16 +86,11 @@ class _Pending:
     """A plan whose execution is still being read."""
 
     def __init__(
-        self,
-        plan: Plan,
-        around: tuple[ObjectPose | None, Obstacles | None],
-        joints: tuple[tuple[str, ...], str | None],
-        settle_s: float,
+        self, candidate: Candidate, joints: tuple[tuple[str, ...], str | None], settle_s: float
     ) -> None:
-        self.plan = plan
-        self.object_pose, self.obstacles = around
+        self.candidate, self.plan = candidate, candidate.plan
         self._joints = joints
-        duration_s = sum(float(part.t[-1]) for part in plan.segments if len(part.t))
+        duration_s = sum(float(part.t[-1]) for part in self.plan.segments if len(part.t))
         self._until_s = duration_s + settle_s
         self._samples: list[_Sample] = []
         self._final: Array | None = None
@@ -108,8 +104,7 @@ class _Pending:
         columns = self._columns[names]
         if columns is None:  # for instance the gripper's own joint states
             return
-        position = state.joint_pos[columns]
-        self._final = position
+        self._final = position = state.joint_pos[columns]
         if (state.log_time_ns - self.plan.log_time_ns) * 1e-9 > self._until_s:
             return
         velocity = state.joint_vel
@@ -132,4 +127,4 @@ class _Pending:
                 np.stack([sample.velocity for sample in samples]),
                 self._final,
             )
-        return Candidate(self.plan, self.object_pose, execution, obstacles=self.obstacles)
+        return replace(self.candidate, execution=execution)

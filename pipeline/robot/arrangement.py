@@ -1,4 +1,4 @@
-"""Draws arrangements of obstacles, and converts them to collision shapes."""
+"""Lists the obstacles of scenes, draws arrangements, and converts both to collision shapes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,25 @@ import coal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.obstacles import Array, box
+from pipeline.obstacles import COLUMNS, Array, box, simple_shape
 from pipeline.params import TaskParams
 
 Rows = NDArray[np.float64]
 TRIES = 30
 """Draws of one obstacle; if none is allowed, the arrangement has one obstacle less."""
+
+
+def scene_obstacles(task: TaskParams) -> Rows:
+    """List the boxes of the task's scene.
+
+    Args:
+        task: section task.
+
+    Returns:
+        Obstacles in the base frame. Shape (M, 12).
+    """
+    rows = [box(each.centre_m, each.size_m) for each in task.scenes[task.scene]]
+    return np.array(rows).reshape(-1, COLUMNS)
 
 
 def draw_arrangement(
@@ -31,7 +44,7 @@ def draw_arrangement(
     """
     drawn = task.arrangement
     number = int(rng.integers(drawn.number[0], drawn.number[1] + 1))
-    rows = np.zeros((0, 12))
+    rows = np.zeros((0, COLUMNS))
     for _ in range(number):
         for _ in range(TRIES):
             yaw = rng.uniform(-np.pi, np.pi) / 2
@@ -54,10 +67,10 @@ def collision_shape(row: Array, clearance_m: float = 0.0) -> coal.CollisionGeome
     Returns:
         A box, cylinder or sphere. Any other body is enclosed in a box.
     """
-    half, disc, ball = row[7:10], float(row[10]), float(row[11])
-    if disc > 0 and ball == 0 and not half[:2].any():
-        return coal.Cylinder(disc + clearance_m, 2 * (float(half[2]) + clearance_m))
-    if ball > 0 and disc == 0 and not half.any():
-        return coal.Sphere(ball + clearance_m)
-    grown = half + np.array([disc, disc, 0.0]) + ball + clearance_m
+    kind, size = simple_shape(row)
+    grown = size + clearance_m
+    if kind == "cylinder":
+        return coal.Cylinder(grown[0], 2 * grown[1])
+    if kind == "sphere":
+        return coal.Sphere(grown[0])
     return coal.Box(*(2 * grown))

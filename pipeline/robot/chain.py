@@ -1,4 +1,4 @@
-"""Reads the kinematic chain of a robot's model as plain numbers, which a policy can carry."""
+"""Reads the kinematic chain of a robot's model, and how far its joints move it, as numbers."""
 
 from __future__ import annotations
 
@@ -56,6 +56,37 @@ def policy_geometry(robot: RobotModel, task: TaskParams) -> Geometry:
         task: length of the object, which is grasped at its end.
     """
     return Geometry(kinematic_chain(robot), task.object_length_m / 2)
+
+
+def levers(arm: RobotModel, scene: pin.GeometryModel) -> Array:
+    """Compute the largest travel of any point of the arm for each joint.
+
+    Args:
+        arm: the arm.
+        scene: shapes of the arm and its surroundings.
+
+    Returns:
+        m for each rad, or m, of the joint. Shape (J,).
+    """
+    model = arm.pinocchio
+    reach = np.zeros(model.njoints)
+    for geometry in scene.geometryObjects:
+        shape = geometry.geometry
+        shape.computeLocalAABB()
+        centre = np.linalg.norm(geometry.placement.act(shape.aabb_center))
+        joint = geometry.parentJoint
+        reach[joint] = max(reach[joint], centre + shape.aabb_radius)
+    sliding = np.zeros(model.njoints)
+    ends = np.maximum(np.abs(arm.lower), np.abs(arm.upper))
+    joints = [model.getJointId(name) for name in arm.joints]
+    for joint, end in zip(joints, ends, strict=True):
+        sliding[joint] = end if "P" in model.joints[joint].shortname() else 0.0
+    for joint in range(model.njoints - 1, 0, -1):
+        # Measured from the joint's origin, about which it turns or slides the links behind it.
+        offset = np.linalg.norm(model.jointPlacements[joint].translation) + sliding[joint]
+        parent = model.parents[joint]
+        reach[parent] = max(reach[parent], offset + reach[joint])
+    return np.array([1.0 if sliding[joint] else reach[joint] for joint in joints])
 
 
 def _motion(model: pin.Model, data: pin.Data, index: int) -> tuple[Motion, Array]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pipeline.obstacles import COLUMNS, OBSTACLE
 from pipeline.params import RobotParams, TaskParams
-from pipeline.robot.arrangement import collision_shape
+from pipeline.robot.arrangement import collision_shape, scene_obstacles
+from pipeline.robot.chain import levers
 from pipeline.robot.description import urdf_text
 from pipeline.robot.model import ModelError, RobotModel, load_urdf
 
@@ -72,14 +73,10 @@ class CollisionChecker:
         box = coal.Box(2 * TABLE_HALF_WIDTH_M, 2 * TABLE_HALF_WIDTH_M, TABLE_THICKNESS_M)
         below = np.array([0.0, 0.0, task.table_height_m - TABLE_THICKNESS_M / 2])
         self._add("table", box, self._to_base * pin.SE3(np.eye(3), below))
-        for number, obstacle in enumerate(task.scenes[task.scene], start=1):
-            placement = pin.SE3(np.eye(3), np.array(obstacle.centre_m))
-            name = f"{OBSTACLE} {number}"
-            self._add(
-                name,
-                coal.Box(*(size + 2 * clearance_m for size in obstacle.size_m)),
-                self._to_base * placement,
-            )
+        scene = scene_obstacles(task)
+        self._num_fixed = len(scene)
+        for number, row in enumerate(scene, start=1):
+            self._fixed.addGeometryObject(self._obstacle(number, row))
         # A capsule's length excludes its round ends; the object keeps its full length.
         straight = max(task.object_length_m - 2 * task.object_radius_m, 0.0)
         capsule = coal.Capsule(task.object_radius_m + object_clearance_m, straight)
@@ -89,7 +86,7 @@ class CollisionChecker:
             raise ModelError(f"{robot.srdf}: no such file; robot.srdf must name an SRDF")
         pin.removeCollisionPairs(self.model.pinocchio, self._fixed, str(robot.srdf), False)
         self._data = self.model.pinocchio.createData()
-        self._lever = _levers(self.model, self._fixed)
+        self._lever = levers(self.model, self._fixed)
         self.obstacles: Array = np.zeros((0, COLUMNS))
         """Obstacles in addition to those of the scene. Shape (M, 12)."""
         self._prepare(self._fixed)
@@ -105,16 +102,16 @@ class CollisionChecker:
         self.obstacles = np.array(obstacles, dtype=float)
         scene = self._fixed.copy()
         links = [i for i, shape in enumerate(scene.geometryObjects) if shape.parentJoint > 0]
-        boxes = sum(shape.name.startswith(OBSTACLE) for shape in scene.geometryObjects)
-        for number, row in enumerate(self.obstacles, start=boxes + 1):
-            pose = self._to_base * pin.SE3(pin.Quaternion(row[3:7]).toRotationMatrix(), row[:3])
-            shape = collision_shape(row, self._clearance_m)
-            index = scene.addGeometryObject(
-                pin.GeometryObject(f"{OBSTACLE} {number}", 0, 0, pose, shape)
-            )
+        for number, row in enumerate(self.obstacles, start=self._num_fixed + 1):
+            index = scene.addGeometryObject(self._obstacle(number, row))
             for link in links:
                 scene.addCollisionPair(pin.CollisionPair(link, index))
         self._prepare(scene)
+
+    def _obstacle(self, number: int, row: Array) -> pin.GeometryObject:
+        pose = self._to_base * pin.SE3(pin.Quaternion(row[3:7]).toRotationMatrix(), row[:3])
+        shape = collision_shape(row, self._clearance_m)
+        return pin.GeometryObject(f"{OBSTACLE} {number}", 0, 0, pose, shape)
 
     def _prepare(self, scene: pin.GeometryModel) -> None:
         """Build the structures that the checks use."""
@@ -261,31 +258,31 @@ class CollisionChecker:
         pair = self._scene.collisionPairs[hits.index(True)]
         return self._link(pair.first), self._link(pair.second)
 
+    def clearance(self, joint_pos: Array) -> float:
+        """Compute the smallest distance between the arm and all obstacles.
+
+        Args:
+            joint_pos: joint positions of a motion, rad. Shape (T, J).
+
+        Returns:
+            m, negative where they overlap; infinite without obstacles. Motion between the samples
+            is not considered.
+        """
+        scene = self._scene.copy()
+        scene.removeAllCollisionPairs()
+        for pair in self._scene.collisionPairs:
+            if self._link(pair.second).startswith(OBSTACLE):
+                scene.addCollisionPair(pair)
+        found, arm, least = scene.createData(), self.model, float("inf")
+        for sample in joint_pos if len(scene.collisionPairs) else ():
+            at = pin.computeDistances(
+                arm.pinocchio, self._data, scene, found, arm.configuration(sample)
+            )
+            least = min(least, found.distanceResults[at].min_distance)
+        return least
+
     def _link(self, geometry: int) -> str:
         shape = self._scene.geometryObjects[geometry]
         if shape.parentFrame == 0:
             return str(shape.name)
         return str(self.model.pinocchio.frames[shape.parentFrame].name)
-
-
-def _levers(arm: RobotModel, scene: pin.GeometryModel) -> Array:
-    """Largest travel of any point of the arm per rad (or m) of each joint, m. Shape (J,)."""
-    model = arm.pinocchio
-    reach = np.zeros(model.njoints)
-    for geometry in scene.geometryObjects:
-        shape = geometry.geometry
-        shape.computeLocalAABB()
-        centre = np.linalg.norm(geometry.placement.act(shape.aabb_center))
-        joint = geometry.parentJoint
-        reach[joint] = max(reach[joint], centre + shape.aabb_radius)
-    sliding = np.zeros(model.njoints)
-    ends = np.maximum(np.abs(arm.lower), np.abs(arm.upper))
-    joints = [model.getJointId(name) for name in arm.joints]
-    for joint, end in zip(joints, ends, strict=True):
-        sliding[joint] = end if "P" in model.joints[joint].shortname() else 0.0
-    for joint in range(model.njoints - 1, 0, -1):
-        # Measured from the joint's origin, about which it turns or slides the links behind it.
-        offset = np.linalg.norm(model.jointPlacements[joint].translation) + sliding[joint]
-        parent = model.parents[joint]
-        reach[parent] = max(reach[parent], offset + reach[joint])
-    return np.array([1.0 if sliding[joint] else reach[joint] for joint in joints])

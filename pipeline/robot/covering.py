@@ -31,7 +31,7 @@ def collision_geometry(robot: RobotParams, task: TaskParams) -> CollisionGeometr
 
     Args:
         robot: description files, joints, base link and tip link.
-        task: the object, the table and the boxes of the scene.
+        task: the object, the table and the scene.
 
     Raises:
         ModelError: the description files cannot be read, or a checked shape moves with a joint

@@ -5,7 +5,7 @@ Only the arm's last pose and the pose of the object are needed, no plan and no p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,12 @@ import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
+from pipeline.obstacles import COLUMNS, simple_shape
 from pipeline.params import EvaluateParams, RobotParams, TaskParams
+from pipeline.robot.arrangement import scene_obstacles
 from pipeline.robot.ik import InverseKinematics
 from pipeline.robot.model import RobotModel, axis_quaternion
-from pipeline.robot.simulator import SimulationError, arm_spec
+from pipeline.robot.simulator import SimulationError, add_fingers, arm_spec, equality_data
 
 Array = NDArray[np.float64]
 
@@ -32,10 +34,6 @@ LIFT_POINTS = 10
 """Points of the lift that inverse kinematics solves; commands interpolate linearly between them."""
 LARGEST_JUMP_RAD = 0.3
 """Largest joint step between two of those points; more is a change of branch, not a lift."""
-FINGER_KP_N_M = 2e4
-FINGER_ARMATURE_KG = 0.5
-"""Inertia of motor and gears at a finger (assumed). It smooths the closing and does not change how
-firm the grasp is."""
 FRICTION_TO_NORMAL = 10.0
 """MuJoCo's impratio. Friction is stiffer than by default, so that a held object does not creep."""
 CONTACT_SOLREF, CONTACT_SOLIMP = [2 * TIMESTEP_S, 1.0], [0.98, 0.999, 0.001, 0.5, 2.0]
@@ -72,7 +70,7 @@ class GraspSimulator:
 
         Args:
             robot: description file, servo and gripper.
-            task: object, table and obstacles.
+            task: object, table and scene.
             evaluate: how far to lift, how long to hold, and what counts as success.
 
         Raises:
@@ -89,20 +87,35 @@ class GraspSimulator:
             self._arm.frame(finger)
         self._evaluate, self._stroke_m = evaluate, robot.gripper.stroke_m
         self._ik = InverseKinematics(self._arm, 1)
-        self._model = _build(robot, task, self._arm)
+        self._robot, self._task = robot, task
+        self._build(np.zeros((0, COLUMNS)))
+
+    def _build(self, obstacles: Array) -> None:
+        """Build the model with some obstacles (M, 12) besides those of the scene; takes 10 ms."""
+        self._obstacles = obstacles
+        around = np.concatenate([scene_obstacles(self._task), obstacles])
+        self._model = _build(self._robot, self._task, self._arm, around)
         self._data = mujoco.MjData(self._model)
-        joints = [self._model.joint(name) for name in robot.joints]
+        joints = [self._model.joint(name) for name in self._robot.joints]
         self._positions = np.array([joint.qposadr[0] for joint in joints])
-        self._object = self._model.body(task.object).id
+        self._object = self._model.body(self._task.object).id
         self._weld = self._model.equality(WELD).id
 
-    def lift(self, joint_pos: Array, object_pos: Array, object_axis: Array) -> Lifts:
+    def lift(
+        self,
+        joint_pos: Array,
+        object_pos: Array,
+        object_axis: Array,
+        obstacles: Sequence[Array] = (),
+    ) -> Lifts:
         """Close the fingers in the arm's pose, lift and hold.
 
         Args:
             joint_pos: poses of the arm at rest, rad. (N, J).
             object_pos: centres of the objects, m, base frame. (N, 3).
             object_axis: their unit axes, base frame. (N, 3).
+            obstacles: obstacles of each grasp in addition to those of the scene, shape (M, 12)
+                each; empty if there are none.
 
         Raises:
             SimulationError: shapes do not match.
@@ -118,6 +131,8 @@ class GraspSimulator:
             path = self._lift_path(joint_pos[i])
             if path is not None:
                 reachable[i] = True
+                if obstacles and not np.array_equal(obstacles[i], self._obstacles):
+                    self._build(obstacles[i])
                 risen[i], slipped[i] = self._simulate(path, object_pos[i], object_axis[i])
         high = risen >= self._evaluate.grasp_rise_m
         lifted = reachable & high & (slipped <= self._evaluate.grasp_slip_m)
@@ -165,11 +180,10 @@ class GraspSimulator:
         mujoco.mj_resetData(model, data)
         turn = pin.Quaternion(axis_quaternion(object_axis))
         pose = self._arm.world_base * pin.SE3(turn.toRotationMatrix(), object_pos)
-        x, y, z, w = pin.SE3ToXYZQUAT(pose)[3:]
         data.qpos[self._positions] = joint_pos
         start = model.jnt_qposadr[model.body_jntadr[self._object]]
-        data.qpos[start : start + 7] = [*pose.translation, w, x, y, z]
-        data.mocap_pos[0], data.mocap_quat[0] = pose.translation, [w, x, y, z]
+        data.qpos[start : start + 7] = [*pose.translation, *_turn(pose)]
+        data.mocap_pos[0], data.mocap_quat[0] = pose.translation, _turn(pose)
         data.ctrl[: len(joint_pos)] = joint_pos
         mujoco.mj_forward(model, data)
 
@@ -207,15 +221,15 @@ def _minimum_jerk(share: float) -> float:
     return share**3 * (10 - 15 * share + 6 * share**2)
 
 
-def _build(robot: RobotParams, task: TaskParams, arm: RobotModel) -> Any:
+def _build(robot: RobotParams, task: TaskParams, arm: RobotModel, obstacles: Array) -> Any:
     spec = arm_spec(robot, arm, TIMESTEP_S, keep_links=True)
     spec.option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     spec.option.impratio = FRICTION_TO_NORMAL
     for geom in spec.geoms:
         # The arm does not collide with itself here: the planner checks that.
         geom.contype, geom.conaffinity = 0, min(geom.conaffinity, 1)
-    _add_fingers(spec, robot)
-    _add_scene(spec, task, arm)
+    add_fingers(spec, robot, CONTACT_SOLREF, CONTACT_SOLIMP)
+    _add_scene(spec, task, arm, obstacles)
     _add_object(spec, robot, task)
     try:
         return spec.compile()
@@ -223,42 +237,22 @@ def _build(robot: RobotParams, task: TaskParams, arm: RobotModel) -> Any:
         raise SimulationError(f"{robot.urdf}: no model with contacts: {error}") from error
 
 
-def _add_fingers(spec: Any, robot: RobotParams) -> None:
-    gripper = robot.gripper
-    for finger, direction in zip(gripper.fingers, gripper.closing, strict=True):
-        spec.body(finger).add_joint(
-            name=finger, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction,
-            range=[0.0, gripper.stroke_m], limited=True, armature=FINGER_ARMATURE_KG,
-        )  # fmt: skip
-        if finger != gripper.fingers[0]:
-            spec.add_equality(
-                type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT,
-                name1=finger, name2=gripper.fingers[0], data=_equality(0.0, 1.0),
-                solref=CONTACT_SOLREF, solimp=CONTACT_SOLIMP,
-            )  # fmt: skip
-    motor = spec.add_actuator(
-        name="gripper", target=gripper.fingers[0], trntype=mujoco.mjtTrn.mjTRN_JOINT
-    )
-    number = len(gripper.fingers)
-    kp = FINGER_KP_N_M * number
-    motor.set_to_position(kp=kp, kv=2 * (kp * FINGER_ARMATURE_KG * number) ** 0.5)
-    motor.forcelimited = True
-    motor.forcerange = [-number * gripper.force_n, number * gripper.force_n]
-
-
-def _add_scene(spec: Any, task: TaskParams, arm: RobotModel) -> None:
+def _add_scene(spec: Any, task: TaskParams, arm: RobotModel, obstacles: Array) -> None:
     base = arm.world_base
-    x, y, z, w = pin.SE3ToXYZQUAT(base)[3:]
-    turn = [w, x, y, z]
     spec.worldbody.add_geom(
         name="table", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0.0, 0.0, 1.0],
-        pos=base.act(np.array([0.0, 0.0, task.table_height_m])), quat=turn,
+        pos=base.act(np.array([0.0, 0.0, task.table_height_m])), quat=_turn(base),
     )  # fmt: skip
-    for box in task.scenes[task.scene]:
-        spec.worldbody.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX, size=np.array(box.size_m) / 2,
-            pos=base.act(np.array(box.centre_m)), quat=turn,
-        )  # fmt: skip
+    for row in obstacles:
+        kind, size = simple_shape(row)
+        pose = base * pin.XYZQUATToSE3(row[:7])
+        shape = getattr(mujoco.mjtGeom, f"mjGEOM_{kind.upper()}")
+        spec.worldbody.add_geom(type=shape, size=size, pos=pose.translation, quat=_turn(pose))
+
+
+def _turn(pose: pin.SE3) -> Array:
+    """Return the orientation of a pose as a quaternion wxyz, shape (4,)."""
+    return np.asarray(np.roll(pin.SE3ToXYZQUAT(pose)[3:], 1))
 
 
 def _add_object(spec: Any, robot: RobotParams, task: TaskParams) -> None:
@@ -284,12 +278,5 @@ def _add_object(spec: Any, robot: RobotParams, task: TaskParams) -> None:
         name=WELD, type=mujoco.mjtEq.mjEQ_WELD, objtype=mujoco.mjtObj.mjOBJ_BODY,
         name1=HOLDER, name2=task.object, solref=HOLDER_SOLREF, solimp=HOLDER_SOLIMP,
         # Anchor, relative position, relative rotation (identity), weight of rotation.
-        data=_equality(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+        data=equality_data(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
     )  # fmt: skip
-
-
-def _equality(*numbers: float) -> Array:
-    """Pad the numbers of an equality constraint to the length that MuJoCo expects."""
-    data = np.zeros(mujoco.mjNEQDATA)
-    data[: len(numbers)] = numbers
-    return data

@@ -67,7 +67,7 @@ def sample_object(task: TaskParams, rng: np.random.Generator) -> tuple[Array, Ar
 
 
 class Planner:
-    """Plans collision-free motions from home to a grasp of the object's cap."""
+    """Plans collision-free motions to a grasp of the object's cap."""
 
     reason: Reason | None = None
     """Why the last call of `plan` found none."""
@@ -134,8 +134,14 @@ class Planner:
         least = self._task.arrangement.object_gap_m + self._task.object_radius_m
         return bool((distances(points, obstacle[None]) < least).any())
 
-    def plan(self, object_pos: Array, object_axis: Array, rng: np.random.Generator) -> Plan | None:
-        """Plan a timed motion from home to the grasp.
+    def plan(
+        self,
+        object_pos: Array,
+        object_axis: Array,
+        rng: np.random.Generator,
+        start: Array | None = None,
+    ) -> Plan | None:
+        """Plan a timed motion to the grasp, from rest to rest.
 
         At the grasp the TCP is at the object's cap, its z axis opposite to the object's axis; the
         yaw is free.
@@ -144,17 +150,18 @@ class Planner:
             object_pos: centre of the object, m, base frame, shape (3,).
             object_axis: its unit axis, towards the cap, shape (3,).
             rng: draws the starts of `collect.ik: random`.
+            start: joint positions at the start, rad, shape (J,); None for home.
 
         Returns:
             The plan, or None with the cause in `reason`.
         """
         self.reason = None
-        home = self.model.home
+        start = self.model.home if start is None else start
 
         def is_free(joint_pos: Array) -> bool:
             return not self.checker.collides(joint_pos, object_pos, object_axis)
 
-        if not is_free(home):
+        if not is_free(start):
             self.reason = "start in collision"
             return None
         cap = object_pos + object_axis * self._task.object_length_m / 2
@@ -168,7 +175,7 @@ class Planner:
         for attempt in range(ATTEMPTS):
             # A coarse search may step over a thin object, so the next one is finer.
             resolution = self._collect.collision_resolution / 4**attempt
-            path = self._shortest_path(goal, object_pos, object_axis, resolution)
+            path = self._shortest_path((start, goal), object_pos, object_axis, resolution)
             if path is None:
                 self.reason = "no path found"
                 return None
@@ -195,12 +202,12 @@ class Planner:
         return None
 
     def _shortest_path(
-        self, goal: Array, object_pos: Array, object_axis: Array, resolution: float
+        self, ends: tuple[Array, Array], object_pos: Array, object_axis: Array, resolution: float
     ) -> Array | None:
         """Find the shortest of `collect.planning_attempts` paths; stop early at a straight one."""
         best: Array | None = None
         for _ in range(self._collect.planning_attempts):
-            path = self._find_path(goal, object_pos, object_axis, resolution)
+            path = self._find_path(ends, object_pos, object_axis, resolution)
             if path is not None and (best is None or _length(path) < _length(best)):
                 best = path
             if best is not None and len(best) == 2:
@@ -208,10 +215,10 @@ class Planner:
         return best
 
     def _find_path(
-        self, goal: Array, object_pos: Array, object_axis: Array, resolution: float
+        self, ends: tuple[Array, Array], object_pos: Array, object_axis: Array, resolution: float
     ) -> Array | None:
-        """Find simplified waypoints from home to a goal, rad, shape (W, J)."""
-        number = len(goal)
+        """Find simplified waypoints from a start to a goal, rad, shape (W, J)."""
+        number = len(ends[1])
         self._checks = 0
 
         def is_valid(state: base.State) -> bool:
@@ -223,7 +230,7 @@ class Planner:
         setup.setStateValidityChecker(is_valid)
         information = setup.getSpaceInformation()
         information.setStateValidityCheckingResolution(resolution)
-        setup.setStartAndGoalStates(self._state(self.model.home), self._state(goal))
+        setup.setStartAndGoalStates(*map(self._state, ends))
         setup.setPlanner(geometric.RRTConnect(information))
         effort = self._collect.planning_checks
         asked = 0

@@ -12,16 +12,18 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pinocchio as pin
 from numpy.typing import NDArray
 
+from pipeline.obstacles import COLUMNS, Array, rotations, simple_shape, used
 from pipeline.params import RobotParams, TaskParams
+from pipeline.robot.arrangement import scene_obstacles
 from pipeline.robot.description import urdf_text
 from pipeline.robot.model import RobotModel
 
-Array = NDArray[np.float64]
 PLATFORMS = ("egl", "osmesa")
 """MuJoCo's off-screen platforms on Linux, with and without a GPU, in the order of attempts."""
 TIMEOUT_S = 120
@@ -46,22 +48,27 @@ def render(
     object_axis: Array,
     size: tuple[int, int],
     platforms: tuple[str, ...] = PLATFORMS,
+    obstacles: Array | None = None,
 ) -> Pictures:
-    """Render the arm and the object, one frame per pose.
+    """Render the arm, the object and the obstacles, one frame per pose.
 
     Args:
         robot: description file and joints.
-        task: size of the object, height of the table.
+        task: size of the object, height of the table, obstacles of the scene.
         joint_pos: rad. Shape (F, J).
         object_pos: centres, m, base frame. Shape (F, 3).
         object_axis: unit axes, base frame. Shape (F, 3).
         size: width and height of a frame, pixels.
         platforms: values of MUJOCO_GL to try.
+        obstacles: obstacles of each frame in addition to those of the scene. Shape (F, K, 12).
     """
     model = RobotModel.from_params(robot)
     base = model.world_base
     cap = object_pos + object_axis * task.object_length_m
-    points = np.concatenate([*(model.link_positions(pose) for pose in joint_pos[::5]), cap])
+    own = np.zeros((len(joint_pos), 0, COLUMNS)) if obstacles is None else obstacles
+    rows = [np.concatenate([scene_obstacles(task), used(each)]) for each in own]
+    arms = [model.link_positions(pose) for pose in joint_pos]
+    points = np.concatenate([*arms, cap, *(each[:, :3] for each in rows)])
     low, high = points.min(axis=0), points.max(axis=0)
     reasons = []
     with tempfile.TemporaryDirectory() as folder:
@@ -76,13 +83,7 @@ def render(
             length_m=task.object_length_m,
             radius_m=task.object_radius_m,
             table_m=task.table_height_m + base.translation[2],
-            boxes=np.array(
-                [
-                    [*base.act(np.array(box.centre_m)), *(np.array(box.size_m) / 2)]
-                    for box in task.scenes[task.scene]
-                ]
-            ).reshape(-1, 6),
-            base_quaternion=np.roll(pin.Quaternion(base.rotation).coeffs(), 1),
+            **_shapes(base, rows),
             centre=base.rotation @ ((low + high) / 2) + base.translation,
             # Smaller than the sphere around all that moves, because its rim is empty.
             extent_m=0.42 * np.linalg.norm(high - low),
@@ -95,6 +96,19 @@ def render(
                 return Pictures(np.load(drawn), f"MuJoCo off screen ({platform})")
             reasons.append(f"{platform}: {reason}")
     return Pictures(None, "; ".join(reasons))
+
+
+def _shapes(base: pin.SE3, rows: list[Array]) -> dict[str, Any]:
+    """List the obstacles of all frames with frame, kind, sizes, place and orientation."""
+    every = np.concatenate(rows)
+    shapes = [simple_shape(row) for row in every]
+    return {
+        "shape_frame": np.repeat(np.arange(len(rows)), [len(each) for each in rows]),
+        "shape_kind": np.array([kind for kind, _ in shapes], dtype=str),
+        "shape_size_m": np.array([size for _, size in shapes]).reshape(-1, 3),
+        "shape_centre": every[:, :3] @ base.rotation.T + base.translation,
+        "shape_turn": base.rotation @ rotations(every[:, 3:7]),
+    }
 
 
 def _run(platform: str, given: Path, drawn: Path) -> str | None:

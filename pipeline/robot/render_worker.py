@@ -20,10 +20,12 @@ VISUAL_GROUP = 1
 FIELD_OF_VIEW_DEG = 40.0
 AZIMUTH_DEG, ELEVATION_DEG = 142.0, -18.0
 """The camera looks from the front right and slightly from above."""
+OBSTACLE_RGBA = [0.80, 0.47, 0.65, 0.75]
+"""Translucent, so that the arm behind an obstacle stays visible."""
 
 
 def build(task: Mapping[str, Any]) -> Any:
-    """Build the arm, a floor, the obstacles and the object.
+    """Build the arm, a floor and the object.
 
     Args:
         task: what to render, see `draw`.
@@ -61,11 +63,6 @@ def build(task: Mapping[str, Any]) -> Any:
         size=[radius, max(half - radius, radius / 10), 0], rgba=[0.0, 0.62, 0.45, 1],
         group=VISUAL_GROUP,
     )  # fmt: skip
-    for box in task["boxes"]:
-        world.add_geom(
-            type=mujoco.mjtGeom.mjGEOM_BOX, pos=box[:3], size=box[3:], group=VISUAL_GROUP,
-            quat=task["base_quaternion"], rgba=[0.80, 0.47, 0.65, 1],
-        )  # fmt: skip
     # Shadows would take four fifths of the time of a software renderer.
     world.add_light(pos=[1, -1, 2.5], dir=[-0.4, 0.4, -1], castshadow=False)
     spec.visual.global_.offwidth = int(task["width"])
@@ -75,15 +72,32 @@ def build(task: Mapping[str, Any]) -> Any:
     return spec.compile()
 
 
+def add_shape(scene: Any, task: Mapping[str, Any], shape: int) -> None:
+    """Add an obstacle to the present frame.
+
+    Args:
+        scene: what is drawn in this frame.
+        task: what to render, see `draw`.
+        shape: index of the obstacle.
+    """
+    kind = getattr(mujoco.mjtGeom, f"mjGEOM_{task['shape_kind'][shape].upper()}")
+    mujoco.mjv_initGeom(
+        scene.geoms[scene.ngeom], kind, task["shape_size_m"][shape], task["shape_centre"][shape],
+        task["shape_turn"][shape].ravel(), np.array(OBSTACLE_RGBA, np.float32),
+    )  # fmt: skip
+    scene.ngeom += 1
+
+
 def draw(task: Mapping[str, Any]) -> NDArray[np.uint8]:
     """Render one frame per pose.
 
     Args:
         task: `urdf`, its text with meshes by full path; `joints`, names (J,); `joint_pos` (F, J),
             rad; `object_pos` and `object_axis` (F, 3), m and unit vectors in the world; `length_m`
-            and `radius_m` of the object; `table_m`, height of the floor; `boxes`, centres in the
-            world and half sizes (K, 6), m, turned by `base_quaternion`, wxyz; `centre` (3,) and
-            `extent_m`, m, of the visible region; `width` and `height`, pixels.
+            and `radius_m` of the object; `table_m`, height of the floor; of the M obstacles of all
+            frames `shape_frame` (M,), `shape_kind` (M,) (box, cylinder or sphere), `shape_size_m`
+            (M, 3), `shape_centre` (M, 3), m in the world, and `shape_turn` (M, 3, 3); `centre` (3,)
+            and `extent_m`, m, of the visible region; `width` and `height`, pixels.
 
     Returns:
         RGB, shape (F, height, width, 3).
@@ -102,15 +116,16 @@ def draw(task: Mapping[str, Any]) -> NDArray[np.uint8]:
     width, height = int(task["width"]), int(task["height"])
     frames = np.empty((len(task["joint_pos"]), height, width, 3), np.uint8)
     with mujoco.Renderer(model, height, width) as renderer:
-        for frame, joint_pos, position, axis in zip(
-            frames, task["joint_pos"], task["object_pos"], task["object_axis"], strict=True
-        ):
+        poses = zip(task["joint_pos"], task["object_pos"], task["object_axis"], strict=True)
+        for number, (joint_pos, position, axis) in enumerate(poses):
             data.qpos[columns] = joint_pos
             data.mocap_pos[0] = position
             mujoco.mju_quatZ2Vec(data.mocap_quat[0], axis)
             mujoco.mj_forward(model, data)
             renderer.update_scene(data, camera, option)
-            renderer.render(out=frame)
+            for shape in np.flatnonzero(task["shape_frame"] == number).tolist():
+                add_shape(renderer.scene, task, shape)
+            renderer.render(out=frames[number])
     return frames
 
 

@@ -6,6 +6,7 @@ the motion afterwards.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
@@ -21,6 +22,10 @@ from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
 STATE = mujoco.mjtState.mjSTATE_FULLPHYSICS
+FINGER_KP_N_M = 2e4
+FINGER_ARMATURE_KG = 0.5
+"""Inertia of motor and gears at a finger (assumed). It smooths the closing and does not change how
+firm the grasp is."""
 
 
 class SimulationError(PipelineError):
@@ -207,6 +212,50 @@ def arm_spec(
         return spec
     except ValueError as error:
         raise SimulationError(f"{robot.urdf}: MuJoCo cannot use it: {error}") from error
+
+
+def add_fingers(
+    spec: Any, robot: RobotParams, solref: Sequence[float], solimp: Sequence[float]
+) -> None:
+    """Add moving fingers that one motor closes together, to the last control.
+
+    Args:
+        spec: the arm, from `arm_spec` with its links kept.
+        robot: the gripper.
+        solref: MuJoCo's time constant and damping ratio of the coupling of the fingers.
+        solimp: MuJoCo's impedance of that coupling.
+    """
+    gripper = robot.gripper
+    for finger, direction in zip(gripper.fingers, gripper.closing, strict=True):
+        spec.body(finger).add_joint(
+            name=finger, type=mujoco.mjtJoint.mjJNT_SLIDE, axis=direction,
+            range=[0.0, gripper.stroke_m], limited=True, armature=FINGER_ARMATURE_KG,
+        )  # fmt: skip
+        if finger != gripper.fingers[0]:
+            spec.add_equality(
+                type=mujoco.mjtEq.mjEQ_JOINT, objtype=mujoco.mjtObj.mjOBJ_JOINT,
+                name1=finger, name2=gripper.fingers[0], data=equality_data(0.0, 1.0),
+                solref=solref, solimp=solimp,
+            )  # fmt: skip
+    motor = spec.add_actuator(
+        name="gripper", target=gripper.fingers[0], trntype=mujoco.mjtTrn.mjTRN_JOINT
+    )
+    number = len(gripper.fingers)
+    kp = FINGER_KP_N_M * number
+    motor.set_to_position(kp=kp, kv=2 * (kp * FINGER_ARMATURE_KG * number) ** 0.5)
+    motor.forcelimited = True
+    motor.forcerange = [-number * gripper.force_n, number * gripper.force_n]
+
+
+def equality_data(*numbers: float) -> Array:
+    """Pad the numbers of an equality constraint to the length that MuJoCo expects.
+
+    Args:
+        numbers: the first numbers; the others are 0.
+    """
+    data = np.zeros(mujoco.mjNEQDATA)
+    data[: len(numbers)] = numbers
+    return data
 
 
 def _home_inertia(model: Any, arm: RobotModel) -> Array:

@@ -170,7 +170,7 @@ class ChunkExecutor:
             made = None if sampler is None else others
             trial = self._limiter.part(which)
             rows = self._guard.review(
-                rows, trial, objects, made, self._rest(which), which, self._execute
+                rows, trial, objects, made, self.rest(which), which, self._execute
             )
         self._plan[which] = rows
         self._next[which], self._executed[which], self._fresh[which] = 0, 0, True
@@ -188,8 +188,8 @@ class ChunkExecutor:
         self._next[mask], self._executed[mask] = self._rows, self._execute
         self._chunks = [(old, valid & ~mask) for old, valid in self._chunks]
 
-    def _rest(self, which: Indices) -> Array:
-        """Return the remaining rows of plans, with the last row held. Shape (M, rows, J)."""
+    def rest(self, which: Indices) -> Array:
+        """Return the remaining rows of M plans, with the last row held. Shape (M, rows, J)."""
         index = self._next[which, None] + np.arange(self._rows)
         rest = self._plan[which[:, None], np.minimum(index, self._rows - 1)]
         # A plan that has ended or was dropped is replaced by the last command.

@@ -63,7 +63,8 @@ class Deployment:
             execution: the section `execution`.
             limits: the arm's joint limits.
         """
-        return cls(Execution(**execution.model_dump()), limits)
+        values = execution.model_dump(exclude={"fallback", "fallback_after_s"})
+        return cls(Execution(**values), limits)
 
     def to_json(self) -> str:
         """Convert to JSON for the metadata of policy.onnx; null means that a joint has no limit."""

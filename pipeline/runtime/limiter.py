@@ -102,6 +102,32 @@ class Limiter:
         """The last commanded position, rad. Shape (N, J)."""
         return self._position
 
+    @property
+    def velocity(self) -> Array:
+        """The velocity of the last command, rad/s. Shape (N, J)."""
+        return self._velocity
+
+    @property
+    def stop_steps(self) -> int:
+        """Largest number of steps in which the joints brake from full speed."""
+        return int(np.ceil(np.max(self._limits.velocity / self._change)))
+
+    def braking(self, position: Array, velocity: Array, steps: int) -> Array:
+        """Compute the shortest motion to rest. It is within the limits, so it is sent unchanged.
+
+        Args:
+            position: rad. Shape (M, J).
+            velocity: of the step to this position, rad/s. Shape (M, J).
+            steps: length of the result, K.
+
+        Returns:
+            Positions, rad. Shape (M, K, J).
+        """
+        fall = self._change * np.arange(1, steps + 1)[:, None]
+        left = np.maximum(np.abs(velocity)[:, None] - fall, 0.0) * np.sign(velocity)[:, None]
+        way: Array = position[:, None] + np.cumsum(left, axis=1) * self._period
+        return way
+
     def part(self, robots: NDArray[np.int64]) -> Limiter:
         """Create a limiter for some of the robots, in their present state.
 

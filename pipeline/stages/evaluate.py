@@ -15,14 +15,14 @@ from pipeline.errors import PipelineError
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.execution import execution_summary, guard_summary, make_guard
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
-from pipeline.evaluation.grasp_trials import grasp_summary, lifted
-from pipeline.evaluation.judge import ClosedLoop, judge
+from pipeline.evaluation.judge import ClosedLoop, judge, obstacle_clearances
 from pipeline.evaluation.open_loop import OpenLoop, compare
 from pipeline.evaluation.predictors import Predictor, compare_backends, load_predictors
 from pipeline.evaluation.report import plots
 from pipeline.evaluation.report.console import (
     print_backends,
     print_closed_loop,
+    print_fallback,
     print_grasp,
     print_robustness,
 )
@@ -30,6 +30,8 @@ from pipeline.evaluation.report.html import Findings, write_report
 from pipeline.evaluation.results import write_failures, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
+from pipeline.evaluation.suites.fallback import fall_back
+from pipeline.evaluation.suites.grasps import grasp_summary, lifted
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -90,7 +92,10 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         make_guard(params, robot), slots,
     )  # fmt: skip
     results = _roll_out(loop, predict, trials, params, rate_hz)
-    grasps = _grasp(params, results, trials)
+    suites = {
+        "fallback": fall_back(loop, results["policy"], trials, planner, params),
+        **_grasp(params, results, trials),
+    }
     outcomes = _robustness(Suite(predict, loop, trials, results["policy"], planner, params))
     known = Demonstrations.from_dataset(dataset)
     failures = classify(
@@ -109,7 +114,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
             "guard": guard_summary(results["policy"].rollouts),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
-            **grasps,
+            **suites,
             "seconds": round(time.perf_counter() - started, 1),
         }
         write_json(folder / "metrics.json", metrics)
@@ -117,12 +122,11 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             params, model, dataset, rate_hz, trials, results, open_loop, known, failures, metrics
         )
         write_report(folder, found)
-    summaries = {name: result.summary for name, result in results.items()}
-    print_closed_loop(summaries, open_loop.summary)
+    print_closed_loop({name: each.summary for name, each in results.items()}, open_loop.summary)
+    print_fallback(suites["fallback"])
     print_backends(metrics["backends"])
     print_robustness(outcomes)
-    for grasp in grasps.values():
-        print_grasp(grasp)
+    print_grasp(suites.get("grasp"))
 
 
 def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) -> float:
@@ -224,7 +228,11 @@ def _write(
 ) -> None:
     policy, expert = results["policy"], results["expert"]
     final_m = policy.error.cap_m[:, -1]
-    write_tables(folder, policy, trials, open_loop, robot.joints, params.task.object, rate_hz)
+    checker = CollisionChecker(params.robot, params.task)
+    clearance_m = obstacle_clearances(checker, policy.rollouts, trials)
+    write_tables(
+        folder, policy, trials, clearance_m, open_loop, robot.joints, params.task.object, rate_hz
+    )
     pictures = folder / "plots"
     pictures.mkdir()
     plots.error_over_time(pictures / "error_over_time.png", policy.error, expert.error, rate_hz)

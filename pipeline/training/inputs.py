@@ -22,12 +22,13 @@ from pipeline.robot.chain import policy_geometry
 from pipeline.robot.covering import body_points, collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, state_root
+from pipeline.training.batches.streamed import StreamedWindows, resident_bytes
+from pipeline.training.batches.windows import Windows
 from pipeline.training.distributed import Workers
 from pipeline.training.finetune import exceeding, load_initial
 from pipeline.training.memory import BatchMemory, choose_batch, free_bytes
 from pipeline.training.threads import find_threads, remembered_threads, usable_cores
 from pipeline.training.trainer import Trainer, seeded_generators
-from pipeline.training.windows import StreamedWindows, Windows, resident_bytes
 
 
 class TrainError(PipelineError):

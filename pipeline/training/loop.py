@@ -18,14 +18,14 @@ from pipeline.errors import PipelineError
 from pipeline.policy.checkpoint import CheckpointError
 from pipeline.policy.model import PolicyModel
 from pipeline.run import console, track
+from pipeline.training.batches.prefetcher import Prefetcher
+from pipeline.training.batches.windows import Source
 from pipeline.training.distributed import WorkerError
 from pipeline.training.logging import CURVE_STEPS, Record, TrainingLog, digits, score_words
 from pipeline.training.memory import is_out_of_memory
-from pipeline.training.prefetcher import Prefetcher
 from pipeline.training.resume import Progress, StateStore, StopSignal
 from pipeline.training.selection import Epoch, Score, best_epoch
 from pipeline.training.trainer import Trainer, learning_rate
-from pipeline.training.windows import Source
 
 SAVING_SHARE = 0.05
 """Largest share of the time that saving states may take; it stretches `train.state_every_s`."""

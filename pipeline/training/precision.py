@@ -75,9 +75,8 @@ def choose_compile(name: Literal["auto", "on", "off"], device: torch.device) -> 
     else:
         missing = [] if any(map(shutil.which, ("g++", "clang++"))) else ["a C++ compiler (g++)"]
     if missing and name == "on":
-        raise ComputeError(
-            f"train.compile is on, but {device} lacks {' and '.join(missing)}; expected auto or off"
-        )
+        lacks = " and ".join(missing)
+        raise ComputeError(f"train.compile is on, but {device} lacks {lacks}; expected auto or off")
     return not missing
 
 

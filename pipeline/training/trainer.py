@@ -20,10 +20,11 @@ from pipeline.kinematics import JointLimits
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
 from pipeline.training.augmentation import StatePerturbation
+from pipeline.training.batches.streamed import StreamedWindows
+from pipeline.training.batches.windows import Windows
 from pipeline.training.contact import ContactCheck
 from pipeline.training.distributed import SINGLE_PROCESS, Workers
 from pipeline.training.precision import training_loss
-from pipeline.training.windows import StreamedWindows, Windows
 
 VALIDATION_BATCH = 4096
 """Windows of one validation batch: bounds memory."""

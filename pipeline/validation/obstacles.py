@@ -12,6 +12,7 @@ from pipeline.validation.rules import Rejected
 
 Array = NDArray[np.float64]
 
+_NONE = np.zeros((0, COLUMNS))
 _SHAPES = "boxes, cylinders, spheres, cones and meshes"
 
 
@@ -28,7 +29,7 @@ def require_obstacles(obstacles: Obstacles | None) -> Array:
         Rejected: an obstacle is in an unknown frame, or its numbers are unusable.
     """
     if obstacles is None:
-        return np.zeros((0, COLUMNS))
+        return _NONE
     if obstacles.unresolved:
         what = ", ".join(obstacles.unresolved)
         raise Rejected("OBSTACLE_FRAME_UNRESOLVED", what, "frames that /tf ties to the base")

@@ -64,6 +64,8 @@ SHOWN = (
           "stages/test_doctor.py::test_every_part_of_this_machine_has_a_line", "doctor"),
     Shown(r"python -m pipeline serve .*",
           "stages/test_serve.py::test_it_serves_until_it_is_stopped", '"serve"'),
+    Shown(r"(make play|python -m pipeline play).*",
+          "stages/test_play.py::test_it_shows_recordings_until_it_is_stopped", '"play"'),
     Shown(r"python -m pipeline bench serve",
           "stages/test_bench.py::test_a_served_policy_is_measured", '"serve"'),
     Shown(r"(make sweep|python -m pipeline sweep -S) .*",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pipeline.evaluation.judge import Contact, judge
+from pipeline.evaluation.judge import Contact, judge, obstacle_clearances
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
+from pipeline.obstacles import sphere
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.retime import Plan
@@ -93,3 +96,15 @@ def test_the_first_rollouts_alone_have_their_own_summary(
 
 def test_a_contact_is_formatted_with_both_names_and_the_step() -> None:
     assert str(Contact(39, "rh_p12_rn_l", "pen")) == "rh_p12_rn_l and pen at step 39"
+
+
+def test_clearance_is_that_of_each_trial_s_own_obstacles(
+    loop: Loop, trials: Trials, checker: CollisionChecker
+) -> None:
+    still = loop.replay(np.tile(loop.model.home, (3, 2, 1)), trials)
+    away = loop.model.tcp(loop.model.home).translation + np.array([0.5, 0.0, 0.0])
+    own = (sphere(away, 0.1)[None], np.zeros((0, 12)), sphere(away, 0.2)[None])
+    near, none, nearer = obstacle_clearances(checker, still, replace(trials, obstacles=own))
+    assert near - nearer == pytest.approx(0.1, abs=1e-6)
+    assert 0.1 < near < 0.4
+    assert none == np.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,15 @@ def test_tables_hold_what_was_judged(
     assert judged.summary["success_strict"] == judged.passed["strict"].mean() == 1.0
     chunk = np.zeros((4, 16, 6))
     open_loop = OpenLoop(chunk, chunk, {}, np.arange(16.0), np.arange(6.0))
-    write_tables(tmp_path, judged, trials, open_loop, params.robot.joints, "pen", 30.0)
+    around = replace(trials, obstacles=(np.zeros((0, 12)), np.zeros((2, 12)), np.zeros((1, 12))))
+    clearance_m, joints = np.array([np.inf, 0.0123, 0.2]), params.robot.joints
+    write_tables(tmp_path, judged, around, clearance_m, open_loop, joints, "pen", 30.0)
     with (tmp_path / "rollouts.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["error_mm"]) < 1 for row in rows] == [True] * 3
     assert [row["strict"] for row in rows] == ["1"] * 3
+    assert [row["obstacles"] for row in rows] == ["0", "2", "1"]
+    assert [row["clearance_mm"] for row in rows] == ["inf", "12.3", "200"]
     with (tmp_path / "open_loop_joints.csv").open() as file:
         assert next(csv.DictReader(file)) == {"joint": "joint_1", "joint_rmse_deg": "0"}
 

@@ -7,7 +7,16 @@ import pytest
 from scipy.spatial.transform import RigidTransform, Rotation
 
 from pipeline.recordings.frames import resolve_frames
-from pipeline.recordings.recording import JointSample, ObjectPose, Transform, Transforms
+from pipeline.recordings.recording import (
+    JointSample,
+    ObjectPose,
+    Obstacles,
+    Transform,
+    Transforms,
+)
+from pipeline.recordings.scene_messages import parse_collision_object
+from tests.fixtures.scenes import CUBE
+from tests.fixtures.scenes import S as MESSAGES
 
 Z = np.array([0.0, 0.0, 1.0])
 
@@ -167,3 +176,18 @@ def test_the_object_s_frame_is_read_at_the_latest_time_that_all_transforms_know(
     poses = [pose for pose in run(messages, "pen") if pose.log_time_ns > 5.2 * S]
     assert len(poses) > 50
     np.testing.assert_allclose([pose.position[0] for pose in poses], 0.6, atol=1e-9)
+
+
+@pytest.mark.parametrize(("wait_s", "resolved"), [(0.5, True), (1.5, False)])
+def test_a_change_of_the_scene_waits_up_to_a_second_for_its_frame(wait_s, resolved):
+    item = MESSAGES.item("a", CUBE, frame="camera")
+    change = parse_collision_object("/collision_object", 0, 1 * S, item)
+    samples = [JointSample(round(time * S), ("a",), np.zeros(1), None) for time in (1, 2.2, 9)]
+    camera = transform("base_link", "camera", np.random.default_rng(0))
+    late = Transforms(round((1 + wait_s) * S), False, (camera,))
+    found, *rest = run(sorted([change, late, *samples], key=lambda each: each.log_time_ns))
+    assert isinstance(found, Obstacles)
+    assert rest == samples
+    assert found.unresolved == (() if resolved else ("'a' in frame 'camera'",))
+    if resolved:
+        np.testing.assert_allclose(found.rows[0, :3], camera.translation, atol=1e-12)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pipeline.recordings.recording import JointSample, ObjectPose, Plan, Unreadable
+from pipeline.recordings.recording import JointSample, ObjectPose, Obstacles, Plan, Unreadable
 from pipeline.recordings.synchronize import synchronize
 
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
@@ -113,3 +113,12 @@ def test_stamps_that_fall_are_not_used(plan):
     samples = [joints(1.1 + index * 0.02, index, stamp_s=5.0 - index) for index in range(4)]
     (only,) = synchronize([plan(1), *samples], JOINTS, 1.0)
     np.testing.assert_allclose(only.execution.t, [0.1, 0.12, 0.14, 0.16])
+
+
+def test_the_obstacles_are_the_latest_at_the_plan_s_time(plan):
+    around = [Obstacles(second * 10**9, np.zeros((second, 12))) for second in (1, 2, 3)]
+    events = [plan(0), around[0], plan(2), around[1], around[2], plan(4)]
+    first, second, third = synchronize(events, JOINTS, 1.0)
+    assert first.obstacles is None
+    assert second.obstacles is around[1]  # of the same instant, though written after
+    assert third.obstacles is around[2]

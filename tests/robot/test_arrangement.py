@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.obstacles import box, cylinder, distances, sphere
 from pipeline.params import Params, ParamsError
-from pipeline.robot.arrangement import collision_shape, draw_arrangement
+from pipeline.robot.arrangement import collision_shape, draw_arrangement, scene_obstacles
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.planner import Planner, sample_object
 
@@ -95,3 +95,11 @@ def test_an_arrangement_s_ranges_are_checked(params: Params) -> None:
         arrangement = {**params.task.arrangement.model_dump(), **wrong}
         with pytest.raises(ParamsError, match=r"exceeds|expected \[least, most\]"):
             params.override("task", arrangement=arrangement)
+
+
+def test_the_boxes_of_a_scene_are_rows(params: Params) -> None:
+    task = params.override("task", scene="bar").task
+    rows = scene_obstacles(task)
+    assert rows[1] == pytest.approx(box([0.45, 0.22, 0.20], [0.04, 0.04, 0.42]))
+    assert len(rows) == 3
+    assert scene_obstacles(params.task).shape == (0, 12)

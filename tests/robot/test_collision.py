@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.obstacles import sphere
 from pipeline.params import Params, RobotParams
 from pipeline.robot.collision import SPACING_M, CollisionChecker
 from pipeline.robot.model import ModelError, RobotModel
@@ -202,3 +203,21 @@ def test_the_object_s_clearance_makes_it_larger(
     x, z = tcp.rotation[:, 0], tcp.rotation[:, 2]
     off_centre = tcp.translation + 0.035 * x + z * params.task.object_length_m / 2
     assert checker.collides(home, off_centre, -z) == hits
+
+
+def test_clearance_is_the_distance_to_the_nearest_obstacle(params: Params) -> None:
+    checker = CollisionChecker(params.robot, params.override("task", scene="bar").task)
+    home = checker.model.home
+    far = checker.clearance(home[None])
+    assert far > 0.02
+    centre = checker.model.tcp(home).translation + np.array([0.12, 0.0, 0.0])
+    checker.place_obstacles(sphere(centre, 0.05)[None])
+    near = checker.clearance(home[None])
+    assert 0 < near < far
+    other = checker.clearance(home[None] + 0.1)
+    assert checker.clearance(np.stack([home, home + 0.1, home])) == min(near, other)
+    for more, hits in ((-1e-4, False), (1e-4, True)):
+        checker.place_obstacles(sphere(centre, 0.05 + near + more)[None])
+        assert checker.collides(home, AWAY, UP) == hits
+        assert checker.clearance(home[None]) == pytest.approx(-more, abs=2e-5)
+    assert CollisionChecker(params.robot, params.task).clearance(home[None]) == np.inf

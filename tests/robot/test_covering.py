@@ -16,6 +16,7 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry, cover
 from pipeline.robot.model import ModelError, RobotModel
 from pipeline.runtime.guard.clearance import ClearanceModel
+from pipeline.runtime.guard.objects import Objects
 
 REPOSITORY = Path(__file__).parents[2]
 Array = np.ndarray
@@ -112,7 +113,7 @@ def _check_cover(robot: RobotParams, params: Params) -> None:
     for q in rng.uniform(lower, upper, (5, len(lower))):
         checker.collides(q, position, axis)
         pin.updateGeometryPlacements(model.pinocchio, data, scene, placed, model.configuration(q))
-        poses = arm.poses(q[None], position[None], axis[None])
+        poses = arm.poses(q[None], Objects(position[None], axis[None]))
         for number, index in enumerate(used):
             shape = geometry.shapes[number]
             local = _surface(scene.geometryObjects[index].geometry, rng)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from pipeline.obstacles import box, cylinder, sphere
 from pipeline.params import Params, RobotParams
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import ModelError, RobotModel
@@ -146,3 +147,23 @@ def test_errors_name_a_wrong_gripper_or_shape(
         GraspSimulator(params.robot, params.task, params.evaluate).lift(
             grasps[0][:, :5], *grasps[1:]
         )
+
+
+def test_each_grasp_has_its_own_obstacles(
+    simulator: GraspSimulator, arm: RobotModel, grasps: tuple[Array, Array, Array]
+) -> None:
+    """A lid just above the wrist stops its own lift and no other one."""
+    wrist = arm.link_positions(grasps[0][0])[-3]
+    lids = [
+        box(wrist + np.array([0, 0, 0.11]), [0.2, 0.2, 0.04], [0, 0, np.sin(0.3), np.cos(0.3)]),
+        cylinder(wrist + np.array([0, 0, 0.11]), 0.1, 0.04),
+        sphere(wrist + np.array([0, 0, 0.19]), 0.1),
+    ]
+    none = np.zeros((0, 12))
+    # The same grasp five times, with no obstacle, each lid, and none again.
+    around = [none, *(lid[None] for lid in lids), none]
+    same = [np.repeat(array[:1], 5, axis=0) for array in grasps]
+    lifts = simulator.lift(same[0], same[1], same[2], around)
+    assert lifts.lifted.tolist() == [True, False, False, False, True]
+    assert lifts.risen_m[0] == lifts.risen_m[4]
+    assert simulator.lift(*(array[:1] for array in grasps)).lifted.all()

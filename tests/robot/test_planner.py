@@ -205,3 +205,16 @@ def test_more_attempts_give_shorter_paths(monkeypatch: pytest.MonkeyPatch) -> No
         one, four = next(shards), next(shards)
     assert len(four) >= len(one) >= 4
     assert np.mean(four) < np.mean(one)
+
+
+def test_a_plan_starts_where_the_arm_stands(params: Params) -> None:
+    planner = Planner(params.robot, params.task, params.collect)
+    rng = np.random.default_rng(4)
+    where = sample_object(params.task, rng)
+    start = planner.model.home + 0.2
+    plan = planner.plan(*where, rng, start)
+    assert plan is not None
+    assert plan.joint_pos[0] == pytest.approx(start)
+    home = planner.plan(*where, rng)
+    assert home is not None
+    assert home.joint_pos[-1] == pytest.approx(plan.joint_pos[-1]), "the goal is the same"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.obstacles import pad, sphere
 from pipeline.params import Params
 from pipeline.robot.render import Pictures, render
 
@@ -37,3 +38,17 @@ def test_frames_show_the_pose(params: Params) -> None:
     assert np.abs(first - second).max() > 50
     assert np.abs(first - moved).max() > 50, "the object stands elsewhere"
     assert "MuJoCo off screen" in pictures.how
+
+
+def test_each_frame_shows_its_own_obstacles(params: Params) -> None:
+    home = np.tile(params.robot.home_rad, (3, 1))
+    place, axis = np.tile([0.4, 0.0, 0.3], (3, 1)), np.tile([0.0, 0.0, 1.0], (3, 1))
+    ball = pad(sphere([0.4, 0.2, 0.4], 0.08)[None], 2)
+    around = np.stack([ball, pad(np.zeros((0, 12)), 2), ball])
+    found = render(params.robot, params.task, home, place, axis, SIZE, obstacles=around)
+    if found.frames is None:
+        pytest.skip(f"no off-screen graphics here: {found.how}")
+    first, second, third = found.frames.astype(int)
+    assert np.array_equal(first, third)
+    changed = np.abs(first - second).max(axis=2) > 20
+    assert 0.01 < changed.mean() < 0.2, "a ball of 16 cm"

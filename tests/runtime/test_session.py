@@ -21,7 +21,7 @@ from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
-from pipeline.runtime.deployment import Deployment, DeploymentError, Execution
+from pipeline.runtime.deployment import Deployment, DeploymentError
 from pipeline.runtime.session import RobotPolicy, Session
 
 Array = NDArray[np.float64]
@@ -86,7 +86,7 @@ def test_sessions_send_what_evaluation_sends_as_objects_wobble_and_are_moved(
         backend.predict, trials, 40, seed=3, disturbance=disturbance, start=start, moved=moved
     )
 
-    chosen = replace(deployment, execution=Execution(**execution.model_dump()))
+    chosen = Deployment.from_params(execution, deployment.limits)
     sessions = [Session(backend, chosen, seed=3, control_hz=control_hz) for _ in range(number)]
     simulator.reset(start)
     joint_pos, joint_vel, sent = start, np.zeros((number, 6)), []

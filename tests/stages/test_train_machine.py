@@ -18,8 +18,8 @@ from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.stages import train
 from pipeline.training import inputs
+from pipeline.training.batches.streamed import StreamedWindows
 from pipeline.training.memory import MemoryLimitError
-from pipeline.training.windows import StreamedWindows
 
 REPOSITORY = Path(__file__).parents[2]
 EPISODES, STEPS = 80, 12

@@ -9,13 +9,13 @@ import torch
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.checkpoint import CheckpointError, write_whole
+from pipeline.training.batches.windows import Windows
 from pipeline.training.distributed import WorkerError, Workers
 from pipeline.training.logging import TrainingLog, digits
 from pipeline.training.loop import Evaluators, TrainingError, TrainingLoop, first_not_finite
 from pipeline.training.resume import Progress, StateStore
 from pipeline.training.selection import Score
 from pipeline.training.trainer import Prepared, Trainer, Validation
-from pipeline.training.windows import Windows
 from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 SCORES = {2: Score(0.5, 9.0), 4: Score(1.0, 3.0), 5: Score(1.0, 2.0)}

@@ -13,6 +13,7 @@ from torch import Tensor
 from pipeline.layout import Layout
 from pipeline.params import Params
 from pipeline.policy.model import PolicyModel
+from pipeline.training.batches.windows import Windows
 from pipeline.training.distributed import Workers
 from pipeline.training.trainer import (
     Trainer,
@@ -21,7 +22,6 @@ from pipeline.training.trainer import (
     learning_rate,
     seeded_generators,
 )
-from pipeline.training.windows import Windows
 from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 

@@ -95,15 +95,33 @@ def print_robustness(outcomes: list[Outcome]) -> None:
     console.print(table)
 
 
-def print_grasp(grasp: Mapping[str, Any]) -> None:
+def print_grasp(grasp: Mapping[str, Any] | None) -> None:
     """Print how many objects were grasped and lifted.
 
     Args:
-        grasp: the entry `grasp` of metrics.json.
+        grasp: the entry `grasp` of metrics.json; None if there was none.
     """
+    if grasp is None:
+        return
     console.print(
         f"Grasped and lifted: {grasp['success']:.0%} of {grasp['n']} "
         f"(expert {grasp['expert']['success']:.0%})"
+    )
+
+
+def print_fallback(fallback: Mapping[str, Any]) -> None:
+    """Print what the policy and the planner reach together.
+
+    Args:
+        fallback: the entry `fallback` of metrics.json; empty if there was none.
+    """
+    if not fallback:
+        return
+    console.print(
+        f"With the planner as fallback (took over {fallback['n_taken_over']}, no plan for "
+        f"{fallback['n_without_plan']}): strict and free of contact "
+        f"{fallback['success_collision_free']:.1%} of {fallback['n']}, 95 % interval "
+        f"{_interval(fallback['ci95_collision_free'])} %; strict {fallback['success_strict']:.1%}"
     )
 
 

@@ -28,6 +28,7 @@ from pipeline.evaluation.report import panels
 from pipeline.evaluation.report.plots import STYLE
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams
+from pipeline.robot.arrangement import scene_obstacles
 
 Array = NDArray[np.float64]
 INK = "#010203"
@@ -38,6 +39,7 @@ THEME = {
     panels.BAD: "var(--bad)",
     panels.EXPERT: "var(--expert)",
     panels.OBJECT: "var(--object)",
+    panels.OBSTACLE: "var(--obstacle)",
 }
 SVG_STYLE: Any = {
     **STYLE,
@@ -121,7 +123,7 @@ def workspace(
 
     Args:
         trials: N objects.
-        task: the object's length and the strict tolerance.
+        task: the object's length, the strict tolerance and the scene, which is drawn too.
         policy: judged rollouts of the policy.
         known: the training episodes, drawn in the background.
     """
@@ -137,6 +139,7 @@ def workspace(
             label=f"training ({len(taught)})",
         )  # fmt: skip
         panels.reached(axis, cap[:, first], cap[:, second], passed)
+        panels.obstacles(axis, scene_obstacles(task), first, second)
         axis.set(xlabel=f"cap {'xyz'[first]}, m", ylabel=f"cap {'xyz'[second]}, m")
         axis.set_aspect("equal", adjustable="datalim")
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.evaluation.report.outlines import outline, trial_obstacles, wireframe
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
@@ -40,6 +41,8 @@ class Sticks:
     expert: list[str]
     target: str
     """The object."""
+    obstacles: list[str]
+    """Attribute `points` of a polygon, one per obstacle."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,13 @@ def films(
         for values in (trials.object_pos, trials.object_axis)
     )
     joints = motion.reshape(-1, motion.shape[-1])
-    pictures = render(params.robot, params.task, joints, position, axis, SIZE, platforms)
+    around = np.broadcast_to(
+        trials.padded()[chosen][:, None, None], (*shown, *trials.padded().shape[1:])
+    )
+    pictures = render(
+        params.robot, params.task, joints, position, axis, SIZE, platforms,
+        around.reshape(len(joints), *around.shape[3:]),
+    )  # fmt: skip
     if pictures.frames is None:
         drawn = _sticks(params, trials, motion, chosen)
         made = [Film(trial, seconds, {}, drawn[i]) for i, trial in enumerate(chosen)]
@@ -123,10 +132,12 @@ def _sticks(
     arms = arms.reshape(*motion.shape[:3], *arms.shape[1:]) * 1000
     half = trials.object_axis[chosen] * params.task.object_length_m / 2
     ends = np.stack([trials.object_pos[chosen] - half, trials.object_pos[chosen] + half], 1) * 1000
-    every = np.concatenate([arms.reshape(-1, 3), ends.reshape(-1, 3)])
+    around = [trial_obstacles(params.task, trials, trial) for trial in chosen]
+    lines = [1000 * line for rows in around for row in rows for line in wireframe(row)]
+    every = np.concatenate([arms.reshape(-1, 3), ends.reshape(-1, 3), *lines])
     low, high = every.min(axis=0) - 40, every.max(axis=0) + 40
     made = []
-    for arm, end in zip(arms, ends, strict=True):
+    for arm, end, obstacles in zip(arms, ends, around, strict=True):
         views = {}
         for name, (right, up) in VIEWS.items():
             width, height = high[right] - low[right], high[up] - low[up]
@@ -135,6 +146,7 @@ def _sticks(
                 [_points(frame, right, up) for frame in arm[0]],
                 [_points(frame, right, up) for frame in arm[1]],
                 _points(end, right, up),
+                [_points(outline(row, right, up) * 1000, 0, 1) for row in obstacles],
             )
         made.append(views)
     return made

@@ -111,6 +111,7 @@ def _headline(found: Findings) -> dict[str, Any]:
         "rows": rows,
         "policy": rows[0],
         "drawn": found.trials.drawn,
+        "around": [len(found.trials.around(trial)) for trial in range(len(found.trials))],
         "rate_hz": found.rate_hz,
         "steps": found.params.evaluate.rollout_steps,
     }
@@ -202,6 +203,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
         "robustness_rows": robustness,
         "backends": found.metrics.get("backends") or {},
         "guard": found.metrics.get("guard") or {},
+        "fallback": found.metrics.get("fallback") or {},
         "robustness_png": _data_uri(picture) if picture.is_file() else None,
         "numbers": list(_flat(found.metrics)),
         "sections": {name: list(_flat(section)) for name, section in sections.items()},

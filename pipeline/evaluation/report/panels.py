@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Polygon
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from pipeline.evaluation.open_loop import OpenLoop
+from pipeline.evaluation.report.outlines import outline
 from pipeline.evaluation.rollout import Rollouts
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 # The palette of Okabe and Ito, which colour-blind readers can distinguish.
 GOOD, BAD, EXPERT, OBJECT = "#0072B2", "#D55E00", "#666666", "#009E73"
+OBSTACLE = "#CC79A7"
 LEAST_RANGE_RAD = 0.05
 """Minimum span of a joint curve's axis, so that a tenth of a degree does not look large."""
 
@@ -53,6 +56,19 @@ def reached(axis: Axes, x: Array, y: Array, passed: Mask) -> None:
     ):
         label = f"{name} ({mask.sum()})"
         axis.scatter(x[mask], y[mask], c=colour, marker=marker, s=18, alpha=0.7, lw=0, label=label)
+
+
+def obstacles(axis: Axes, rows: Array, right: int, up: int) -> None:
+    """Draw obstacles as areas.
+
+    Args:
+        axis: axes to draw on.
+        rows: obstacles. Shape (M, 12).
+        right: axis of the base frame that points right.
+        up: axis of the base frame that points up.
+    """
+    for row in rows:
+        axis.add_patch(Polygon(outline(row, right, up), fc=OBSTACLE, alpha=0.5, lw=0))
 
 
 def joint_errors(axis: Axes, result: OpenLoop, joints: tuple[str, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,18 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from pipeline.evaluation import metrics
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.report import panels
-from pipeline.evaluation.report.panels import BAD, EXPERT, GOOD, OBJECT
+from pipeline.evaluation.report.outlines import trial_obstacles, wireframe
+from pipeline.evaluation.report.panels import BAD, EXPERT, GOOD, OBJECT, OBSTACLE
 from pipeline.evaluation.robustness import Outcome
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials
-from pipeline.params import Box, TaskParams
+from pipeline.params import TaskParams
+from pipeline.robot.arrangement import scene_obstacles
 from pipeline.robot.model import RobotModel
 
 Array = NDArray[np.float64]
@@ -79,7 +79,7 @@ def reach_map(
     Args:
         path: PNG to write.
         trials: N objects.
-        task: length of the object and the strict threshold.
+        task: length of the object, the strict threshold and the scene, which is drawn too.
         passed: strict success, shape (N,).
         error_m: distance from the cap at the end, m, shape (N,).
     """
@@ -96,10 +96,8 @@ def reach_map(
             axis.set(xlabel=labels[0], ylabel=labels[1])
         axes[0].set_aspect("equal")
         axes[1].set_aspect("equal")
-        for box in task.scenes[task.scene]:
-            (x, y, z), (dx, dy, dz) = box.centre_m, box.size_m
-            axes[0].add_patch(Rectangle((x - dx / 2, y - dy / 2), dx, dy, fc=EXPERT, alpha=0.5))
-            axes[1].add_patch(Rectangle((x - dx / 2, z - dz / 2), dx, dz, fc=EXPERT, alpha=0.5))
+        panels.obstacles(axes[0], scene_obstacles(task), 0, 1)
+        panels.obstacles(axes[1], scene_obstacles(task), 0, 2)
         axes[2].axhline(task.strict_m * 1000, color=EXPERT, lw=1, ls="--")
         axes[2].set_yscale("log")
         figure.legend(*axes[0].get_legend_handles_labels(), frameon=False, ncol=2, loc="upper left")
@@ -143,7 +141,7 @@ def worst_rollouts(
         path: PNG to write.
         model: the arm, for the positions of its links.
         trials: N objects.
-        task: length of the object.
+        task: length of the object, and the scene.
         policy: rollouts of the policy.
         expert: rollouts of the expert's replay.
         error_m: distance from the cap at the end, m, shape (N,).
@@ -166,15 +164,17 @@ def worst_rollouts(
                 half = trials.object_axis[trial] * task.object_length_m / 2
                 ends = trials.object_pos[trial] + np.stack([-half, half])
                 axis.plot(*ends.T, color=OBJECT, lw=4)
-                for box in task.scenes[task.scene]:
-                    _box(axis, box)
+                for obstacle in trial_obstacles(task, trials, trial):
+                    for line in wireframe(obstacle):
+                        axis.plot(*line.T, color=OBSTACLE, lw=0.6)
                 _frame(axis)
                 if row == 0:
                     axis.set_title(f"{(instant + 1) / rate_hz:.1f} s", y=0.95)
             label = f"trial {trial}\n{error_m[trial] * 1000:.1f} mm"
             grid[row, 0].text2D(-0.25, 0.3, label, transform=grid[row, 0].transAxes, fontsize=8)
         figure.suptitle(
-            f"Worst {len(worst)} of n = {len(error_m)}: policy blue, expert grey, object green",
+            f"Worst {len(worst)} of n = {len(error_m)}: policy blue, expert grey, object green, "
+            "obstacles purple",
             y=0.96,
         )
         _save(figure, path)
@@ -182,16 +182,6 @@ def worst_rollouts(
 
 def _stick(axis: Any, points: Array, colour: str, width: float) -> None:
     axis.plot(*points.T, color=colour, lw=width, solid_capstyle="round")
-
-
-def _box(axis: Any, box: Box) -> None:
-    """Draw the twelve edges of an obstacle."""
-    half = np.array(box.size_m) / 2
-    corners = np.array(list(itertools.product((-1.0, 1.0), repeat=3)))
-    for first, second in itertools.combinations(corners, 2):
-        if (first != second).sum() == 1:
-            edge = np.array(box.centre_m) + np.stack([first, second]) * half
-            axis.plot(*edge.T, color=EXPERT, lw=0.6)
 
 
 def _frame(axis: Any) -> None:

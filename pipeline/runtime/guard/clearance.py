@@ -19,6 +19,7 @@ from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryErro
 from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.obstacles import COLUMNS, OBSTACLE, pad, rotations
 from pipeline.runtime.guard.objects import Objects
+from pipeline.runtime.guard.poses import Link, Poses
 from pipeline.runtime.guard.separation import Body, separate, turned, turned_back, z_along
 
 Array = NDArray[np.float64]
@@ -28,26 +29,6 @@ EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 ZERO = (0.0, 0.0, 0.0)
 ENDLESS_M = 10.0
 """Travel assumed for a prismatic joint without limits, m."""
-
-
-@dataclass(frozen=True)
-class Poses:
-    """Poses of the shapes and joints in the base frame."""
-
-    rotation: Array
-    """Orientations of the shapes. (S, G, 3, 3)."""
-    centre: Array
-    """Centres of the shapes, m. (S, G, 3)."""
-    axis: Array
-    """Axes of the C joints of the chain. (S, C, 3)."""
-    origin: Array
-    """A point on each joint's axis, m. (S, C, 3)."""
-    half: Array
-    """Half the edges of the shapes' boxes, m. (S, G, 3), or (1, G, 3) if equal in all samples."""
-    disc: Array
-    """Radii of the shapes' discs, m. (S, G) or (1, G)."""
-    ball: Array
-    """Radii of the shapes' balls, m. (S, G) or (1, G)."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +92,7 @@ class ClearanceModel:
         fixed_pairs = np.array(geometry.pairs, dtype=np.int64).reshape(-1, 2)
         self.pairs = np.concatenate([fixed_pairs, around])
         self.num_joints = len(joints)
-        self._links = tuple(_Link(joint.motion == "prismatic", np.array(joint.axis),
+        self._links = tuple(Link(joint.motion == "prismatic", np.array(joint.axis),
                                   np.array(joint.rotation), np.array(joint.translation),
                                   joints.index(joint.name)) for joint in chain.joints)  # fmt: skip
         self._column = np.array([link.column for link in self._links], dtype=np.int64)
@@ -275,23 +256,3 @@ class ClearanceModel:
                     speed = (axis * arm).sum(axis=0)
                 gradient[:, column] += np.where(self._joint[shape] > index, sign * speed, 0.0)
         return gradient
-
-
-@dataclass(frozen=True)
-class _Link:
-    """A joint of the chain."""
-
-    slides: bool
-    axis: Array
-    rotation: Array
-    translation: Array
-    column: int
-    """Column of the joint positions."""
-
-    def turned(self, angle: Array) -> Array:
-        """Rotation I + sin q · K + (1 − cos q) · K² by an angle (Rodrigues 1840). (S, 3, 3)."""
-        x, y, z = self.axis
-        cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-        sine, cosine = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-        matrix: Array = np.eye(3) + sine * cross + (1 - cosine) * (cross @ cross)
-        return matrix

@@ -8,7 +8,6 @@ pairs, C candidates.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +19,7 @@ from pipeline.runtime.deployment import Execution
 from pipeline.runtime.guard.clearance import ClearanceModel
 from pipeline.runtime.guard.findings import VERDICTS, Finding, GuardReport
 from pipeline.runtime.guard.objects import Objects
+from pipeline.runtime.guard.plan_check import Measured, PlanCheck
 from pipeline.runtime.guard.repair import Repair
 from pipeline.runtime.guard.sweep import Indices, Sweep
 from pipeline.runtime.limiter import Limiter
@@ -74,9 +74,8 @@ class Guard:
         # Links of the arm only keep the least distance from each other: the robot's design brings
         # them that close, and demonstrations keep no larger distance.
         self._margin = np.where(own, least, self._settings.guard_margin_m)
-        self._least = np.full(len(own), least)
         # At this spacing, a motion that keeps `least` at every sample cannot touch in between.
-        self._sweep = Sweep(self._model, 2 * least)
+        self._check = PlanCheck(Sweep(self._model, 2 * least), np.full(len(own), least))
 
     def reset(self, robots: int) -> None:
         """Clear all counts and findings.
@@ -123,14 +122,14 @@ class Guard:
             Plans to send, rad, shape (N, K, J); `plan` itself if every chunk is free.
         """
         number = len(plan)
-        self._executed = executed or plan.shape[1]
         if objects is None:
             objects = Objects.unknown(number)
         if objects.obstacles is not None and objects.obstacles.shape[1] > self._model.slots:
             self._build(objects.obstacles.shape[1])
+        self._check.executed = executed or plan.shape[1]
         everyone = np.arange(number)
-        judged = self._judge(plan, everyone, limiter, objects, self._margin)
-        stop = self._stop_lack(plan, everyone, limiter, objects)
+        judged = self._check.measure(plan, everyone, limiter, objects, self._margin)
+        stop = self._check.stop_lack(plan, everyone, limiter, objects)
         bad = np.flatnonzero(np.maximum(judged.lack, stop) > 0)
         verdicts = np.zeros(number, dtype=np.int64)
         chosen = plan
@@ -143,7 +142,7 @@ class Guard:
         self._count(verdicts, judged, everyone if robots is None else robots)
         return chosen
 
-    def _count(self, verdicts: NDArray[np.int64], judged: _Judged, robots: Indices) -> None:
+    def _count(self, verdicts: NDArray[np.int64], judged: Measured, robots: Indices) -> None:
         for plan, (robot, code) in enumerate(zip(robots.tolist(), verdicts, strict=True)):
             verdict = VERDICTS[code]
             self._counts[verdict][robot] += 1
@@ -154,58 +153,6 @@ class Guard:
                 self._last[robot] = found
                 if code > VERDICTS.index(self._worst[robot].verdict):
                     self._worst[robot] = found
-
-    def _danger(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        """Shortfall of plans against the least distance, m; at most 0 if they may be sent. (N,)."""
-        lack = self._lack(plans, robots, limiter, objects)
-        return np.maximum(lack, self._stop_lack(plans, robots, limiter, objects))
-
-    def _lack(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        return self._judge(plans, robots, limiter, objects, self._least).lack
-
-    def _stop_lack(
-        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects
-    ) -> Array:
-        """Shortfall of the better of two stops, at the plan's end or before the next plan. (N,)."""
-        rows = plans.shape[1]
-        lack = np.full(len(plans), np.inf)
-        for last in (rows, self._executed):
-            left = np.flatnonzero(lack > 0)
-            if len(left):
-                # Braking from full speed may take as long as a plan.
-                index = np.minimum(np.arange(2 * rows), last - 1)
-                stop = self._lack(plans[left][:, index], robots[left], limiter, objects)
-                lack[left] = np.minimum(lack[left], stop)
-        return lack
-
-    def _judge(
-        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
-    ) -> _Judged:
-        """Compare plans with the margin of each pair, m, shape (P,)."""
-        sent = limiter.preview(plans, robots)
-        motions = np.concatenate([limiter.position[robots, None], sent], axis=1)
-        around = objects.of(robots)
-        near = self._sweep.near(motions, around, margin)
-        number = len(plans)
-        lack = np.full(number, -np.inf)
-        pair, clearance = np.zeros(number, dtype=np.int64), np.full(number, np.inf)
-        if not len(near.sample):
-            return _Judged(lack, pair, clearance)
-        distance = self._sweep.measure(motions, around, near).distance
-        motion = near.motion[near.sample]
-        now = np.full((number, len(margin)), np.inf)
-        start = (near.step[near.sample] == 0) & (near.share[near.sample] == 0)
-        now[motion[start], near.pair[start]] = distance[start]
-        # An arm that is already too close may move as long as it does not come closer.
-        allowed = now[motion, near.pair] - ROUNDING_M
-        later = ~start
-        missing = np.minimum(margin[near.pair], allowed) - distance
-        np.maximum.at(lack, motion[later], missing[later])
-        # Ascending order: the worst violation of each plan is written last and stays.
-        order = np.flatnonzero(later)[np.argsort(missing[later], kind="stable")]
-        pair[motion[order]] = near.pair[order]
-        clearance[motion[order]] = distance[order]
-        return _Judged(lack, pair, clearance)
 
     def _replace(
         self,
@@ -222,7 +169,7 @@ class Guard:
         repaired = repair.run(plan[bad], limiter.position[bad], objects.of(bad))
         verdicts = np.full(len(bad), VERDICTS.index("repaired"))
         chosen = repaired.copy()
-        left = np.flatnonzero(self._danger(repaired, bad, limiter, objects) > 0)
+        left = np.flatnonzero(self._check.danger(repaired, bad, limiter, objects) > 0)
         if len(left) and sampler is not None and self._settings.guard_samples:
             robots = bad[left]
             others = sampler(robots, self._settings.guard_samples)
@@ -256,13 +203,13 @@ class Guard:
         number, count = others.shape[:2]
         owner = np.repeat(robots, count)
         flat = others.reshape(-1, *plan.shape[1:])
-        danger = self._danger(flat, owner, limiter, objects).reshape(number, count)
+        danger = self._check.danger(flat, owner, limiter, objects).reshape(number, count)
         stuck = np.repeat((danger > 0).all(axis=1), count)
         if stuck.any():
             flat = flat.copy()
             held = owner[stuck]
             flat[stuck] = repair.run(flat[stuck], limiter.position[held], objects.of(held))
-            again = self._danger(flat[stuck], held, limiter, objects)
+            again = self._check.danger(flat[stuck], held, limiter, objects)
             danger[(danger > 0).all(axis=1)] = again.reshape(-1, count)
         candidates = flat.reshape(others.shape)
         apart = np.square(candidates - plan[:, None]).sum(axis=(2, 3))
@@ -283,29 +230,16 @@ class Guard:
             Plans, rad. Shape (B, K, J).
         """
         number, ways, rows, joints = plans.shape
-        start = np.broadcast_to(limiter.position[robots, None, None], plans[:, :, :1].shape)
-        # Row 0 is the present position; a stop at row k holds that row from then on. Twice the
-        # rows are checked, since an arm that stops at the plan's end brakes beyond it.
-        full = np.concatenate([start, plans], axis=2)
-        stops = np.arange(0, rows + 1, STOPS_APART)
-        stopped = full[:, :, np.minimum(stops[:, None], np.arange(1, 2 * rows + 1))]
-        flat = stopped.reshape(-1, 2 * rows, joints)
-        owner = np.repeat(robots, ways * len(stops))
-        danger = self._lack(flat, owner, limiter, objects).reshape(number, ways, -1)
+        # The old plan ends before the others: its end is one of the stops.
+        after = {rows - self._check.executed} | set(range(0, rows + 1, STOPS_APART))
+        stops = np.array(sorted(row for row in after if row >= 0))
+        owner = np.repeat(robots, ways)
+        motions = self._check.stops(plans.reshape(-1, rows, joints), owner, limiter, stops.tolist())
+        flat = motions.reshape(-1, *motions.shape[2:])
+        lack = self._check.lack(flat, np.repeat(owner, len(stops)), objects)
+        danger = lack.reshape(number, ways, -1)
         # The latest free stop wins; ties go to the first path; without one, the least danger wins.
         late = stops + np.arange(ways)[::-1, None] / ways
         best = np.where(danger > 0, -danger, late).reshape(number, -1).argmax(axis=1)
-        chosen: Array = stopped.reshape(number, -1, 2 * rows, joints)[np.arange(number), best]
-        return chosen[:, :rows]
-
-
-@dataclass(frozen=True)
-class _Judged:
-    """Result of comparing N plans with their margins."""
-
-    lack: Array
-    """Largest shortfall against the margin, m; at most 0 if the plan is free. (N,)."""
-    pair: Indices
-    """Pair with the largest shortfall. (N,)."""
-    clearance: Array
-    """Distance of that pair, m. (N,)."""
+        chosen: Array = flat.reshape(number, -1, *flat.shape[1:])[np.arange(number), best]
+        return chosen[:, 1 : rows + 1]

@@ -9,6 +9,7 @@ import pytest
 from pipeline.evaluation.report.console import (
     print_backends,
     print_closed_loop,
+    print_fallback,
     print_grasp,
     print_robustness,
 )
@@ -56,3 +57,12 @@ def test_every_condition_and_the_grasp_are_printed(capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     assert "Robustness, n = 60" in printed and "87.4–95.0" in printed
     assert "Grasped and lifted: 95% of 20 (expert 100%)" in printed
+
+
+def test_the_fallback_has_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    print_fallback({})
+    assert capsys.readouterr().out == ""
+    print_fallback({**ROW, "n_taken_over": 7, "n_without_plan": 2})
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "took over 7, no plan for 2" in printed
+    assert "strict and free of contact 92.0% of 200, 95 % interval 87.4–95.0 %" in printed

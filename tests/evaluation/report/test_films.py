@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 from pipeline.evaluation.report import films
 from pipeline.evaluation.rollout import Rollouts
 from pipeline.evaluation.trials import Trials, expert_commands
+from pipeline.obstacles import box
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel
 
@@ -67,3 +69,31 @@ def test_rendered_films_are_strips_of_all_frames(
 
 def test_no_trials_give_no_films(params: Params, trials: Trials, expert: Rollouts) -> None:
     assert films.films(params, trials, expert, expert, [], 30.0)[0] == []
+
+
+def test_films_show_each_trial_s_own_obstacles(
+    params: Params, trials: Trials, still: Rollouts, expert: Rollouts
+) -> None:
+    own = (np.zeros((0, 12)), np.zeros((0, 12)), box([0.4, 0.2, 0.5], [0.1, 0.1, 0.2])[None])
+    arranged = replace(trials, obstacles=own)
+    drawn, _ = films.films(params, arranged, still, expert, [2, 0], 30.0, ("nonsense",))
+    for view, up in (("from the side", (-600, -400)), ("from above", (-250, -150))):
+        (polygon,) = drawn[0].sticks[view].obstacles
+        corners = np.array([point.split(",") for point in polygon.split()], int)
+        assert (corners.min(axis=0).tolist(), corners.max(axis=0).tolist()) == (
+            [350, up[0]], [450, up[1]],
+        )  # fmt: skip
+        assert drawn[1].sticks[view].obstacles == []
+    short = [
+        Rollouts(r.joint_pos[:, :1], r.command[:, :1], r.ee_pose[:, :1], r.motion)
+        for r in (still, expert)
+    ]
+    # All films share one camera, which shows the centres of all obstacles.
+    small = replace(arranged, obstacles=(*own[:2], box([0.4, 0.2, 0.5], [0.05, 0.05, 0.1])[None]))
+    free, how = films.films(params, small, short[0], short[1], [2, 0], 3.0)
+    full, _ = films.films(params, arranged, short[0], short[1], [2, 0], 3.0)
+    if not free[0].strips:
+        pytest.skip(how)
+    for who in ("policy", "expert"):
+        assert free[0].strips[who] != full[0].strips[who]
+        assert free[1].strips[who] == full[1].strips[who]

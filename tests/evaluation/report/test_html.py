@@ -117,7 +117,12 @@ def test_the_page_is_complete_and_needs_no_network(page: str) -> None:
 def test_the_page_shows_the_results(page: str) -> None:
     assert "strict and free of contact: 0 of n = 3" in page
     assert "expert (ceiling)" in page
-    assert page.count("<b>Trial ") == 2
+    shown = re.findall(r"<b>Trial (\d+)</b>", page)
+    assert len(shown) == 2
+    assert (
+        re.findall(r"<code class=\"soft\">python -m pipeline play --trial (\d+)</code>", page)
+        == shown
+    )
     assert page.count('</td><td class="keep">') == 3
     assert 'id="why"' in page
     assert "No rollout of n" not in page

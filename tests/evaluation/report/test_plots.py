@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.report import plots
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
+from pipeline.obstacles import sphere
 from pipeline.params import Params
 
 
@@ -59,3 +61,19 @@ def test_obstacles_are_in_the_pictures(
     for name in ("map", "worst"):
         free, bar = (tmp_path / f"{name}_{scene}.png" for scene in ("free", "bar"))
         assert free.read_bytes() != bar.read_bytes()
+
+
+def test_a_trial_s_own_obstacles_are_in_its_pictures(
+    params: Params, loop: Loop, trials: Trials, tmp_path: Path
+) -> None:
+    rollouts = loop.replay(np.tile(loop.model.home, (3, 2, 1)), trials)
+    own = (np.zeros((0, 12)), sphere([0.4, 0.2, 0.5], 0.1)[None], np.zeros((0, 12)))
+    arranged, worst_first = replace(trials, obstacles=own), np.array([3.0, 2.0, 1.0])
+    for rows in (1, 2):
+        for name, some in (("free", trials), ("arranged", arranged)):
+            plots.worst_rollouts(
+                tmp_path / f"{name}_{rows}.png", loop.model, some, params.task, rollouts, rollouts,
+                worst_first, 30.0, frames=1, rows=rows,
+            )  # fmt: skip
+        free, drawn = (tmp_path / f"{name}_{rows}.png" for name in ("free", "arranged"))
+        assert (free.read_bytes() == drawn.read_bytes()) == (rows == 1), "trial 1 has a ball"

@@ -8,9 +8,9 @@ import torch
 
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.training.prefetcher import Prefetcher
+from pipeline.training.batches.prefetcher import Prefetcher
+from pipeline.training.batches.windows import Windows
 from pipeline.training.trainer import Prepared, Trainer
-from pipeline.training.windows import Windows
 from tests.fixtures.policy import make_fitted, make_limits, random_states
 
 WINDOWS, BATCH, STEPS = 70, 8, 9

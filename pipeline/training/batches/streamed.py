@@ -1,7 +1,7 @@
-"""Training windows: in the device's memory, or read from disk block by block.
+"""Training windows that are read from disk block by block, for data sets that exceed the memory.
 
 Shapes: N rows of the data set, W windows, B windows of a batch, T history steps, H horizon, S state
-numbers, A action numbers. Data that do not fit are streamed:
+numbers, A action numbers.
 
     epoch    blocks in a random order  3 0 6 | 5 1 4 | 2      whole episodes, read at once
     buffer   three of them, windows shuffled inside; meanwhile a thread reads the next three
@@ -22,6 +22,7 @@ from torch import Tensor
 from pipeline.dataset.store import Dataset
 from pipeline.dataset.windows import Index, episode_starts
 from pipeline.errors import PipelineError
+from pipeline.training.batches.windows import with_obstacles
 
 BLOCKS_A_BUFFER = 8
 """Blocks whose windows are shuffled together: one batch mixes as many places of the data set."""
@@ -42,70 +43,6 @@ class Rows(Protocol):
 
     def __getitem__(self, rows: slice, /) -> NDArray[np.float32]:
         """The rows of a slice."""
-
-
-class Source(Protocol):
-    """A source of batches: the order of an epoch, and the windows of a batch."""
-
-    def __len__(self) -> int:
-        """Number of windows, W."""
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The windows of an epoch, shape (W,); the same generator state gives the same order."""
-
-    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Flat data and the rows of every window, on one device."""
-
-    state: Tensor
-    """Shape (N, S)."""
-    action: Tensor
-    """Shape (N, A), rad."""
-    obs_rows: Tensor
-    """Shape (W, T)."""
-    action_rows: Tensor
-    """Shape (W, H)."""
-    obstacles: Tensor | None = None
-    """Numbers of the obstacles of each episode, shape (E, K · 12); None where none are seen."""
-    episode: Tensor | None = None
-    """Episode of each window, a row of `obstacles`. Shape (W,)."""
-
-    def __len__(self) -> int:
-        """Number of windows, W."""
-        return len(self.obs_rows)
-
-    @property
-    def device(self) -> torch.device:
-        """Where batches are made."""
-        return self.state.device
-
-    def batch(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw observations (B, T, S) and actions (B, H, A) of the windows (B,)."""
-        obs, action = self.state[self.obs_rows[windows]], self.action[self.action_rows[windows]]
-        if self.obstacles is None or self.episode is None:
-            return obs, action
-        return _with_obstacles(obs, self.obstacles[self.episode[windows]]), action
-
-    def order(self, generator: torch.Generator) -> Tensor:
-        """The windows of one epoch in the order of its batches, shape (W,).
-
-        Args:
-            generator: on the windows' device; the same state gives the same order.
-        """
-        return torch.randperm(len(self), generator=generator, device=self.state.device)
-
-    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """All windows in their own order, a batch at a time.
-
-        Args:
-            size: windows of a batch.
-        """
-        for rows in torch.split(torch.arange(len(self), device=self.device), size):
-            yield self.batch(rows)
 
 
 @dataclass(frozen=True)
@@ -251,7 +188,7 @@ class StreamedWindows:
         if self._obstacles is None:
             return buffer.state[obs], buffer.action[action]
         around = self._obstacles[torch.from_numpy(episodes).to(self.device)]
-        return _with_obstacles(buffer.state[obs], around), buffer.action[action]
+        return with_obstacles(buffer.state[obs], around), buffer.action[action]
 
     def _buffer(self, group: int) -> _Buffer:
         """The rows of a group; the group after it is read meanwhile."""
@@ -287,11 +224,6 @@ class StreamedWindows:
         if self.device.type == "cuda":
             state, action = state.pin_memory(), action.pin_memory()
         return _Buffer(state.to(self.device), action.to(self.device), offsets)
-
-
-def _with_obstacles(obs: Tensor, obstacles: Tensor) -> Tensor:
-    """Append obstacles (B, O) to every step of observations (B, T, S)."""
-    return torch.cat((obs, obstacles.unsqueeze(1).expand(-1, obs.shape[1], -1)), dim=2)
 
 
 def resident_bytes(dataset: Dataset, episodes: Index, lengths: tuple[int, int]) -> int:

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dataset.windows import window_index
-from pipeline.training.windows import (
+from pipeline.training.batches.streamed import (
     BLOCKS_A_BUFFER,
     BUFFERS,
     StreamedWindows,
     StreamError,
-    Windows,
 )
+from pipeline.training.batches.windows import Windows
 
 CPU = torch.device("cpu")
 ROW_BYTES = 4 * (3 + 2)

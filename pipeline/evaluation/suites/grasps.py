@@ -31,8 +31,9 @@ def lifted(
     success = np.zeros(number, np.bool_)
     fair = np.flatnonzero(~result.collided[:number])
     lifts = simulator.lift(
-        result.rollouts.joint_pos[fair, -1], trials.object_pos[fair], trials.object_axis[fair]
-    )
+        result.rollouts.joint_pos[fair, -1], trials.object_pos[fair], trials.object_axis[fair],
+        [trials.around(trial) for trial in fair.tolist()],
+    )  # fmt: skip
     success[fair] = lifts.lifted
     return success
 

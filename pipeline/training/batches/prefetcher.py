@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pipeline.training.batches.windows import Source
 from pipeline.training.trainer import Prepared, Trainer
-from pipeline.training.windows import Source
 
 
 class Prefetcher:

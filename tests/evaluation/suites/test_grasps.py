@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.evaluation.grasp_trials import grasp_summary, lifted
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.rollout import Loop
+from pipeline.evaluation.suites.grasps import grasp_summary, lifted
 from pipeline.evaluation.trials import Trials, expert_commands
+from pipeline.obstacles import box
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.grasp import GraspSimulator
@@ -49,3 +50,13 @@ def test_the_summary_counts() -> None:
     assert (summary["n"], summary["success"]) == (4, 0.75)
     assert summary["ci95"][0] < 0.75 < summary["ci95"][1]
     assert summary["expert"]["success"] == 1.0
+
+
+def test_a_trial_is_lifted_among_its_own_obstacles(
+    simulator: GraspSimulator, expert: ClosedLoop, loop: Loop, trials: Trials
+) -> None:
+    wrist = loop.model.link_positions(expert.rollouts.joint_pos[1, -1])[-3]
+    lid = box(wrist + np.array([0, 0, 0.11]), [0.2, 0.2, 0.04])[None]
+    none = np.zeros((0, 12))
+    covered = replace(trials, obstacles=(none, lid, none))
+    assert lifted(simulator, expert, covered, 3).tolist() == [True, False, True]

@@ -1,0 +1,1 @@
+"""What the page shows: the live policy, evaluated trials, or recorded episodes."""

@@ -1,0 +1,1 @@
+"""Batches of training windows: in memory, streamed from disk, and prepared ahead."""
