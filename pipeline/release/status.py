@@ -64,7 +64,7 @@ class Repository(Checkout):
         Raises:
             RepositoryError: something is changed or untracked; no commit is there.
         """
-        self.run("git", "rev-parse", "--verify", "HEAD", hint="make a first commit")
+        self.run("git", "rev-parse", "HEAD", hint="make a first commit")
         # Each line: two letters of state, a blank, the path.
         status = self.ask("git", "status", "--porcelain", "--untracked-files=all")
         changed = [line[3:] for line in status.stdout.splitlines() if line[3:] != written]

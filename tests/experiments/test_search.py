@@ -102,7 +102,9 @@ def test_the_best_trial_has_the_largest_or_the_smallest_value(
     search(tiny, space, _options(4, metric="seconds", minimize=minimize))
     values = [experiment.metrics["seconds"] for experiment in found]
     assert len(set(values)) == 4
-    assert f"best {best(values):.6g} with train.lr=" in capsys.readouterr().out.splitlines()[-1]
+    printed = capsys.readouterr().out
+    assert "4/4 trial 3" in printed
+    assert f"best {best(values):.6g} with train.lr=" in printed.splitlines()[-1]
 
 
 def test_the_error_of_a_wrong_storage_is_one_line(tiny: Repository) -> None:

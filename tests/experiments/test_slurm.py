@@ -79,6 +79,25 @@ def test_a_job_that_waits_is_not_submitted_again(
     assert "already job 41_0" in output and "already job 41_1" in output
 
 
+def test_jobs_end_with_a_result_or_the_last_line_of_their_error(
+    tiny: Repository, fake_dvc: FakeDvc, submitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = tiny.runs(settings := ["train.seed=1,2"])
+    trace = "Traceback\nClusterError: no space\n\n-----\nYou can check full logs with job.stderr()"
+
+    def end(seconds: float) -> None:
+        tiny.output("dvc", "exp", "run", "--name", good.name)
+        for number, result in enumerate([("success", None), ("error", trace)]):
+            path = tiny.state / f"jobs/41_{number}_0_result.pkl"
+            path.write_bytes(pickle.dumps(result))
+
+    monkeypatch.setattr(slurm.time, "sleep", end)
+    outcomes = run_cluster(tiny, settings, 2, ClusterOptions())
+    assert [(item.run, item.state, item.reason) for item in outcomes] == [
+        (good, "done", ""), (bad, "failed", "ClusterError: no space"),
+    ]  # fmt: skip
+
+
 @pytest.fixture
 def job(tiny: Repository, tmp_path: Path) -> ExperimentJob:
     """The job of a run that fails if the seed is 13."""
@@ -141,7 +160,7 @@ def test_uncommitted_changes_are_rejected(tiny: Repository) -> None:
 
 def test_without_a_cluster_nothing_runs(tiny: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm.shutil, "which", lambda name: None)
-    with pytest.raises(ClusterError, match="sbatch is not on the PATH"):
+    with pytest.raises(ClusterError, match=r"sbatch is not .* --slurm-local runs the same jobs"):
         run_cluster(tiny, ["train.seed=1"], 1, ClusterOptions())
     with pytest.raises(SettingError):
         run_cluster(tiny, ["train.sead=1"], 1, LOCAL)

@@ -66,3 +66,9 @@ def test_the_git_remote_is_the_branch_s_own_or_origin(project: Project) -> None:
 def test_a_command_that_fails_says_why_and_what_to_do(project: Project) -> None:
     with pytest.raises(RepositoryError, match=r"`git switch nowhere` failed: .*nowhere.*; try it"):
         Repository(project.root).run("git", "switch", "nowhere", hint="try it")
+
+
+def test_a_repository_without_a_commit_is_refused(project: Project) -> None:
+    project.run("git", "update-ref", "-d", "HEAD")
+    with pytest.raises(RepositoryError, match="make a first commit"):
+        Repository(project.root).require_clean("MODEL_CARD.md")
