@@ -136,7 +136,10 @@ def test_a_goal_beyond_the_bounds_ends_the_search(params: Params) -> None:
     """Such a goal is rejected without a collision check, so the checks alone never end it."""
     planner = Planner(params.robot, params.task, params.collect)
     beyond = np.add(params.robot.home_rad, [4.0, 0, 0, 0, 0, 0])
-    assert planner._find_path(beyond, np.array([0.4, 0.0, 0.3]), UP, 0.01) is None
+    assert (
+        planner._find_path((planner.model.home, beyond), np.array([0.4, 0.0, 0.3]), UP, 0.01)
+        is None
+    )
 
 
 def _first_path(shard: int) -> Array:
