@@ -50,7 +50,8 @@ class Checkpoint:
     @property
     def params(self) -> PolicyParams:
         """Section policy that the checkpoint was trained with."""
-        return PolicyParams.parse(self.config["policy"])
+        # Checkpoints from before policies could see obstacles do not name their number.
+        return PolicyParams.parse({"max_obstacles": 0, **self.config["policy"]})
 
     @property
     def geometry(self) -> Geometry:

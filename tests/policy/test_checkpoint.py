@@ -111,3 +111,14 @@ def test_a_tampered_layout_is_refused(checkpoint: Checkpoint, tmp_path: Path) ->
     torch.save(content, tmp_path / "m.pt")
     with pytest.raises(LayoutError, match="fingerprint"):
         load_checkpoint(tmp_path / "m.pt")
+
+
+def test_a_checkpoint_from_before_obstacles_still_loads(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    policy = {
+        key: value for key, value in checkpoint.config["policy"].items() if key != "max_obstacles"
+    }
+    old = dataclasses.replace(checkpoint, config={**checkpoint.config, "policy": policy})
+    save_checkpoint(tmp_path / "old.pt", old)
+    assert load_checkpoint(tmp_path / "old.pt").params.max_obstacles == 0
