@@ -19,10 +19,13 @@ from pipeline.evaluation.judge import judge
 from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.trials import Trials
 from pipeline.params import ExecutionParams, Params
+from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
+from pipeline.runtime.guard.guard import Guard
 from pipeline.training.selection import Score
 
 Array = NDArray[np.float64]
@@ -52,7 +55,8 @@ class RolloutValidation:
         """Choose the episodes and build the simulator.
 
         Chunks are executed with fixed settings, scaled to the horizon, because this judges the
-        weights only: a change of section execution must not require a new training.
+        weights only: a change of section execution must not require a new training. The guard runs
+        where the data set has obstacles.
 
         Args:
             dataset: data set with validation episodes.
@@ -76,15 +80,20 @@ class RolloutValidation:
         execution = ExecutionParams(
             mode="blend", execute_steps=max(1, 3 * horizon // 8), blend_steps=horizon // 2,
             ensemble_decay=0.0, noise_scale=0.0, object_window=1, object_jump_m=1.0,
-            object_jump_deg=180.0, object_jump_observations=1, guard="off",
+            object_jump_deg=180.0, object_jump_observations=1, guard="repair",
             guard_margin_m=0.015, guard_least_m=0.005,
-            guard_turns=1, guard_turn_rad=0.05, guard_smooth_s=0.067, guard_samples=0,
+            guard_turns=10, guard_turn_rad=0.05, guard_smooth_s=0.067, guard_samples=0,
             guard_noise_scale=1.0, fallback="none", fallback_after_s=1.0,
         )  # fmt: skip
+        guard, slots = None, 0
+        if dataset.max_obstacles:
+            # Without the guard, contacts would decide here and say little about what it leaves.
+            shapes = collision_geometry(params.robot, params.task)
+            guard = Guard(execution, kinematic_chain(model), model.joints, shapes, model.limits)
+            slots = params.policy.max_obstacles
         loop = Loop(
             simulator, model, dataset.layout, horizon, params.policy.n_obs_steps, execution,
-            dataset.rate_hz,
-            obstacle_slots=params.policy.max_obstacles if dataset.max_obstacles else 0,
+            dataset.rate_hz, guard, slots,
         )  # fmt: skip
         return cls(loop, CollisionChecker(params.robot, params.task), trials, start, params)
 

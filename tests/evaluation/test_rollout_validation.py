@@ -11,6 +11,7 @@ from pipeline.dataset.store import Dataset
 from pipeline.evaluation.rollout_validation import RolloutValidation, RolloutValidationError
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
+from pipeline.obstacles import box
 from pipeline.params import Params
 from pipeline.robot.model import RobotModel
 
@@ -87,3 +88,19 @@ def test_an_unsuitable_data_set_is_rejected_with_the_reason(
     bare = Layout.build(dataset.layout.joints, "pen", ("joint_pos", "joint_vel"))
     with pytest.raises(RolloutValidationError, match="object_pos, object_axis"):
         RolloutValidation.from_dataset(replace(dataset, layout=bare), params)
+
+
+def test_obstacles_of_the_episodes_are_seen_and_guarded_against(
+    params: Params, dataset: Dataset
+) -> None:
+    rows = np.stack([box([0.4, 0.4, 0.3], [0.1, 0.1, 0.1])]).astype(np.float32)
+    ends = np.array([1] * dataset.num_episodes)  # the first episode has one obstacle
+    arranged = replace(dataset, obstacle_rows=rows, obstacle_ends=ends)
+    plain, loop = (
+        RolloutValidation.from_dataset(data, params).loop for data in (dataset, arranged)
+    )
+    assert (plain.guard, plain.obstacle_slots) == (None, 0)
+    assert loop.guard is not None
+    assert loop.obstacle_slots == params.policy.max_obstacles
+    validation = RolloutValidation.from_dataset(arranged, params)
+    assert [len(validation.trials.around(trial)) for trial in range(3)] == [1, 0, 0]
