@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ompl import base, geometric, util
 
-from pipeline.obstacles import distances
+from pipeline.obstacles import COLUMNS, distances
 from pipeline.params import CollectParams, RobotParams, TaskParams
 from pipeline.robot.arrangement import draw_arrangement
 from pipeline.robot.collision import CollisionChecker
@@ -115,6 +115,7 @@ class Planner:
             Obstacles. Shape (M, 12).
         """
         if not self._task.arrangement.number[1]:
+            self.checker.place_obstacles(np.zeros((0, COLUMNS)))
             return self.checker.obstacles
 
         def is_allowed(obstacle: Array) -> bool:

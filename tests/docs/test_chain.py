@@ -117,6 +117,7 @@ def test_tensorboard_shows_a_training(template: Path) -> None:
         child.communicate(timeout=HANG_S)
 
 
+@pytest.mark.slow
 def test_results_are_taken_by_version(tmp_path: Path) -> None:
     """docs/versions.md, "Using a release": dvc get and dvc import, by a tag of gto's kind."""
     project = two_stages(tmp_path / "project", isolated(tmp_path / "home"))

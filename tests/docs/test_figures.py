@@ -18,6 +18,7 @@ from .blocks import REPOSITORY
 ROW = re.compile(r"^\| (\d+) GB \| (\d+) \| ([\d.]+) GB \| ([\d.]+) GB \|", re.M)
 
 
+@pytest.mark.slow
 def test_memory_by_batch(params: Params) -> None:
     rows = ROW.findall((REPOSITORY / "docs/en/guide.md").read_text())
     assert [(gpu, batch) for gpu, batch, _, _ in rows] == [

@@ -111,6 +111,7 @@ def test_an_interrupted_sweep_restores_the_workspace_and_can_be_continued(
     assert (tiny.root / "params.yaml").read_text() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("everything", [False, True], ids=["sweep alone", "sweep and run"])
 def test_a_killed_sweep_can_be_continued(tiny: Repository, gate: Path, everything: bool) -> None:
     before = (tiny.root / "params.yaml").read_text()

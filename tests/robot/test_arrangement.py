@@ -103,3 +103,10 @@ def test_the_boxes_of_a_scene_are_rows(params: Params) -> None:
     assert rows[1] == pytest.approx(box([0.45, 0.22, 0.20], [0.04, 0.04, 0.42]))
     assert len(rows) == 3
     assert scene_obstacles(params.task).shape == (0, 12)
+
+
+def test_without_an_arrangement_nothing_stands_around(params: Params) -> None:
+    planner = Planner(params.robot, params.task, params.collect)
+    planner.checker.place_obstacles(box(AWAY, [0.1, 0.1, 0.1])[None])
+    assert len(planner.arrange(AWAY, UP, np.random.default_rng(0))) == 0
+    assert len(planner.checker.obstacles) == 0
