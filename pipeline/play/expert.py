@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.obstacles import parse
 from pipeline.params import Params
-from pipeline.play.obstacles import Boxes, place_boxes
+from pipeline.play.simulation import Box
 from pipeline.robot.planner import Planner, sample_object
 from pipeline.robot.retime import Plan
 
@@ -33,14 +34,14 @@ class Expert:
         self._rng = np.random.default_rng(np.random.SeedSequence([seed, 0x91A7]))
         self._lock = threading.Lock()
 
-    def place(self, boxes: Boxes) -> None:
+    def place(self, boxes: Sequence[Box]) -> None:
         """Plan around boxes from now on.
 
         Args:
             boxes: all boxes besides those of the scene in params.yaml.
         """
         with self._lock:
-            place_boxes(self._planner.checker, boxes)
+            self._planner.checker.place_obstacles(parse(boxes))
 
     def random_object(self) -> tuple[Array, Array]:
         """Draw an object from the task's range, if possible one that the expert reaches.

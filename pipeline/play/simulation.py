@@ -17,8 +17,8 @@ from pipeline.evaluation import metrics
 from pipeline.evaluation.disturbance import Sensor
 from pipeline.evaluation.robustness import Condition, make_simulator
 from pipeline.evaluation.rollout import SENSOR
+from pipeline.obstacles import parse
 from pipeline.params import Params
-from pipeline.play.obstacles import observe_boxes, place_boxes
 from pipeline.play.watched_session import WatchedSession
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import continue_quaternions
@@ -157,14 +157,14 @@ class Simulation:
             boxes: all boxes besides those of the scene in params.yaml.
         """
         self.boxes = tuple(boxes)
-        place_boxes(self.checker, self.boxes)
+        self.checker.place_obstacles(parse(self.boxes))
         self._forget_errors()
 
     def step(self) -> Step:
         """Run one control step."""
         latency = self.knobs.condition.disturbance.latency_steps
         seen = self._past[max(len(self._past) - 1 - latency, 0)]
-        command = self._session.act(observe_boxes(seen, self.boxes))
+        command = self._session.act({**seen, "obstacles": self.boxes})
         chunk = self._new_chunk()
         start = self.joint_pos
         joint_pos, joint_vel = self._simulator.run(command[None, None])

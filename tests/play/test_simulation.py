@@ -122,3 +122,17 @@ def test_knobs_change_the_servo_the_rate_and_the_guard(simulation: Simulation) -
     simulation.change(replace(simulation.knobs, guard="off"))
     step = simulation.step()
     assert step.chunk is not None and step.chunk.finding is None
+
+
+def test_the_checker_knows_the_boxes(simulation: Simulation) -> None:
+    checker, axis = simulation.checker, np.array([0.0, 0.0, 1.0])
+    far, home = np.array([0.5, 0.0, 0.05]), checker.model.home
+    hand = checker.model.tcp(home).translation
+    assert checker.touching(home, far, axis) is None
+    simulation.place(
+        [{"centre_m": hand.tolist(), "size_m": [0.1, 0.1, 0.1], "quaternion": [0, 0, 0, 1]}]
+    )
+    touching = checker.touching(home, far, axis)
+    assert touching is not None and touching[1] == "obstacle 1"
+    simulation.place([])
+    assert checker.touching(home, far, axis) is None

@@ -15,6 +15,7 @@ from pipeline.play.page import FRAME_HZ, Page
 from pipeline.play.scene import DEMONSTRATION, EXPERT, SENT, WANTED, Scene
 from pipeline.play.simulation import Box, Chunk, Knobs, Simulation, Step
 from pipeline.play.views.knobs import KnobControls
+from pipeline.play.views.panel import Panel
 from pipeline.play.views.status import Row, lamp, table
 from pipeline.play.views.user_boxes import UserBoxes
 from pipeline.policy.observation import obstacle_slots
@@ -29,7 +30,7 @@ HOLD_FRAMES = FRAME_HZ
 """A contact stays red for at least so many frames, so that people see it."""
 
 
-class LiveView:
+class LiveView(Panel):
     """Draws a simulation and lets the user disturb it."""
 
     def __init__(
@@ -49,12 +50,13 @@ class LiveView:
             policy: the loaded policy.
             nearest: the demonstrations; None if there is no data set.
         """
+        super().__init__(page, "Live")
         self._page, self._scene, self._nearest = page, scene, nearest
         self._name = policy.name
         self.simulation = Simulation(params, policy)
         self._expert = Expert(params)
         self.paused, self._frame, self.steps = False, 0, 0
-        self._visible, self._near_text = False, ""
+        self._near_text = ""
         self._said, self._touched = "", (0, "")
         self._chunk: Chunk | None = None
         self._step: Step | None = None
@@ -67,9 +69,7 @@ class LiveView:
 
     def _make_controls(self, page: Page, fixed: int, most: int) -> None:
         gui = page.server.gui
-        self._folder = gui.add_folder("Live")
         with self._folder:
-            self._status = gui.add_html("")
             actions = gui.add_button_group("Motion", ("Pause", "Step", "Reset"))
             more = gui.add_button_group("Object", ("Random", "Expert's plan"))
             self._demonstration = gui.add_checkbox(
@@ -92,19 +92,13 @@ class LiveView:
             group.on_click(lambda event: page.post(tasks[str(event.target.value)]))
         self._demonstration.on_update(lambda _: page.post(self._show_nearest))
 
-    @property
-    def status(self) -> str:
-        """The numbers that are shown, as HTML."""
-        return str(self._status.content)
-
     def show(self, visible: bool) -> None:
         """Show or hide the view.
 
         Args:
             visible: whether it is shown.
         """
-        self._visible = visible
-        self._folder.visible = visible
+        super().show(visible)
         self._scene.show_handle(visible)
         self.boxes.show(visible)
         if visible:

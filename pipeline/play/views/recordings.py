@@ -12,12 +12,13 @@ from pipeline.play.episodes import MotionReader, Trajectory, groups
 from pipeline.play.motion import Motion
 from pipeline.play.page import Page
 from pipeline.play.scene import Scene
+from pipeline.play.views.panel import Panel
 from pipeline.play.views.replay import Player
 from pipeline.play.views.status import Row, lamp, table
 from pipeline.robot.model import RobotModel
 
 
-class RecordingsView:
+class RecordingsView(Panel):
     """Lists trajectories by the outcome of ingest and replays the chosen one."""
 
     def __init__(
@@ -37,13 +38,11 @@ class RecordingsView:
             reader: finds the motions.
             trajectories: at least one.
         """
+        super().__init__(page, "Recording")
         self._page, self._scene, self._reader = page, scene, reader
         self._groups = groups(trajectories)
-        self._visible = False
         gui = page.server.gui
-        self._folder = gui.add_folder("Recording")
         with self._folder:
-            self._status = gui.add_html("")
             self.group = gui.add_dropdown("Show", tuple(self._groups))
             self.number = gui.add_slider("Number", 0, 1, 1, 0)
             turn = gui.add_button_group("Go to", ("Previous", "Next"))
@@ -102,19 +101,13 @@ class RecordingsView:
             trajectory, "" if found.object_pose is not None else "without the object's pose"
         )
 
-    @property
-    def status(self) -> str:
-        """The numbers that are shown, as HTML."""
-        return str(self._status.content)
-
     def show(self, visible: bool) -> None:
         """Show or hide the view.
 
         Args:
             visible: whether it is shown.
         """
-        self._visible = visible
-        self._folder.visible = visible
+        super().show(visible)
         if visible:
             self._chosen = None
             self._scene.show_handle(False)

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.play.page import Page
 from pipeline.play.scene import Scene
 from pipeline.play.trial_runs import Trial, TrialError, TrialRun, TrialRunner
+from pipeline.play.views.panel import Panel
 from pipeline.play.views.replay import Player
 from pipeline.play.views.status import Row, lamp, table
 
@@ -16,7 +17,7 @@ SAME_MM = 0.5
 """Trials that end further than this from what was recorded are reported as different, mm."""
 
 
-class TrialsView:
+class TrialsView(Panel):
     """Lists trials and replays the chosen one."""
 
     def __init__(
@@ -43,15 +44,13 @@ class TrialsView:
             )
         labels = {_label(trial): trial.number for trial in trials}
         start = trials[0].number if first is None else first
-        gui = page.server.gui
-        self._folder = gui.add_folder("Trial")
+        super().__init__(page, "Trial")
         with self._folder:
-            self._status = gui.add_html("")
-            self.chooser = gui.add_dropdown(
+            self.chooser = page.server.gui.add_dropdown(
                 "Trial, worst first", tuple(labels), initial_value=_label(self._trials[start])
             )
             self.player = Player(page, scene, runner.model)
-        self._chosen, self._visible = self._trials[start], False
+        self._chosen = self._trials[start]
         self._run: TrialRun | None = None
         self.chooser.on_update(
             lambda _: page.post(lambda: self.choose(labels[str(self.chooser.value)]))
@@ -69,19 +68,13 @@ class TrialsView:
             self.player.load(self._run.motion)
             self._write()
 
-    @property
-    def status(self) -> str:
-        """The numbers that are shown, as HTML."""
-        return str(self._status.content)
-
     def show(self, visible: bool) -> None:
         """Show or hide the view.
 
         Args:
             visible: whether it is shown.
         """
-        self._visible = visible
-        self._folder.visible = visible
+        super().show(visible)
         if not visible:
             self._scene.line("motion", None)
             self._scene.mark(())
