@@ -147,26 +147,24 @@ class Loop:
         around = trials.padded() if trials.obstacles else None
         visible = trials.padded(self.obstacle_slots) if self.obstacle_slots else None
         shape = (self.horizon, len(self.layout.joints))
-        held: list[list[bool]] = []
+        held, holds = [], self._held()
         for step in range(steps):
             if moved is not None and step >= moves_at:
                 recorder.objects = moved
             wanted = executor.steps_left == 0
             if wanted.any():
+                robots = np.flatnonzero(wanted)
                 # Each chunk takes the same number of draws, whatever `steps` and the mode are.
-                drawn = [
-                    noise_rngs[robot].standard_normal(shape, dtype=np.float32)
-                    for robot in np.flatnonzero(wanted)
-                ]
+                drawn = [noise_rngs[r].standard_normal(shape, dtype=np.float32) for r in robots]
                 seen = recorder.observation(ages)[wanted]
                 if visible is not None:
                     seen = with_obstacles(seen, visible[wanted])
                 chunks = predict(seen, scale * np.stack(drawn))
-                sampler = self._sampler(predict, seen, seed, step)
-                objects = replace(recorder.seen_objects, obstacles=around)
-                objects = objects.of(np.flatnonzero(wanted))
+                sampler = self._sampler(predict, seen, seed + robots, step)
+                objects = replace(recorder.seen_objects, obstacles=around).of(robots)
                 executor.add(chunks, robots=wanted, objects=objects, sampler=sampler)
-            held.append(self._held())
+                holds = self._held()
+            held.append(holds)
             command = executor.commands(1)
             recorder.add(command, *self.simulator.run(command), self.simulator.motion)
             executor.interrupt(recorder.object_jumped)
@@ -178,15 +176,13 @@ class Loop:
         last = () if self.guard is None else self.guard.report().last
         return [finding.verdict == "held" for finding in last]
 
-    def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
+    def _sampler(self, predict: Predict, seen: Observations, seeds: Indices, step: int) -> Sampler:
         """Return a function that computes alternative chunks for the guard in one call."""
 
         def sample(robots: Indices, count: int) -> Array:
             shape = (count, self.horizon, len(self.layout.joints))
-            noise = other_noise(self.execution, shape, seed, step)
-            chunks = predict(
-                np.repeat(seen[robots], count, axis=0), np.tile(noise, (len(robots), 1, 1))
-            )
+            noise = [other_noise(self.execution, shape, seed, step) for seed in seeds[robots]]
+            chunks = predict(np.repeat(seen[robots], count, axis=0), np.concatenate(noise))
             return chunks.reshape(len(robots), *shape)
 
         return sample

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.evaluation.execution import guard_finding, make_guard
 from pipeline.evaluation.judge import ClosedLoop, judge
-from pipeline.evaluation.recorder import Observations
-from pipeline.evaluation.rollout import Loop, Predict
+from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.play.motion import Motion
@@ -22,7 +21,6 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
-from pipeline.runtime.chunking import Sampler
 from pipeline.runtime.session import RobotPolicy
 
 Array = NDArray[np.float64]
@@ -127,18 +125,6 @@ def trial_steps(folder: Path) -> int | None:
         return sum(1 for _ in csv.DictReader(file))
 
 
-@dataclass(frozen=True)
-class OneRobot(Loop):
-    """The loop of one robot of a larger batch, with the random numbers that it had there."""
-
-    number: int = 0
-    """Index of the robot in the batch."""
-
-    def _sampler(self, predict: Predict, seen: Observations, seed: int, step: int) -> Sampler:
-        # A batch draws its alternative chunks from the seed of its first robot.
-        return super()._sampler(predict, seen, seed - self.number, step)
-
-
 class TrialRunner:
     """Simulates trials of an evaluation again, with the exported policy."""
 
@@ -163,11 +149,11 @@ class TrialRunner:
         """
         params, backend = self._params, self._policy.backend
         rate = self._policy.control_hz
-        loop = OneRobot(
+        loop = Loop(
             Simulator(params.robot, rate, params.evaluate.physics_steps, threads=1), self.model,
             backend.layout, int(backend.config["horizon"]), int(backend.config["n_obs_steps"]),
             params.execution, rate, make_guard(params, self.model),
-            obstacle_slots(backend.config), trial.number,
+            obstacle_slots(backend.config),
         )  # fmt: skip
         trials = Trials(trial.object_pos[None], trial.object_axis[None], (self._rest(),), 1)
         rollouts = loop.run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -63,8 +63,8 @@ class Deployment:
             execution: the section `execution`.
             limits: the arm's joint limits.
         """
-        values = execution.model_dump(exclude={"fallback", "fallback_after_s"})
-        return cls(Execution(**values), limits)
+        carried = {field.name for field in fields(Execution)}
+        return cls(Execution(**execution.model_dump(include=carried)), limits)
 
     def to_json(self) -> str:
         """Convert to JSON for the metadata of policy.onnx; null means that a joint has no limit."""

@@ -51,12 +51,12 @@ def carried_guard(
 def other_noise(
     settings: Execution | ExecutionParams, shape: tuple[int, ...], seed: int, step: int
 ) -> NDArray[np.float32]:
-    """Draw the noise for the alternative chunks of the guard; it is the same for every robot.
+    """Draw the noise for the alternative chunks of the guard.
 
     Args:
         settings: the section `execution`.
         shape: number of chunks, steps of a chunk and action numbers, (C, H, A).
-        seed: seed of the policy's noise.
+        seed: seed of the robot's noise.
         step: number of control steps since the reset.
     """
     rng = np.random.default_rng(np.random.SeedSequence([seed, OTHERS, step]))
