@@ -150,13 +150,20 @@ class Limiter:
             Commands, rad. Shape (M, K, J).
         """
         sent = rows.copy()
-        clipped = np.flatnonzero(~self._passes(rows, robots))
+        passes = self._passes(rows, robots)
+        clipped = np.flatnonzero(~passes.all(axis=1))
         if not len(clipped):
             return sent
         trial = self.part(robots[clipped])
         chosen = rows[clipped]
+        # A command depends on the target after it, too.
+        first = max(int(passes[clipped].argmin(axis=1).min()) - 1, 0)
+        if first:
+            path = np.concatenate([trial._position[:, None], chosen[:, :first]], axis=1)
+            trial._position = path[:, -1]
+            trial._velocity = (path[:, -1] - path[:, -2]) / self._period
         before = trial._position
-        for step in range(rows.shape[1]):
+        for step in range(first, rows.shape[1]):
             target = chosen[:, step]
             last = step == rows.shape[1] - 1
             following = 2 * target - before if last else chosen[:, step + 1]
@@ -165,7 +172,7 @@ class Limiter:
         return sent
 
     def _passes(self, rows: Array, robots: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether motions stay within the limits at every step, so that `step` keeps them."""
+        """Whether each step of motions is within the limits. (M, K)."""
         limits = self._limits
         before = np.concatenate([self._position[robots, None], rows[:, :-1]], axis=1)
         velocity = (rows - before) / self._period
@@ -178,7 +185,7 @@ class Limiter:
         )
         within = (np.abs(velocity) <= limits.velocity) & (np.abs(change) <= self._change)
         inside = (rows >= limits.lower) & (rows <= limits.upper)
-        return np.asarray((within & slow & inside).all(axis=(1, 2)))
+        return np.asarray((within & slow & inside).all(axis=2))
 
     def _count(self, target: Array, inside: Array, asked: Array, velocity: Array) -> None:
         if target.size == 0:

@@ -122,3 +122,20 @@ def test_braking_from_the_approach_speed_ends_at_the_distance(
     speed = float(approach_speed(np.array(distance), np.array(change), 0.1))
     way = 0.1 * np.maximum(speed - change * np.arange(2000), 0).sum()
     assert way == pytest.approx(distance, abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), smooth=st.integers(0, 20))
+def test_a_preview_equals_what_is_sent(seed: int, smooth: int) -> None:
+    """Also where the first steps of a motion are within the limits and later ones are not."""
+    rng = np.random.default_rng(seed)
+    limiter = _limiter(rng.uniform([-0.5, -0.1, -1], [0.5, 0.3, 1], (3, 3)))
+    limiter.step(limiter.position + 0.002, limiter.position + 0.004)
+    velocity = limiter.velocity + rng.uniform(-0.01, 0.01, (20, 3, 3)).cumsum(axis=0)
+    velocity[smooth:] += rng.uniform(-2, 2, (3, 3))
+    rows = limiter.position + velocity.cumsum(axis=0) / RATE_HZ
+    order = np.array([2, 0, 1])
+    seen = limiter.preview(rows.transpose(1, 0, 2)[order], order)
+    after = np.concatenate([rows[1:], 2 * rows[-1:] - rows[-2:-1]])
+    sent = np.stack([limiter.step(*pair) for pair in zip(rows, after, strict=True)])
+    np.testing.assert_array_equal(seen, sent.transpose(1, 0, 2)[order])

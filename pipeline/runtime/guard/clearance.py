@@ -9,8 +9,9 @@ In the inner computations, M is the last axis of every array.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,10 +38,11 @@ class Clearances:
 
     distance: Array
     """Lower bound of the signed distance, m; negative where the bodies overlap. (M,)."""
-    gradient: Array
-    """Derivative with respect to the joint positions, m/rad (m/m for a prismatic joint). (M, J)."""
     search: Array
     """Points at which the search ended; they can start the next one. (3, M)."""
+    gradient: Callable[[], Array]
+    """Computes the derivative of the distance with respect to the joint positions, m/rad (m/m for
+    a prismatic joint). (M, J)."""
 
 
 class ClearanceModel:
@@ -231,8 +233,8 @@ class ClearanceModel:
         at_a = centre_a - turned(rotation_a, found.on_first)
         at_b = centre_b + turned(rotation_b, found.on_second)
         normal = turned(rotation_a, found.direction)
-        gradient = self._gradient(poses, sample, (a, b), normal, (at_a, at_b))
-        return Clearances(found.bound - balls, gradient, found.on_second)
+        gradient = partial(self._gradient, poses, sample, (a, b), normal, (at_a, at_b))
+        return Clearances(found.bound - balls, found.on_second, gradient)
 
     def _gradient(
         self,

@@ -129,8 +129,7 @@ class Guard:
         self._check.executed = executed or plan.shape[1]
         everyone = np.arange(number)
         judged = self._check.measure(plan, everyone, limiter, objects, self._margin)
-        stop = self._check.stop_lack(plan, everyone, limiter, objects)
-        bad = np.flatnonzero(np.maximum(judged.lack, stop) > 0)
+        bad = np.flatnonzero(judged.lack > 0)
         verdicts = np.zeros(number, dtype=np.int64)
         chosen = plan
         if len(bad) and self._settings.guard == "check":
@@ -169,7 +168,7 @@ class Guard:
         repaired = repair.run(plan[bad], limiter.position[bad], objects.of(bad))
         verdicts = np.full(len(bad), VERDICTS.index("repaired"))
         chosen = repaired.copy()
-        left = np.flatnonzero(self._check.danger(repaired, bad, limiter, objects) > 0)
+        left = np.flatnonzero(~self._check.safe(repaired, bad, limiter, objects))
         if len(left) and sampler is not None and self._settings.guard_samples:
             robots = bad[left]
             others = sampler(robots, self._settings.guard_samples)
@@ -203,19 +202,19 @@ class Guard:
         number, count = others.shape[:2]
         owner = np.repeat(robots, count)
         flat = others.reshape(-1, *plan.shape[1:])
-        danger = self._check.danger(flat, owner, limiter, objects).reshape(number, count)
-        stuck = np.repeat((danger > 0).all(axis=1), count)
+        safe = self._check.safe(flat, owner, limiter, objects).reshape(number, count)
+        stuck = ~safe.any(axis=1)
         if stuck.any():
-            flat = flat.copy()
-            held = owner[stuck]
-            flat[stuck] = repair.run(flat[stuck], limiter.position[held], objects.of(held))
-            again = self._check.danger(flat[stuck], held, limiter, objects)
-            danger[(danger > 0).all(axis=1)] = again.reshape(-1, count)
-        candidates = flat.reshape(others.shape)
+            flat, others = flat.copy(), np.repeat(stuck, count)
+            held = owner[others]
+            flat[others] = repair.run(flat[others], limiter.position[held], objects.of(held))
+            again = self._check.safe(flat[others], held, limiter, objects)
+            safe[stuck] = again.reshape(-1, count)
+        candidates = flat.reshape(number, count, *plan.shape[1:])
         apart = np.square(candidates - plan[:, None]).sum(axis=(2, 3))
-        best = np.where(danger > 0, np.inf, apart).argmin(axis=1)
+        best = np.where(safe, apart, np.inf).argmin(axis=1)
         rows = np.arange(number)
-        return danger[rows, best] <= 0, candidates[rows, best]
+        return safe[rows, best], candidates[rows, best]
 
     def _stopped(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
         """Find plans that stop as late as possible without a collision.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.guard.sweep import Indices, Sweep
+from pipeline.runtime.guard.sweep import Indices, Mask, Sweep
 from pipeline.runtime.limiter import Limiter
 
 Array = NDArray[np.float64]
@@ -32,6 +32,37 @@ class Measured:
     """Distance of that pair, m. (N,)."""
 
 
+@dataclass(frozen=True)
+class Path:
+    """N plans as the limiter sends them."""
+
+    position: Array
+    """The present position, then each row as sent, rad. (N, K + 1, J)."""
+    velocity: Array
+    """Velocity of the step to each position, rad/s. (N, K + 1, J)."""
+
+    @property
+    def steps(self) -> int:
+        """Rows of a plan, K."""
+        return int(self.position.shape[1]) - 1
+
+    def of(self, plans: Indices) -> Path:
+        """Select some of the plans."""
+        return Path(self.position[plans], self.velocity[plans])
+
+    def stop(self, limiter: Limiter, row: int | None = None) -> Array:
+        """Compute what is sent if the arm brakes after some rows; None for all.
+
+        Returns:
+            Motions from the present position to rest, rad. Shape (N, K + S + 1, J), S the steps
+            that braking takes at most.
+        """
+        at = self.steps if row is None else row
+        left = self.steps + limiter.stop_steps - at
+        braking = limiter.braking(self.position[:, at], self.velocity[:, at], left)
+        return np.concatenate([self.position[:, : at + 1], braking], axis=1)
+
+
 class PlanCheck:
     """Checks plans of one arm, as the limiter will send them."""
 
@@ -47,20 +78,32 @@ class PlanCheck:
         """
         self._sweep, self._least = sweep, least_m
 
-    def danger(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        """Shortfall of plans or of the stops behind them, m; at most 0 if they are free. (N,)."""
-        lack = self.measure(plans, robots, limiter, objects, self._least).lack
-        return np.maximum(lack, self.stop_lack(plans, robots, limiter, objects))
+    def safe(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Mask:
+        """Whether plans and a stop behind each keep the least distances. (N,)."""
+        return self.measure(plans, robots, limiter, objects, self._least).lack <= 0
 
-    def stop_lack(self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects) -> Array:
-        """Shortfall of the better of two stops, at the plan's end or before the next plan. (N,)."""
-        lack = np.full(len(plans), np.inf)
-        for row in (plans.shape[1], self.executed):
-            left = np.flatnonzero(lack > 0)
-            if len(left):
-                motions = self.stops(plans[left], robots[left], limiter, (row,))[:, 0]
-                lack[left] = np.minimum(lack[left], self.lack(motions, robots[left], objects))
-        return lack
+    def measure(
+        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
+    ) -> Measured:
+        """Compare plans with margins, and the stops behind them with the least distances.
+
+        One of two stops must be free: the one at the plan's end or the one before the next plan.
+
+        Args:
+            plans: rad. Shape (N, K, J).
+            robots: robot of each plan. Shape (N,).
+            limiter: knows positions and velocities.
+            objects: poses of all robots' objects.
+            margin: distance that a plan must keep for each pair, m. Shape (P,).
+        """
+        path = self._path(plans, robots, limiter)
+        found, own = self._compare(path.stop(limiter), robots, objects, margin, path.steps)
+        left = np.flatnonzero((own <= 0) & (found.lack > 0))
+        if len(left) and self.executed < path.steps:
+            early = path.of(left).stop(limiter, self.executed)
+            lack = self.lack(early, robots[left], objects)
+            found.lack[left] = np.minimum(found.lack[left], lack)
+        return found
 
     def stops(self, plans: Array, robots: Indices, limiter: Limiter, rows: Sequence[int]) -> Array:
         """Compute what is sent if plans are followed for some rows and the arm then brakes.
@@ -75,45 +118,38 @@ class PlanCheck:
             Motions from the present position to rest, rad. Shape (N, R, K + S + 1, J), S the steps
             that braking takes at most.
         """
-        number = plans.shape[1] + limiter.stop_steps + 1
-        sent = limiter.preview(np.concatenate([plans, plans[:, -1:]], axis=1), robots)[:, :-1]
-        path = np.concatenate([limiter.position[robots, None], sent], axis=1)
-        speed = np.diff(path, axis=1) * limiter.rate_hz
-        speed = np.concatenate([limiter.velocity[robots, None], speed], axis=1)
-        motions = [
-            np.concatenate(
-                [
-                    path[:, : row + 1],
-                    limiter.braking(path[:, row], speed[:, row], number - row - 1),
-                ],
-                axis=1,
-            )
-            for row in rows
-        ]
-        return np.stack(motions, axis=1)
+        path = self._path(plans, robots, limiter)
+        return np.stack([path.stop(limiter, row) for row in rows], axis=1)
 
     def lack(self, motions: Array, robots: Indices, objects: Objects) -> Array:
         """Shortfall of motions, the present position first, against the least distance, m. (N,)."""
-        return self._compare(motions, robots, objects, self._least).lack
+        found, _ = self._compare(motions, robots, objects, self._least, motions.shape[1])
+        return found.lack
 
-    def measure(
-        self, plans: Array, robots: Indices, limiter: Limiter, objects: Objects, margin: Array
-    ) -> Measured:
-        """Compare plans with the margin of each pair, m, shape (P,)."""
-        sent = limiter.preview(plans, robots)
-        motions = np.concatenate([limiter.position[robots, None], sent], axis=1)
-        return self._compare(motions, robots, objects, margin)
+    def _path(self, plans: Array, robots: Indices, limiter: Limiter) -> Path:
+        """What is sent if plans are followed and their last row is then held."""
+        held = np.concatenate([plans, plans[:, -1:]], axis=1)
+        sent = limiter.preview(held, robots)[:, :-1]
+        position = np.concatenate([limiter.position[robots, None], sent], axis=1)
+        velocity = np.diff(position, axis=1) * limiter.rate_hz
+        velocity = np.concatenate([limiter.velocity[robots, None], velocity], axis=1)
+        return Path(position, velocity)
 
     def _compare(
-        self, motions: Array, robots: Indices, objects: Objects, margin: Array
-    ) -> Measured:
+        self, motions: Array, robots: Indices, objects: Objects, margin: Array, steps: int
+    ) -> tuple[Measured, Array]:
+        """Compare the first steps with a margin, m (P,), and the others with the least distances.
+
+        Returns:
+            The result, and the largest shortfall in the first steps, m. Shape (N,).
+        """
         around = objects.of(robots)
         near = self._sweep.near(motions, around, margin)
         number = len(motions)
-        lack = np.full(number, -np.inf)
+        own, lack = np.full(number, -np.inf), np.full(number, -np.inf)
         pair, clearance = np.zeros(number, dtype=np.int64), np.full(number, np.inf)
         if not len(near.sample):
-            return Measured(lack, pair, clearance)
+            return Measured(lack, pair, clearance), own
         distance = self._sweep.measure(motions, around, near).distance
         motion = near.motion[near.sample]
         now = np.full((number, len(margin)), np.inf)
@@ -121,11 +157,13 @@ class PlanCheck:
         now[motion[start], near.pair[start]] = distance[start]
         # An arm that is already too close may move as long as it does not come closer.
         allowed = now[motion, near.pair] - ROUNDING_M
-        later = ~start
-        missing = np.minimum(margin[near.pair], allowed) - distance
+        later, first = ~start, near.step[near.sample] < steps
+        needed = np.where(first, margin[near.pair], self._least[near.pair])
+        missing = np.minimum(needed, allowed) - distance
         np.maximum.at(lack, motion[later], missing[later])
+        np.maximum.at(own, motion[later & first], missing[later & first])
         # Ascending order: the worst violation of each plan is written last and stays.
         order = np.flatnonzero(later)[np.argsort(missing[later], kind="stable")]
         pair[motion[order]] = near.pair[order]
         clearance[motion[order]] = distance[order]
-        return Measured(lack, pair, clearance)
+        return Measured(lack, pair, clearance), own

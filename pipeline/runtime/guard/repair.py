@@ -80,7 +80,7 @@ class Repair:
             short = self._aim[near.pair] - found.distance
             if (short <= BEYOND_M).all():
                 break
-            push = self._push(near, np.maximum(short, 0.0), found.gradient, number, rows)
+            push = self._push(near, np.maximum(short, 0.0), found.gradient(), number, rows)
             # Plans that are already free stay unchanged, so that no plan depends on the others.
             worst = np.full(number, -np.inf)
             np.maximum.at(worst, near.motion[near.sample], short)

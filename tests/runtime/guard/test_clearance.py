@@ -97,13 +97,13 @@ def test_gradients_agree_with_finite_differences(scene: Scene) -> None:
     poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     found = scene.model.clearances(poses, scene.sample, scene.pair)
     near = (found.distance > 1e-3) & (found.distance < 0.1)
-    slope = np.zeros_like(found.gradient)
+    slope = np.zeros_like(found.gradient())
     for joint in range(6):
         step = np.zeros(6)
         step[joint] = 1e-6
         ahead, behind = (scene.distances(scene.joint_pos + s * step) for s in (1, -1))
         slope[:, joint] = (ahead - behind) / 2e-6
-    error = np.abs(slope - found.gradient)[near].max(axis=1)
+    error = np.abs(slope - found.gradient())[near].max(axis=1)
     assert near.sum() > 100
     # Where two faces become parallel, the nearest points jump and the gradient is discontinuous.
     assert np.mean(error < 1e-3) > 0.9
@@ -112,13 +112,13 @@ def test_gradients_agree_with_finite_differences(scene: Scene) -> None:
 def test_a_small_step_along_the_gradient_leads_away(scene: Scene) -> None:
     poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     found = scene.model.clearances(poses, scene.sample, scene.pair)
-    steep = np.linalg.norm(found.gradient, axis=1) > 0.05
+    steep = np.linalg.norm(found.gradient(), axis=1) > 0.05
     near = np.flatnonzero((found.distance > -0.01) & (found.distance < 0.05) & steep)
     rng = np.random.default_rng(1)
     gained = []
     for index in rng.choice(near, 200):
         sample, pair = scene.sample[index : index + 1], scene.pair[index : index + 1]
-        gradient = found.gradient[index]
+        gradient = found.gradient()[index]
         step = 0.002 * gradient / np.square(gradient).sum()
         where = (scene.position[sample], scene.axis[sample])
         moved = scene.model.poses(scene.joint_pos[sample] + step, Objects(*where))
