@@ -74,6 +74,11 @@ class ObservationFeatures(nn.Module):
         self.endless = [i for i, name in enumerate(layout.joints) if name in endless]
         self.limited = [i for i, name in enumerate(layout.joints) if name not in endless]
         self.names = self._names(layout)
+        self.goal: slice | None = None
+        """Features that hold the vector from the TCP to the grasp in the TCP frame, m."""
+        if self.object_in_tcp:
+            first = self.names.index("grasp_in_tcp_x")
+            self.goal = slice(first, first + 3)
 
     @property
     def num_features(self) -> int:

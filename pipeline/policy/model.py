@@ -112,11 +112,14 @@ class PolicyModel(nn.Module):
 
     def condition(self, obs: Tensor) -> Tensor:
         """Normalised features of all history steps, and obstacles: (B, T, S) to (B, C)."""
-        seen = self.scale.normalize(self.features(obs)).flatten(1)
+        features = self.features(obs)
+        seen = self.scale.normalize(features).flatten(1)
         if self.around is None:
             return seen
         obstacles = obs[:, -1, self.layout.state_dim :]
-        return torch.cat((seen, self.around(self.current_joints(obs), obstacles)), dim=1)
+        goal = features[:, -1, self.features.goal] if self.features.goal is not None else None
+        around = self.around(self.current_joints(obs), obstacles, goal)
+        return torch.cat((seen, around), dim=1)
 
     def loss(
         self,

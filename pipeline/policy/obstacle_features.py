@@ -22,6 +22,10 @@ GRID = (6, 8, 6)
 """Points of the grid along x, y and z."""
 GRID_SIGHT_M = 0.2
 """Distance from which a point of the grid sees an obstacle, m."""
+ARM_FADES_M = 0.02
+"""Distance to the goal at which clearances of the arm count half, m."""
+GRID_FADES_M = 0.1
+"""Distance to the goal at which the grid counts half, m."""
 TINY_M = 1e-6
 
 
@@ -32,6 +36,9 @@ class ObstacleFeatures(nn.Module):
     their closeness. For each point of a grid over the region of the obstacles: its clearance (a
     basis point set, Prokudin et al. 2019). Everything lies between -1 and 1, is continuous, and
     does not depend on unused slots.
+
+    Near the goal the features fade into those of an empty scene: the last centimetres lead
+    straight to the grasp, and there the network is as exact as without obstacles.
     """
 
     def __init__(self, chain: KinematicChain, joints: tuple[str, ...], seen: ObstacleInput) -> None:
@@ -56,12 +63,13 @@ class ObstacleFeatures(nn.Module):
         """Numbers of the result, F."""
         return 4 * self.points.number + int(np.prod(GRID))
 
-    def forward(self, joint_pos: Tensor, obstacles: Tensor) -> Tensor:
+    def forward(self, joint_pos: Tensor, obstacles: Tensor, goal: Tensor | None = None) -> Tensor:
         """Compute the features.
 
         Args:
             joint_pos: rad (m for a sliding joint), shape (N, J).
             obstacles: shape (N, K · 12), base frame.
+            goal: vector from the TCP to the grasp, m, shape (N, 3); None if it is unknown.
 
         Returns:
             Shape (N, F), from -1 to 1.
@@ -76,6 +84,10 @@ class ObstacleFeatures(nn.Module):
         # Several obstacles may push the same way.
         push = push / (1 + push.square().sum(dim=0)).sqrt()
         scene = (nearest(self.grid.unsqueeze(-1), rows, turn) / GRID_SIGHT_M).clamp(-1, 1)
+        if goal is not None:
+            away = goal.square().sum(dim=1).sqrt()
+            arm, grid = away / (away + ARM_FADES_M), away / (away + GRID_FADES_M)
+            body, push, scene = 1 + arm * (body - 1), arm * push, 1 + grid * (scene - 1)
         return torch.cat((body, push.flatten(0, 1), scene)).t()
 
 

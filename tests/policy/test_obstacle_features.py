@@ -162,3 +162,19 @@ def test_bodies_without_size_and_points_inside_them_give_finite_features(
     found = _compute(features, np.zeros(6), rows)
     assert np.isfinite(found).all()
     assert found[0] == pytest.approx(-0.1 / SIGHT_M, abs=1e-5)
+
+
+def test_obstacles_fade_near_the_goal(features: ObstacleFeatures, params: Params) -> None:
+    rows = pad(random_obstacles(np.random.default_rng(0), 3), SLOTS).reshape(1, -1)
+    empty = pad(np.zeros((0, 12)), SLOTS).reshape(1, -1)
+    joints = torch.from_numpy(RobotModel.from_params(params.robot).home[None]).float()
+    full, none = (features(joints, torch.from_numpy(r).float())[0] for r in (rows, empty))
+    points = features.points.number
+    for away_m in (0.0, 0.01, 0.1, 0.5):
+        goal = torch.tensor([[0.6, 0.0, 0.8]]) * away_m
+        seen = features(joints, torch.from_numpy(rows).float(), goal)[0]
+        arm, grid = away_m / (away_m + 0.02), away_m / (away_m + 0.1)
+        share = torch.full_like(full, arm)
+        share[4 * points :] = grid
+        torch.testing.assert_close(seen, none + share * (full - none))
+    assert (full - none).abs().max() > 0.1
