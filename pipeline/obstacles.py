@@ -26,7 +26,9 @@ from pipeline.errors import PipelineError
 Array = NDArray[np.float64]
 OBSTACLE = "obstacle"
 """Obstacles are named "obstacle 1", "obstacle 2", … in order, the boxes of a scene first."""
-COLUMNS = 12
+NAMES = ("x", "y", "z", "qx", "qy", "qz", "qw", "half_x", "half_y", "half_z", "disc", "ball")
+"""Names of the numbers of one obstacle, as tables have them."""
+COLUMNS = len(NAMES)
 """Numbers of one obstacle."""
 FAR_M = 100.0
 """Coordinate of the centres of unused rows: far from everything, and without size."""

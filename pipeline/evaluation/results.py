@@ -14,8 +14,11 @@ from pipeline.evaluation.failures import Evidence, Failure
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.trials import Trials
+from pipeline.obstacles import NAMES
 
 Array = NDArray[np.float64]
+OBSTACLES = "trial_obstacles.csv"
+"""Table of the obstacles that were drawn for each trial; missing if none were."""
 
 
 def write_tables(
@@ -73,6 +76,9 @@ def write_tables(
             for trial in range(len(trials))
         ),
     )  # fmt: skip
+    if trials.obstacles:
+        around = ((trial, *row) for trial in range(len(trials)) for row in trials.around(trial))
+        write_table(folder / OBSTACLES, ["trial", *NAMES], around)
 
 
 def write_failures(path: Path, failures: list[Failure]) -> None:

@@ -147,7 +147,8 @@ class MotionReader:
         """
         episode = trajectory.episode
         if episode is not None:
-            return Motion(episode.t, episode.joint_pos, (episode.object_pos, episode.object_axis))
+            pose = episode.object_pos, episode.object_axis
+            return Motion(episode.t, episode.joint_pos, pose, (), episode.obstacles)
         if trajectory.message is None:
             return "concerns the recording as a whole"
         if trajectory.source not in self._read:

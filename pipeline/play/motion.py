@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from pipeline.obstacles import COLUMNS
 
 Array = NDArray[np.float64]
 
@@ -23,6 +25,8 @@ class Motion:
     """Centre, m, and unit axis; None if it is unknown."""
     touching: Sequence[Sequence[str]] = ()
     """Bodies that touch at each sample, by the collision checker's names; empty if none do."""
+    obstacles: Array = field(default_factory=lambda: np.zeros((0, COLUMNS)))
+    """Obstacles in addition to the scene's, see `pipeline.obstacles`. Shape (M, 12)."""
 
     def at(self, seconds: float) -> Array:
         """Interpolate the joint positions.

@@ -110,6 +110,18 @@ def _draw(server: viser.ViserServer, name: str, shape: Shape, opacity: float | N
     return server.scene.add_mesh_simple(name, shape.vertices, shape.faces, **look)
 
 
+def _solid(name: str, row: Array) -> Shape:
+    """The shape of an obstacle (12,): a box, a cylinder or a ball."""
+    pose = np.concatenate([row[:3], np.roll(row[3:7], 1)])
+    if row[11] > 0:
+        size = row[11:]
+    elif row[10] > 0:
+        size = np.array([row[10], 2 * row[9]])
+    else:
+        size = 2 * row[7:10]
+    return Shape(name, 0, pose, size, np.zeros((0, 3)), np.zeros((0, 3), np.uint32), BOX)
+
+
 class Scene:
     """Everything that is drawn. Lines are named; drawing one again moves it."""
 
@@ -123,7 +135,6 @@ class Scene:
         self.server, self._task = server, params.task
         shapes = ArmShapes(params.robot)
         self.model = shapes.model
-        self.model = shapes.model
         self.arm = ArmView(server, "arm", shapes)
         self.expert = ArmView(server, "expert", shapes, opacity=0.25)
         self.expert.visible = False
@@ -136,6 +147,7 @@ class Scene:
             for number, box in enumerate(params.task.scenes[params.task.scene], start=1)
         }
         """The fixed boxes and those that a user adds, by the collision checker's names."""
+        self._fixed, self._placed = len(self.boxes), dict[str, Any]()
         self.handle = server.scene.add_transform_controls(
             "/object", scale=GIZMO_M, line_width=3.0, depth_test=False
         )
@@ -219,6 +231,21 @@ class Scene:
         """
         self.handle.visible = visible
 
+    def show_obstacles(self, obstacles: Array) -> None:
+        """Draw the obstacles of a motion in place of those of the one before.
+
+        Args:
+            obstacles: see `pipeline.obstacles`. Shape (M, 12).
+        """
+        for node in self._placed.values():
+            node.remove()
+        names = [f"{OBSTACLE} {self._fixed + number}" for number in range(1, len(obstacles) + 1)]
+        self._placed = {
+            name: _draw(self.server, f"/obstacles/{name}", _solid(name, row), None)
+            for name, row in zip(names, obstacles, strict=True)
+        }
+        self._marked = frozenset()
+
     def mark(self, names: Collection[str]) -> None:
         """Paint what touches red: links, boxes, the object.
 
@@ -231,7 +258,7 @@ class Scene:
         self._marked = marked
         self.arm.mark(marked)
         self._object.color = TOUCHED if self._task.object in marked else OBJECT
-        for name, box in self.boxes.items():
+        for name, box in {**self.boxes, **self._placed}.items():
             box.color = TOUCHED if name in marked else BOX
 
     def line(self, name: str, points: Array | None, colour: Colour = WANTED) -> None:

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.evaluation.execution import guard_finding, make_guard
 from pipeline.evaluation.judge import ClosedLoop, judge
+from pipeline.evaluation.results import OBSTACLES
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
+from pipeline.obstacles import NAMES
 from pipeline.params import Params
 from pipeline.play.motion import Motion
 from pipeline.policy.observation import obstacle_slots
@@ -47,6 +49,8 @@ class Trial:
     collided: bool
     kind: str
     """Class of the failure, or success."""
+    obstacles: Array
+    """Obstacles in addition to the scene's. Shape (M, 12)."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,9 @@ def read_trials(folder: Path, object_name: str) -> list[Trial]:
             kinds = {row["trial"]: row["class"] for row in csv.DictReader(file)}
     try:
         with path.open(newline="") as file:
+            around = _obstacles(folder / OBSTACLES)
             found = [
-                _trial(row, object_name, kinds.get(row["trial"], ""))
+                _trial(row, object_name, kinds.get(row["trial"], ""), around)
                 for row in csv.DictReader(file)
             ]
     except (KeyError, TypeError, ValueError) as error:
@@ -99,7 +104,19 @@ def read_trials(folder: Path, object_name: str) -> list[Trial]:
     return sorted(found, key=lambda trial: (trial.passed, -trial.error_mm))
 
 
-def _trial(row: dict[str, str], name: str, kind: str) -> Trial:
+def _obstacles(path: Path) -> dict[str, list[list[float]]]:
+    """The obstacles of each trial; none where evaluate wrote no such file."""
+    found: dict[str, list[list[float]]] = {}
+    if path.is_file():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["trial"], []).append([float(row[name]) for name in NAMES])
+    return found
+
+
+def _trial(
+    row: dict[str, str], name: str, kind: str, around: dict[str, list[list[float]]]
+) -> Trial:
     position, axis = (
         np.array([float(row[f"{name}_{what}_{part}"]) for part in "xyz"])
         for what in ("pos", "axis")
@@ -109,6 +126,7 @@ def _trial(row: dict[str, str], name: str, kind: str) -> Trial:
         int(row["trial"]), position, axis / np.linalg.norm(axis), float(row["error_mm"]),
         float(row["error_deg"]), passed, row["collided"] == "1",
         kind or ("success" if passed else "failure"),
+        np.array(around.get(row["trial"], [])).reshape(-1, len(NAMES)),
     )  # fmt: skip
 
 
@@ -155,7 +173,9 @@ class TrialRunner:
             params.execution, rate, make_guard(params, self.model),
             obstacle_slots(backend.config),
         )  # fmt: skip
-        trials = Trials(trial.object_pos[None], trial.object_axis[None], (self._rest(),), 1)
+        trials = Trials(
+            trial.object_pos[None], trial.object_axis[None], (self._rest(),), 1, (trial.obstacles,)
+        )
         rollouts = loop.run(
             lambda obs, noise: np.asarray(backend.predict(obs, noise), float),
             trials, self._steps, params.evaluate.seed + trial.number,
@@ -185,4 +205,5 @@ class TrialRunner:
             found = self._checker.first_contact(motion[start : start + every + 1], *pose)
             touching.append(() if found is None else found[1:])
         joint_pos = motion[::every]
-        return Motion(np.arange(len(joint_pos)) / rate_hz, joint_pos, pose, touching)
+        times = np.arange(len(joint_pos)) / rate_hz
+        return Motion(times, joint_pos, pose, touching, trial.obstacles)

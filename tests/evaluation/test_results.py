@@ -14,6 +14,7 @@ from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.results import write_failures, write_tables
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials, expert_commands
+from pipeline.obstacles import NAMES
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
 
@@ -36,6 +37,10 @@ def test_tables_hold_what_was_judged(
     assert [row["strict"] for row in rows] == ["1"] * 3
     assert [row["obstacles"] for row in rows] == ["0", "2", "1"]
     assert [row["clearance_mm"] for row in rows] == ["inf", "12.3", "200"]
+    with (tmp_path / "trial_obstacles.csv").open() as file:
+        listed = list(csv.reader(file))
+    assert listed[0] == ["trial", *NAMES]
+    assert [row[0] for row in listed[1:]] == ["1", "1", "2"]
     with (tmp_path / "open_loop_joints.csv").open() as file:
         assert next(csv.DictReader(file)) == {"joint": "joint_1", "joint_rmse_deg": "0"}
 

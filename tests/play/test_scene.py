@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("viser", reason="the extra `play` is not installed")
 
+from pipeline.obstacles import box, cylinder, sphere
 from pipeline.params import Params
 from pipeline.play.scene import BOX, OBJECT, TOUCHED, Scene, quaternion_axis
 
@@ -46,6 +47,22 @@ def test_what_touches_is_red_until_it_does_not(page: Page, params: Params) -> No
     assert colours(page, "/arm/") == before and colours(page, "/scene/") == {BOX}
     scene.mark(())
     assert colours(page, "/object/") == {OBJECT}
+
+
+def test_obstacles_of_a_motion_replace_those_before(page: Page, params: Params) -> None:
+    scene = Scene(page.server, params.override("task", scene="bar"))
+    rows = [box([0.4, 0, 0.3], [0.1, 0.2, 0.3]), cylinder([0.5, 0, 0.2], 0.05, 0.3)]
+    scene.show_obstacles(np.stack([*rows, sphere([0.3, 0.1, 0.4], 0.06)]))
+    nodes = page.server.scene._handle_from_node_name
+    drawn = [nodes[f"/obstacles/obstacle {number}"] for number in (4, 5, 6)]
+    assert tuple(drawn[0].dimensions) == pytest.approx((0.1, 0.2, 0.3))
+    assert (drawn[1].radius, drawn[1].height) == pytest.approx((0.05, 0.3))
+    assert drawn[2].radius == pytest.approx(0.06) and drawn[2].position[2] == pytest.approx(0.4)
+    scene.mark(("obstacle 5",))
+    assert colours(page, "/obstacles/obstacle 5") == {TOUCHED}
+    assert colours(page, "/obstacles/obstacle 4") == {BOX}
+    scene.show_obstacles(rows[0][None])
+    assert [name for name in nodes if name.startswith("/obstacles/")] == ["/obstacles/obstacle 4"]
 
 
 def test_the_arm_moves_with_its_joints(page: Page, scene: Scene) -> None:

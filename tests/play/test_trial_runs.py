@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.evaluation.judge import judge
 from pipeline.evaluation.results import write_table
 from pipeline.evaluation.rollout import Loop
 from pipeline.evaluation.trials import Trials
+from pipeline.obstacles import NAMES, box
 from pipeline.params import Params
 from pipeline.play.trial_runs import Trial, TrialError, TrialRunner, read_trials, trial_steps
 from pipeline.robot.collision import CollisionChecker
@@ -24,6 +26,9 @@ COLUMNS = [
     "trial", *(f"pen_{kind}_{axis}" for kind in ("pos", "axis") for axis in "xyz"),
     "error_mm", "error_deg", "team", "strict", "tight", "collision_free", "collided",
 ]  # fmt: skip
+
+BOX = box([0.4, 0.0, 0.5], [0.5, 0.5, 0.02])
+NOTHING = np.zeros((0, len(NAMES)))
 
 
 def row(trial: int, error_mm: float, passed: int, collided: int = 0) -> list[Any]:
@@ -37,6 +42,7 @@ def evaluated(tmp_path: Path) -> Path:
     write_table(
         tmp_path / "failures.csv", ["trial", "class"], [[1, "collision"], [3, "wrong mode"]]
     )
+    write_table(tmp_path / "trial_obstacles.csv", ["trial", *NAMES], [[1, *BOX], [1, *BOX]])
     write_table(tmp_path / "error_over_time.csv", ["time_s"], [[k] for k in range(150)])
     return tmp_path
 
@@ -47,6 +53,8 @@ def test_trials_are_listed_worst_first_with_their_class(evaluated: Path) -> None
         (3, "wrong mode"), (1, "collision"), (2, "success"), (0, "success"),
     ]  # fmt: skip
     assert found[1].collided and not found[1].passed
+    assert [len(trial.obstacles) for trial in found] == [0, 2, 0, 0]
+    np.testing.assert_allclose(found[1].obstacles, [BOX, BOX])
     assert trial_steps(evaluated) == 150
 
 
@@ -78,7 +86,15 @@ def test_a_trial_runs_as_in_its_batch(params: Params, policy: RobotPolicy, trial
     number = int(np.flatnonzero(guard.counts["resampled"])[-1])
     assert number > 0
     trial = Trial(
-        number, trials.object_pos[number], trials.object_axis[number], 0, 0, True, False, ""
+        number,
+        trials.object_pos[number],
+        trials.object_axis[number],
+        0,
+        0,
+        True,
+        False,
+        "",
+        NOTHING,
     )
     run = TrialRunner(params, policy, 50).run(trial)
     assert np.array_equal(run.motion.joint_pos[1:], batch.joint_pos[number])
@@ -94,8 +110,11 @@ def test_contacts_are_shown_at_their_step(
         "task", scene="wall",
         scenes={"wall": [{"centre_m": [0.4, 0.0, 0.5], "size_m": [0.5, 0.5, 0.02]}]},
     )  # fmt: skip
-    trial = Trial(0, trials.object_pos[0], trials.object_axis[0], 0, 0, True, False, "")
+    trial = Trial(0, trials.object_pos[0], trials.object_axis[0], 0, 0, True, False, "", NOTHING)
     run = TrialRunner(unguarded, policy, 60).run(trial)
+    # An obstacle of the trial counts as one of the scene.
+    own = TrialRunner(params.override("execution", guard="off"), policy, 60)
+    assert own.run(replace(trial, obstacles=BOX[None])).motion.touching == run.motion.touching
     first = next(index for index, touching in enumerate(run.motion.touching) if touching)
     assert "obstacle 1" in run.motion.touching[first]
     assert run.contact == f"{' and '.join(run.motion.touching[first])} at step {first - 1}"

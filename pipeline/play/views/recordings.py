@@ -113,7 +113,7 @@ class RecordingsView(Panel):
             self._scene.show_handle(False)
             self._choose_group()
         else:
-            self._scene.line("motion", None)
+            self.player.hide()
 
     def frame(self) -> None:
         """Advance by one frame."""

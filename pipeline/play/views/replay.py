@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from pipeline.obstacles import COLUMNS
 from pipeline.play.motion import Motion
 from pipeline.play.page import FRAME_HZ, Page
 from pipeline.play.scene import WANTED, Scene
@@ -57,13 +60,19 @@ class Player:
             self._scene.line("motion", path, WANTED)
             known = motion.object_pose is not None
             self._scene.show_object(known)
+            self._scene.show_obstacles(motion.obstacles)
             if motion.object_pose is not None:
                 self._scene.place_object(*motion.object_pose)
         else:
-            self._scene.line("motion", None)
+            self.hide()
             self._scene.show_object(False)
         self.play(True)
         self.draw()
+
+    def hide(self) -> None:
+        """Remove the line and the obstacles of the motion."""
+        self._scene.line("motion", None)
+        self._scene.show_obstacles(np.zeros((0, COLUMNS)))
 
     def play(self, playing: bool) -> None:
         """Play or pause.

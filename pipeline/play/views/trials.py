@@ -76,7 +76,7 @@ class TrialsView(Panel):
         """
         super().show(visible)
         if not visible:
-            self._scene.line("motion", None)
+            self.player.hide()
             self._scene.mark(())
         elif self._run is None:
             self.choose(self._chosen.number)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def listed(trials: Trials) -> list[Trial]:
     return [
         Trial(number, trials.object_pos[index], trials.object_axis[index], 25.0, 1.0, False,
-              False, "wrong mode")
+              False, "wrong mode", np.zeros((0, 12)))
         for index, number in enumerate((12, 4))
     ]  # fmt: skip
 
