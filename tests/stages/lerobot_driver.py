@@ -17,8 +17,9 @@ import pyarrow.parquet as pq
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 COUNTED = {"timestamp", "frame_index", "episode_index", "index", "task_index"}
-# Quantiles are LeRobot's from histograms, ours from sorted numbers.
-EXACT = ("min", "max", "mean", "std", "count")
+# LeRobot takes those of time stamps before rounding, deviations as √(E[x²] - E[x]²) in single
+# precision, and quantiles, which are not compared, from histograms.
+TOLERANCE = {"min": 1e-7, "max": 1e-7, "count": 0.0, "mean": 1e-5, "std": 2e-3}
 
 
 def record(dataset: LeRobotDataset, folder: Path) -> LeRobotDataset:
@@ -64,9 +65,9 @@ def differences(ours: LeRobotDataset, own: LeRobotDataset) -> list[str]:
               for key in {*info, *expected} - {"splits"}
               if info.get(key) != expected.get(key)]  # fmt: skip
     for column, known in own.meta.stats.items():
-        for name in EXACT:
+        for name, tolerance in TOLERANCE.items():
             here = ours.meta.stats[column][name]
-            if here.shape != known[name].shape or not np.allclose(here, known[name], 1e-5, 1e-6):
+            if here.shape != known[name].shape or np.abs(here - known[name]).max() > tolerance:
                 found.append(f"stats.json: {column}/{name} is {here}, expected {known[name]}")
     same = all(
         np.array_equal(ours[index][name], own[index][name])
