@@ -124,5 +124,6 @@ NOT_HERE = (
      "tests, needs it first"),
     (r"source \.venv/bin/activate", "the environment is the one that runs these tests"),
     (r"make test", "it is what runs these tests"),
-    (r"pip install \.\[(cluster|search|lerobot)\]", "takes packages from an index; the extras are checked"),
+    (r"pip install \.\[(cluster|search|lerobot)\]", "takes packages from an index; the extras are "
+     "checked"),
 )  # fmt: skip
