@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline import options as shared
 from pipeline.errors import PipelineError
-from pipeline.options import PARAMS, Host, Minimize, Model, ParamsFile, Port, Settings, flag, option
+from pipeline.options import PARAMS, ParamsFile, flag, option
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -93,7 +94,7 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "--output-dir", "--output_dir", help="Folder to write.")
     ] = Path("artifacts/train"),
-    data_path: Annotated[Path | None, option("data-path", help="Training zarr.")] = None,
+    data_path: shared.DataPath = None,
     num_epochs: Annotated[int | None, option("num-epochs", "train.num_epochs")] = None,
     batch_size: Annotated[int | None, option("batch-size", "train.batch_size")] = None,
     lr: Annotated[float | None, option("lr", "train.lr")] = None,
@@ -101,9 +102,7 @@ def train(
     n_obs_steps: Annotated[int | None, option("n-obs-steps", "policy.n_obs_steps")] = None,
     save_freq: Annotated[int | None, option("save-freq", "train.save_freq")] = None,
     init_from: Annotated[Path | None, option("init-from", "train.init_from")] = None,
-    rate_hz: Annotated[
-        float | None, option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
-    ] = None,
+    rate_hz: shared.RateHz = None,
 ) -> None:
     """Train the diffusion policy."""
     from pipeline.stages import train as stage
@@ -143,19 +142,13 @@ def export(
 
 @app.command()
 def serve(
-    model: Model = "artifacts/export",
-    host: Host = "127.0.0.1",
-    port: Port = 8765,
-    backend: Annotated[
-        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")
-    ] = "auto",
-    token: Annotated[
-        str | None, typer.Option(envvar="POLICY_TOKEN", help="Token that clients must send.")
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate (PEM), for wss:// instead of ws://.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
+    model: shared.Model = "artifacts/export",
+    host: shared.Host = "127.0.0.1",
+    port: shared.Port = 8765,
+    backend: shared.Backend = "auto",
+    token: shared.Token = None,
+    tls_cert: shared.TlsCert = None,
+    tls_key: shared.TlsKey = None,
 ) -> None:
     """Serve the exported policy over a WebSocket."""
     from pipeline.stages import serve as stage
@@ -166,16 +159,12 @@ def serve(
 @app.command()
 def play(
     params: ParamsFile = PARAMS,
-    model: Model = "artifacts/export",
-    recording: Annotated[
-        Path | None, typer.Option(help="Folder of ingest, to look at its episodes instead.")
-    ] = None,
-    evaluation: Annotated[Path, typer.Option(help="Folder of evaluate, to replay trials.")] = Path(
-        "artifacts/evaluate"
-    ),
+    model: shared.Model = "artifacts/export",
+    recording: shared.Recording = None,
+    evaluation: shared.Evaluation = Path("artifacts/evaluate"),
     trial: Annotated[int | None, typer.Option(min=0, help="Trial to begin with.")] = None,
-    host: Host = "127.0.0.1",
-    port: Port = 8080,
+    host: shared.Host = "127.0.0.1",
+    port: shared.Port = 8080,
 ) -> None:
     """Show a page on which you drag the object and the policy follows."""
     from pipeline.stages import play as stage
@@ -201,7 +190,7 @@ def bench(
 
 @app.command()
 def sweep(
-    settings: Settings = None,
+    settings: shared.Settings = None,
     queue: Annotated[bool, flag("queue", "Run in DVC's queue, -j runs at a time.")] = False,
     slurm: Annotated[bool, flag("slurm", "Run as jobs of a Slurm cluster.")] = False,
     slurm_local: Annotated[bool, flag("slurm-local", "Run such jobs on this machine.")] = False,
@@ -210,7 +199,7 @@ def sweep(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = 1,
     gpus: Annotated[str | None, typer.Option(help="GPUs for the queue, such as 0,1.")] = None,
     sort: Annotated[str, typer.Option(help="Metric to sort by.")] = "closed_loop.success_strict",
-    minimize: Minimize = False,
+    minimize: shared.Minimize = False,
     partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
     job_gpus: Annotated[int, typer.Option(min=0, help="Slurm: GPUs of a job.")] = 0,
     job_cpus: Annotated[int, typer.Option(min=1, help="Slurm: CPU cores of a job.")] = 4,
@@ -234,15 +223,12 @@ def sweep(
 
 @app.command()
 def search(
-    settings: Settings = None,
+    settings: shared.Settings = None,
     trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials in total.")] = 20,
     metric: Annotated[str, typer.Option(help="Metric to optimise.")] = "closed_loop.success_strict",
-    minimize: Minimize = False,
+    minimize: shared.Minimize = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals.")] = 0,
-    storage: Annotated[
-        str | None,
-        typer.Option(envvar="SEARCH_STORAGE", help="sqlite:///… (default) or postgresql://…"),
-    ] = None,
+    storage: shared.Storage = None,
     study: Annotated[str | None, typer.Option(help="Name in a shared storage.")] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/search"),
 ) -> None:
@@ -252,6 +238,21 @@ def search(
 
     options = SearchOptions(metric, minimize, trials, seed, storage, study)
     stage.run(settings or [], out, options)
+
+
+@app.command()
+def convert(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    to: Annotated[str, typer.Option(help="Format: lerobot (LeRobot v3).")],
+    params: ParamsFile = PARAMS,
+    data_path: shared.DataPath = None,
+    rate_hz: shared.RateHz = None,
+    task: shared.Task = None,
+) -> None:
+    """Write the training data as a LeRobot data set."""
+    from pipeline.stages import convert as stage
+
+    stage.run(_load(params), out, to, data_path, rate_hz, task)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Options that several commands of the command line share."""
+"""Options that several commands of the command line share, and those with long texts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,25 @@ Minimize = Annotated[
 Model = Annotated[str, typer.Option(help="Folder of export, policy.onnx, or REPOSITORY@VERSION.")]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port; 0 chooses a free one.")]
+Recording = Annotated[
+    Path | None, typer.Option(help="Folder of ingest, to look at its episodes instead.")
+]
+Evaluation = Annotated[Path, typer.Option(help="Folder of evaluate, to replay trials.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="SEARCH_STORAGE", help="sqlite:///… (default) or postgresql://…"),
+]
+Backend = Annotated[str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")]
+Token = Annotated[
+    str | None, typer.Option(envvar="POLICY_TOKEN", help="Token that clients must send.")
+]
+TlsCert = Annotated[
+    Path | None, typer.Option(help="Certificate (PEM), for wss:// instead of ws://.")
+]
+TlsKey = Annotated[Path | None, typer.Option(help="Its private key (PEM).")]
+Task = Annotated[
+    str | None, typer.Option(help="The task in words; by default to grasp the object.")
+]
 
 
 def option(name: str, key: str = "", help: str = "") -> Any:
@@ -40,3 +59,9 @@ def flag(name: str, help: str) -> Any:
         help: text of the help.
     """
     return typer.Option(f"--{name}", help=help)
+
+
+DataPath = Annotated[Path | None, option("data-path", help="Training zarr.")]
+RateHz = Annotated[
+    float | None, option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
+]

@@ -32,7 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
 
 # Run in the copy: commands of the pipeline in this process, the others by a shell.
 RUN = (
-    r"python -m pipeline (collect|ingest|dataset|train|evaluate|export|info)\b.*",
+    r"python -m pipeline (collect|ingest|dataset|train|evaluate|export|convert|info)\b.*",
     r"cp examples/rail_arm\.yaml params\.yaml",
     r"mkdir -p data checkpoints",
     r"make docker/\.env",
@@ -83,6 +83,8 @@ SHOWN = (
     Shown(r"pip install \.\[(runtime|serve)\]",
           "runtime/test_packaging.py::"
           "test_a_wheel_runs_a_policy_where_neither_torch_nor_dvc_nor_pydantic_is", "wheel"),
+    Shown(r"lerobot-train .*", "stages/test_convert.py::test_lerobot_trains_on_it",
+          '"lerobot-train"'),
     Shown(r"make pull", "remotes/test_folder.py::"
           "test_a_fresh_clone_pulls_everything_and_runs_nothing", '"pull"'),
     Shown(r"dvc repro --pull --allow-missing", "remotes/test_folder.py::"
@@ -122,5 +124,6 @@ NOT_HERE = (
      "tests, needs it first"),
     (r"source \.venv/bin/activate", "the environment is the one that runs these tests"),
     (r"make test", "it is what runs these tests"),
-    (r"pip install \.\[(cluster|search)\]", "takes packages from an index; the extras are checked"),
+    (r"pip install \.\[(cluster|search|lerobot)\]", "takes packages from an index; the extras are "
+     "checked"),
 )  # fmt: skip

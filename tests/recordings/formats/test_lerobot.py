@@ -84,6 +84,52 @@ def test_another_number_of_joints_is_refused(tmp_path, layout):
         list(read_lerobot(path, layout, "base_link"))
 
 
+def test_rows_of_different_length_are_refused(tmp_path, layout):
+    path = write(tmp_path / "set")
+    file = path / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(file)
+    ragged = [[0.0] * (5 + row % 3) for row in range(len(table))]
+    column = table.schema.get_field_index("action")
+    parquet.write_table(table.set_column(column, "action", [ragged]), file)
+    with pytest.raises(LerobotError, match="action: rows differ in length"):
+        list(read_lerobot(path, layout, "base_link"))
+
+
+@pytest.mark.parametrize(
+    "kind", [pyarrow.list_(pyarrow.float32(), 6), pyarrow.large_list(pyarrow.float64())]
+)
+def test_lists_of_any_kind_are_read(tmp_path, layout, kind):
+    path = write(tmp_path / "set", split=10)
+    file = path / "data" / "chunk-000" / "file-000.parquet"
+    table = parquet.read_table(file)
+    column = table.schema.get_field_index("action")
+    cast = table["action"].cast(kind)
+    parquet.write_table(table.set_column(column, "action", cast), file)
+    first, _ = read_lerobot(path, layout, "base_link")
+    np.testing.assert_allclose(first.plan.segments[0].joint_pos[:, 0], np.arange(5) / 9)
+
+
+def test_files_that_differ_in_width_are_refused(tmp_path, layout):
+    path = write(tmp_path / "set")
+    file = path / "data" / "chunk-000" / "file-001.parquet"
+    table = parquet.read_table(file)
+    column = table.schema.get_field_index("action")
+    wide = table.set_column(column, "action", [[[0.0] * 7] * len(table)])
+    parquet.write_table(wide, file)
+    with pytest.raises(LerobotError, match=r"001\.parquet: action has rows of shape \(7,\)"):
+        list(read_lerobot(path, layout, "base_link"))
+
+
+def test_obstacles_of_other_makers_are_not_read(tmp_path, layout):
+    path = write(tmp_path / "set")
+    for file in sorted((path / "data").rglob("*.parquet")):
+        table = parquet.read_table(file)
+        table = table.append_column("observation.obstacles", [[[0.1] * 12] * len(table)])
+        parquet.write_table(table, file)
+    first, _ = read_lerobot(path, layout, "base_link")
+    assert first.obstacles is None
+
+
 def test_a_damaged_file_is_refused(tmp_path, layout):
     path = write(tmp_path / "set")
     file = path / "data" / "chunk-000" / "file-001.parquet"
