@@ -39,6 +39,24 @@ class Shape:
     """RGB, 0 to 255."""
 
 
+def obstacle_shape(name: str, row: Array, colour: tuple[int, int, int]) -> Shape:
+    """Describe an obstacle: a box, a cylinder or a sphere.
+
+    Args:
+        name: name of the obstacle.
+        row: see `pipeline.obstacles`. Shape (12,).
+        colour: RGB, 0 to 255.
+    """
+    pose = np.concatenate([row[:3], np.roll(row[3:7], 1)])
+    if row[11] > 0:
+        size = row[11:]
+    elif row[10] > 0:
+        size = np.array([row[10], 2 * row[9]])
+    else:
+        size = 2 * row[7:10]
+    return Shape(name, 0, pose, size, np.zeros((0, 3)), np.zeros((0, 3), np.uint32), colour)
+
+
 class ArmShapes:
     """The shapes of an arm. B is the number of bodies: the base and one for each joint."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.obstacles import OBSTACLE
 from pipeline.params import Params
-from pipeline.play.arm import ArmShapes, Shape
+from pipeline.play.arm import ArmShapes, Shape, obstacle_shape
 from pipeline.robot.model import axis_quaternion
 
 Array = NDArray[np.float64]
@@ -108,18 +108,6 @@ def _draw(server: viser.ViserServer, name: str, shape: Shape, opacity: float | N
     if len(shape.size) == 1:
         return server.scene.add_icosphere(name, radius=shape.size[0], **look)
     return server.scene.add_mesh_simple(name, shape.vertices, shape.faces, **look)
-
-
-def _solid(name: str, row: Array) -> Shape:
-    """The shape of an obstacle (12,): a box, a cylinder or a ball."""
-    pose = np.concatenate([row[:3], np.roll(row[3:7], 1)])
-    if row[11] > 0:
-        size = row[11:]
-    elif row[10] > 0:
-        size = np.array([row[10], 2 * row[9]])
-    else:
-        size = 2 * row[7:10]
-    return Shape(name, 0, pose, size, np.zeros((0, 3)), np.zeros((0, 3), np.uint32), BOX)
 
 
 class Scene:
@@ -241,7 +229,7 @@ class Scene:
             node.remove()
         names = [f"{OBSTACLE} {self._fixed + number}" for number in range(1, len(obstacles) + 1)]
         self._placed = {
-            name: _draw(self.server, f"/obstacles/{name}", _solid(name, row), None)
+            name: _draw(self.server, f"/obstacles/{name}", obstacle_shape(name, row, BOX), None)
             for name, row in zip(names, obstacles, strict=True)
         }
         self._marked = frozenset()
