@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline import options
 from pipeline.errors import PipelineError
 from pipeline.options import PARAMS, Host, Minimize, Model, ParamsFile, Port, Settings, flag, option
 
@@ -101,9 +102,9 @@ def train(
     n_obs_steps: Annotated[int | None, option("n-obs-steps", "policy.n_obs_steps")] = None,
     save_freq: Annotated[int | None, option("save-freq", "train.save_freq")] = None,
     init_from: Annotated[Path | None, option("init-from", "train.init_from")] = None,
-    rate_hz: Annotated[
-        float | None, option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
-    ] = None,
+    rate_hz: options.RateHz = None,
+    layout: Annotated[str | None, option("layout", "dataset.layout: robot or generic")] = None,
+    state_array: options.StateArrays = None,
 ) -> None:
     """Train the diffusion policy."""
     from pipeline.stages import train as stage
@@ -113,6 +114,7 @@ def train(
         init_from=init_from,
     )  # fmt: skip
     chosen = chosen.override("policy", horizon=horizon, n_obs_steps=n_obs_steps)
+    chosen = chosen.override("dataset", layout=layout, state_arrays=state_array)
     stage.run(chosen, out, data_path, rate_hz)
 
 
@@ -226,10 +228,10 @@ def sweep(
         "queue": queue, "cluster": slurm or slurm_local, "show": show, "dry": dry,
     }  # fmt: skip
     mode = stage.choose_mode([name for name, flag in flags.items() if flag])
-    options = ClusterOptions(
+    cluster = ClusterOptions(
         "local" if slurm_local else "slurm", partition, job_gpus, job_cpus, job_memory_gb, job_hours
     )
-    stage.run(settings or [], out, sort, minimize, mode, jobs, gpus, options)
+    stage.run(settings or [], out, sort, minimize, mode, jobs, gpus, cluster)
 
 
 @app.command()
@@ -239,10 +241,7 @@ def search(
     metric: Annotated[str, typer.Option(help="Metric to optimise.")] = "closed_loop.success_strict",
     minimize: Minimize = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals.")] = 0,
-    storage: Annotated[
-        str | None,
-        typer.Option(envvar="SEARCH_STORAGE", help="sqlite:///… (default) or postgresql://…"),
-    ] = None,
+    storage: options.Storage = None,
     study: Annotated[str | None, typer.Option(help="Name in a shared storage.")] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/search"),
 ) -> None:
@@ -250,8 +249,7 @@ def search(
     from pipeline.experiments.search import SearchOptions
     from pipeline.stages import search as stage
 
-    options = SearchOptions(metric, minimize, trials, seed, storage, study)
-    stage.run(settings or [], out, options)
+    stage.run(settings or [], out, SearchOptions(metric, minimize, trials, seed, storage, study))
 
 
 @app.command()

@@ -16,6 +16,10 @@ Minimize = Annotated[
     bool, typer.Option("--minimize", "--least", help="Smaller values of the metric are better.")
 ]
 Model = Annotated[str, typer.Option(help="Folder of export, policy.onnx, or REPOSITORY@VERSION.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="SEARCH_STORAGE", help="sqlite:///… (default) or postgresql://…"),
+]
 Host = Annotated[str, typer.Option(help="Address to listen on.")]
 Port = Annotated[int, typer.Option(help="Port; 0 chooses a free one.")]
 
@@ -40,3 +44,11 @@ def flag(name: str, help: str) -> Any:
         help: text of the help.
     """
     return typer.Option(f"--{name}", help=help)
+
+
+RateHz = Annotated[
+    float | None, option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
+]
+StateArrays = Annotated[
+    list[str] | None, option("state-array", "dataset.state_arrays; may be repeated")
+]
