@@ -251,8 +251,7 @@ def _layout(
         raise StoreError(
             f"{path}: has no layout, and state and action of {dims[0]} and {dims[1]} numbers; "
             f"params.yaml describes {expected.state_dim} ({expected.describe()}) and "
-            f"{expected.action_dim}. Vectors without an arm are trained with --layout generic "
-            "(dataset.layout)"
+            f"{expected.action_dim}. Vectors without an arm are trained with --layout generic"
         )
     return expected
 

@@ -19,6 +19,7 @@ from pipeline.errors import PipelineError
 from pipeline.export.engines import Check, EngineReport, build_engines
 from pipeline.export.graph import export_onnx
 from pipeline.hashing import sha256_file
+from pipeline.layout import Layout
 from pipeline.machine import processor
 from pipeline.params import ExportParams, Params
 from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
@@ -104,7 +105,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         medians = {"torch": torch_ms["median_ms"], "onnxruntime": runtime_ms["median_ms"]}
         worst = max(parity["max_abs_rad"].values())
         write_json(folder / "metrics.json", {"latency_ms": medians, "parity_rad": worst})
-    _show(parity, torch_ms, runtime_ms, engines)
+    _show(parity, torch_ms, runtime_ms, engines, checkpoint.layout)
 
 
 def _deployment(params: Params, checkpoint: Checkpoint) -> Deployment:
@@ -240,6 +241,7 @@ def _show(
     torch_ms: dict[str, float | int],
     runtime_ms: dict[str, float | int],
     engines: list[EngineReport],
+    layout: Layout,
 ) -> None:
     table = Table("backend", "target", "status", "detail", title="Exported policy")
     worst = max(parity["max_abs_rad"].values())
@@ -248,7 +250,7 @@ def _show(
         "onnxruntime",
         "cpu",
         "[green]built and run[/]",
-        f"{runtime_ms['median_ms']} ms, batch 1; differs by {worst:.1e} rad",
+        f"{runtime_ms['median_ms']} ms, batch 1; differs by {worst:.1e} {layout.action[0].unit}",
     )
     colors = {"built and run": "green", "built, not run": "yellow", "skipped": "yellow"}
     for report in engines:
