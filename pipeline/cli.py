@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import options as shared
+from pipeline import options
 from pipeline.errors import PipelineError
 from pipeline.options import PARAMS, ParamsFile, flag, option
 
@@ -94,7 +94,7 @@ def train(
     out: Annotated[
         Path, typer.Option("--out", "--output-dir", "--output_dir", help="Folder to write.")
     ] = Path("artifacts/train"),
-    data_path: shared.DataPath = None,
+    data_path: options.DataPath = None,
     num_epochs: Annotated[int | None, option("num-epochs", "train.num_epochs")] = None,
     batch_size: Annotated[int | None, option("batch-size", "train.batch_size")] = None,
     lr: Annotated[float | None, option("lr", "train.lr")] = None,
@@ -102,7 +102,9 @@ def train(
     n_obs_steps: Annotated[int | None, option("n-obs-steps", "policy.n_obs_steps")] = None,
     save_freq: Annotated[int | None, option("save-freq", "train.save_freq")] = None,
     init_from: Annotated[Path | None, option("init-from", "train.init_from")] = None,
-    rate_hz: shared.RateHz = None,
+    rate_hz: options.RateHz = None,
+    layout: Annotated[str | None, option("layout", "dataset.layout: robot or generic")] = None,
+    state_array: options.StateArrays = None,
 ) -> None:
     """Train the diffusion policy."""
     from pipeline.stages import train as stage
@@ -112,6 +114,7 @@ def train(
         init_from=init_from,
     )  # fmt: skip
     chosen = chosen.override("policy", horizon=horizon, n_obs_steps=n_obs_steps)
+    chosen = chosen.override("dataset", layout=layout, state_arrays=state_array)
     stage.run(chosen, out, data_path, rate_hz)
 
 
@@ -142,13 +145,13 @@ def export(
 
 @app.command()
 def serve(
-    model: shared.Model = "artifacts/export",
-    host: shared.Host = "127.0.0.1",
-    port: shared.Port = 8765,
-    backend: shared.Backend = "auto",
-    token: shared.Token = None,
-    tls_cert: shared.TlsCert = None,
-    tls_key: shared.TlsKey = None,
+    model: options.Model = "artifacts/export",
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8765,
+    backend: options.Backend = "auto",
+    token: options.Token = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
 ) -> None:
     """Serve the exported policy over a WebSocket."""
     from pipeline.stages import serve as stage
@@ -159,12 +162,12 @@ def serve(
 @app.command()
 def play(
     params: ParamsFile = PARAMS,
-    model: shared.Model = "artifacts/export",
-    recording: shared.Recording = None,
-    evaluation: shared.Evaluation = Path("artifacts/evaluate"),
+    model: options.Model = "artifacts/export",
+    recording: options.Recording = None,
+    evaluation: options.Evaluation = Path("artifacts/evaluate"),
     trial: Annotated[int | None, typer.Option(min=0, help="Trial to begin with.")] = None,
-    host: shared.Host = "127.0.0.1",
-    port: shared.Port = 8080,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8080,
 ) -> None:
     """Show a page on which you drag the object and the policy follows."""
     from pipeline.stages import play as stage
@@ -190,7 +193,7 @@ def bench(
 
 @app.command()
 def sweep(
-    settings: shared.Settings = None,
+    settings: options.Settings = None,
     queue: Annotated[bool, flag("queue", "Run in DVC's queue, -j runs at a time.")] = False,
     slurm: Annotated[bool, flag("slurm", "Run as jobs of a Slurm cluster.")] = False,
     slurm_local: Annotated[bool, flag("slurm-local", "Run such jobs on this machine.")] = False,
@@ -199,7 +202,7 @@ def sweep(
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Runs at a time.")] = 1,
     gpus: Annotated[str | None, typer.Option(help="GPUs for the queue, such as 0,1.")] = None,
     sort: Annotated[str, typer.Option(help="Metric to sort by.")] = "closed_loop.success_strict",
-    minimize: shared.Minimize = False,
+    minimize: options.Minimize = False,
     partition: Annotated[str | None, typer.Option(help="Slurm: partition.")] = None,
     job_gpus: Annotated[int, typer.Option(min=0, help="Slurm: GPUs of a job.")] = 0,
     job_cpus: Annotated[int, typer.Option(min=1, help="Slurm: CPU cores of a job.")] = 4,
@@ -215,20 +218,20 @@ def sweep(
         "queue": queue, "cluster": slurm or slurm_local, "show": show, "dry": dry,
     }  # fmt: skip
     mode = stage.choose_mode([name for name, flag in flags.items() if flag])
-    options = ClusterOptions(
+    cluster = ClusterOptions(
         "local" if slurm_local else "slurm", partition, job_gpus, job_cpus, job_memory_gb, job_hours
     )
-    stage.run(settings or [], out, sort, minimize, mode, jobs, gpus, options)
+    stage.run(settings or [], out, sort, minimize, mode, jobs, gpus, cluster)
 
 
 @app.command()
 def search(
-    settings: shared.Settings = None,
+    settings: options.Settings = None,
     trials: Annotated[int, typer.Option("--trials", "-n", min=1, help="Trials in total.")] = 20,
     metric: Annotated[str, typer.Option(help="Metric to optimise.")] = "closed_loop.success_strict",
-    minimize: shared.Minimize = False,
+    minimize: options.Minimize = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals.")] = 0,
-    storage: shared.Storage = None,
+    storage: options.Storage = None,
     study: Annotated[str | None, typer.Option(help="Name in a shared storage.")] = None,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("artifacts/search"),
 ) -> None:
@@ -236,8 +239,7 @@ def search(
     from pipeline.experiments.search import SearchOptions
     from pipeline.stages import search as stage
 
-    options = SearchOptions(metric, minimize, trials, seed, storage, study)
-    stage.run(settings or [], out, options)
+    stage.run(settings or [], out, SearchOptions(metric, minimize, trials, seed, storage, study))
 
 
 @app.command()
@@ -245,9 +247,9 @@ def convert(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
     to: Annotated[str, typer.Option(help="Format: lerobot (LeRobot v3).")],
     params: ParamsFile = PARAMS,
-    data_path: shared.DataPath = None,
-    rate_hz: shared.RateHz = None,
-    task: shared.Task = None,
+    data_path: options.DataPath = None,
+    rate_hz: options.RateHz = None,
+    task: options.Task = None,
 ) -> None:
     """Write the training data as a LeRobot data set."""
     from pipeline.stages import convert as stage

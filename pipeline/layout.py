@@ -4,6 +4,8 @@ All packing and unpacking of state vectors happens here.
 
 State:   joint_pos[J] rad, joint_vel[J] rad/s, ee_pose[7], object_pos[3] m, object_axis[3]
 Action:  joint_pos[J] rad, absolute
+
+A generic layout has no arm: state and action are plain vectors of any widths.
 """
 
 from __future__ import annotations
@@ -94,6 +96,26 @@ class Layout:
         return cls(tuple(joints), object_name, tuple(fields), action)
 
     @classmethod
+    def generic(cls, widths: Mapping[str, int], action_dim: int) -> Layout:
+        """Build the layout of plain vectors, without arm, object or units.
+
+        Args:
+            widths: numbers in each row of the arrays that make up the state, by name, in order.
+            action_dim: numbers of an action, absolute values.
+        """
+        fields: list[Field] = []
+        for name, size in widths.items():
+            start = fields[-1].slice.stop if fields else 0
+            # The prefix keeps an array called joint_pos from being taken for an arm's joints.
+            fields.append(Field(f"data/{name}", name, start, size, ""))
+        return cls((), "", tuple(fields), (Field("action", "action", 0, action_dim, ""),))
+
+    @property
+    def is_generic(self) -> bool:
+        """Whether the numbers are plain vectors, not those of an arm."""
+        return not self.joints
+
+    @classmethod
     def from_params(cls, params: Params) -> Layout:
         """Build the layout that params.yaml describes."""
         return cls.build(params.robot.joints, params.task.object, params.task.state_fields)
@@ -106,10 +128,14 @@ class Layout:
             LayoutError: keys are missing, or the fingerprint does not match the fields.
         """
         try:
-            kinds = tuple(str(field["kind"]) for field in data["state"])
-            layout = cls.build(tuple(data["joints"]), str(data["object"]), kinds)
+            if data["joints"]:
+                kinds = tuple(str(field["kind"]) for field in data["state"])
+                layout = cls.build(tuple(data["joints"]), str(data["object"]), kinds)
+            else:
+                widths = {str(field["name"]): int(field["size"]) for field in data["state"]}
+                layout = cls.generic(widths, int(data["action"][0]["size"]))
             fingerprint = data["fingerprint"]
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, IndexError) as error:
             raise LayoutError(
                 f"expected a layout with joints, object, state and fingerprint, found {data!r} "
                 f"({type(error).__name__}: {error})"
@@ -229,6 +255,10 @@ class Layout:
     def describe(self) -> str:
         """Describe the state in one line: `joint_pos[6] + joint_vel[6] + …`."""
         return " + ".join(f"{field.name}[{field.size}]" for field in self.state)
+
+    def describe_action(self) -> str:
+        """Describe the action in one line."""
+        return "absolute values" if self.is_generic else "joint positions, rad"
 
     def _content(self) -> dict[str, Any]:
         def rows(fields: tuple[Field, ...]) -> list[dict[str, Any]]:

@@ -65,3 +65,6 @@ DataPath = Annotated[Path | None, option("data-path", help="Training zarr.")]
 RateHz = Annotated[
     float | None, option("rate-hz", help="Control rate of a zarr that lacks it, Hz.")
 ]
+StateArrays = Annotated[
+    list[str] | None, option("state-array", "dataset.state_arrays; may be repeated")
+]

@@ -89,3 +89,17 @@ def test_errors_name_the_field_and_the_shape() -> None:
 def test_the_error_says_what_a_layout_holds(data: object) -> None:
     with pytest.raises(LayoutError, match="expected a layout with joints, object, state"):
         Layout.from_dict(data)  # type: ignore[arg-type]
+
+
+def test_a_generic_layout_has_vectors_and_no_arm():
+    layout = Layout.generic({"joint_pos": 3, "points": 4}, 2)
+    assert layout.is_generic and layout.describe() == "joint_pos[3] + points[4]"
+    assert (layout.state_dim, layout.action_dim) == (7, 2)
+    assert not layout.has("joint_pos"), "an array of that name is not an arm's joints"
+    assert layout.field("data/points").slice == slice(3, 7)
+    again = Layout.from_dict(layout.to_dict())
+    assert again == layout and again.fingerprint == layout.fingerprint
+    assert layout.fingerprint != Layout.generic({"joint_pos": 3, "points": 4}, 3).fingerprint
+    broken = {**layout.to_dict(), "action": []}
+    with pytest.raises(LayoutError, match="expected a layout"):
+        Layout.from_dict(broken)

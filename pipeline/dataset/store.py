@@ -148,17 +148,9 @@ def load_dataset(
     else:
         # A zarr array is sliced like numpy's; callers that give a limit only take slices.
         state, action = cast("list[Rows]", arrays)
-    ends = read_array(group, "meta/episode_ends", path).astype(np.int64, copy=False)
     meaning = _layout(path, attributes, state, action, layout)
-    _check_shapes(path, state, action, ends, meaning)
-    if "meta/split" in group:
-        split = read_array(group, "meta/split", path).astype(np.int8, copy=False)
-    else:
-        split = _split(path, state, action, ends, fractions)
-    if split.shape != ends.shape:
-        raise StoreError(f"{path}: meta/split has shape {split.shape}, expected {ends.shape}")
+    ends, split = read_episodes(group, path, state, action, meaning, fractions)
     stats = attributes.get("stats") or dataset_stats(state, action, ends, split, path)
-    rate = attributes.get("rate_hz")
     obstacles, obstacle_ends = read_obstacles(group, len(ends), path)
     return Dataset(
         path,
@@ -166,13 +158,50 @@ def load_dataset(
         action,
         ends,
         split,
-        None if rate is None else float(rate),
+        read_rate(attributes),
         meaning,
         stats,
         attributes,
         obstacles.astype(np.float32, copy=False),
         obstacle_ends,
     )
+
+
+def read_episodes(
+    group: zarr.Group,
+    path: Path,
+    state: Rows,
+    action: Rows,
+    layout: Layout,
+    fractions: DatasetParams | None,
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Read one past the last row of each episode, and its split, shape (E,) each; check all shapes.
+
+    Args:
+        group: of the zarr.
+        path: its folder, for messages.
+        state: shape (N, state_dim), in memory or on disk.
+        action: shape (N, action_dim), in memory or on disk.
+        layout: the meaning of the numbers.
+        fractions: shares by which a zarr without splits is split, by the episodes' content.
+
+    Raises:
+        StoreError: an array is missing or has a wrong shape, or there is no split.
+    """
+    ends = read_array(group, "meta/episode_ends", path).astype(np.int64, copy=False)
+    _check_shapes(path, state, action, ends, layout)
+    if "meta/split" in group:
+        split = read_array(group, "meta/split", path).astype(np.int8, copy=False)
+    else:
+        split = _split(path, state, action, ends, fractions)
+    if split.shape != ends.shape:
+        raise StoreError(f"{path}: meta/split has shape {split.shape}, expected {ends.shape}")
+    return ends, split
+
+
+def read_rate(attributes: Mapping[str, Any]) -> float | None:
+    """The control rate in a zarr's attributes, Hz; None if they do not say."""
+    return None if attributes.get("rate_hz") is None else float(attributes["rate_hz"])
 
 
 def dataset_stats(
@@ -222,7 +251,7 @@ def _layout(
         raise StoreError(
             f"{path}: has no layout, and state and action of {dims[0]} and {dims[1]} numbers; "
             f"params.yaml describes {expected.state_dim} ({expected.describe()}) and "
-            f"{expected.action_dim}"
+            f"{expected.action_dim}. Vectors without an arm are trained with --layout generic"
         )
     return expected
 

@@ -120,6 +120,12 @@ def find_array(group: zarr.Group, name: str, path: Path) -> zarr.Array[Any]:
         raise StoreError(
             f"{path}: array {name} is missing, so it is not the zarr that was expected; it holds "
             f"{', '.join(held) or 'nothing'}"
+            + (
+                ". Vectors without an arm are trained with --layout generic, and --state-array "
+                "names what they see (dataset.layout, dataset.state_arrays)"
+                if "data/action" in held
+                else ""
+            )
         ) from error
     except Exception as error:  # zarr raises errors in metadata unchanged
         raise StoreError(f"{path}: {name} is not an array of numbers ({error})") from error

@@ -85,8 +85,10 @@ class IngestParams(Section):
 
 
 class DatasetParams(Section):
-    """Resampling, labels and splits of the training data."""
+    """Layout, resampling, labels and splits of the training data."""
 
+    layout: Literal["robot", "generic"]
+    state_arrays: Annotated[tuple[str, ...], Field(min_length=1)]
     rate_hz: Positive
     labels: Literal["next_step", "same_step"]
     hold_steps: Count

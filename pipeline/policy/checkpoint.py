@@ -54,12 +54,14 @@ class Checkpoint:
         return PolicyParams.parse({"max_obstacles": 0, **self.config["policy"]})
 
     @property
-    def geometry(self) -> Geometry:
-        """Arm and object as the policy knows them.
+    def geometry(self) -> Geometry | None:
+        """Arm and object as the policy knows them; None where the layout is generic.
 
         Raises:
             KinematicsError: the checkpoint's config has none.
         """
+        if self.layout.is_generic:
+            return None
         return Geometry.from_dict(self.config.get("geometry", {}))
 
     def build(self) -> PolicyModel:
@@ -82,7 +84,7 @@ class Checkpoint:
 def make_config(
     params: PolicyParams,
     layout: Layout,
-    geometry: Geometry,
+    geometry: Geometry | None,
     rate_hz: float | None,
     collision: CollisionGeometry | None = None,
 ) -> dict[str, Any]:
@@ -91,7 +93,7 @@ def make_config(
     Args:
         params: section policy.
         layout: of the training data.
-        geometry: of arm and object.
+        geometry: of arm and object; None for a generic layout.
         rate_hz: control rate of the training data, Hz; None where the data set does not say.
         collision: shapes of arm, scene and object; None if they cannot be built.
     """
@@ -103,7 +105,7 @@ def make_config(
         "network": params.network,
         "rate_hz": rate_hz,
         "policy": params.model_dump(mode="json"),
-        "geometry": geometry.to_dict(),
+        "geometry": None if geometry is None else geometry.to_dict(),
         "collision": None if collision is None else collision.to_dict(),
     }
 

@@ -20,6 +20,30 @@ class FeatureError(PipelineError):
     """policy.inputs names a field that the state does not have."""
 
 
+class VectorFeatures(nn.Module):
+    """Passes every number of the state on, where no arm is known."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Name the features.
+
+        Args:
+            layout: the meaning of the state.
+        """
+        super().__init__()
+        self.names = tuple(
+            f"{field.name}[{index}]" for field in layout.state for index in range(field.size)
+        )
+
+    @property
+    def num_features(self) -> int:
+        """Features of one history step, F."""
+        return len(self.names)
+
+    def forward(self, obs: Tensor) -> Tensor:
+        """Features (B, T, F) of raw observations (B, T, S): the same numbers."""
+        return obs
+
+
 class ObservationFeatures(nn.Module):
     """Selects and derives the policy's features, the same ones for every history step.
 

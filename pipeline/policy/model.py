@@ -19,7 +19,7 @@ from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import PolicyParams
 from pipeline.policy.diffusion import SamplerTable, noise_levels
-from pipeline.policy.features import ObservationFeatures
+from pipeline.policy.features import FeatureError, ObservationFeatures, VectorFeatures
 from pipeline.policy.networks.mlp import build_network
 from pipeline.policy.normalizer import ActionCodec, MinMax
 from pipeline.policy.obstacle_features import ObstacleFeatures
@@ -32,6 +32,8 @@ FIT_CHUNK = 16384
 class PolicyModel(nn.Module):
     """From raw observations to absolute joint positions, and the loss that trains it.
 
+    With a generic layout (no arm) the features are the state itself and the actions plain numbers.
+
     The flow is one line: observation → features → normaliser → network → action codec. The state
     dictionary holds weights and ranges; the schedule follows from the parameters.
     """
@@ -41,30 +43,39 @@ class PolicyModel(nn.Module):
     steps: Tensor
     table: Tensor
 
-    def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry) -> None:
+    def __init__(self, params: PolicyParams, layout: Layout, geometry: Geometry | None) -> None:
         """Build an untrained policy whose normalisers are the identity.
 
         Args:
             params: section policy.
             layout: the meaning of states and actions.
-            geometry: of arm and object.
+            geometry: of arm and object; None for a generic layout.
 
         Raises:
-            FeatureError: the state lacks an input of the policy.
+            FeatureError: the state lacks an input of the policy, or actions are to be relative to
+                the joints of an arm that is not there.
             NetworkError: the network cannot have these dimensions.
         """
         super().__init__()
         self.params, self.layout, self.geometry = params, layout, geometry
-        self.joints = layout.field("joint_pos").slice
-        self.features = ObservationFeatures(params, layout, geometry)
+        self.features: ObservationFeatures | VectorFeatures
+        if geometry is None:
+            if params.actions == "relative":
+                raise FeatureError("without an arm policy.actions must be absolute, not relative")
+            self.joints, self.features = slice(0, 0), VectorFeatures(layout)
+        else:
+            self.joints = layout.field("joint_pos").slice
+            self.features = ObservationFeatures(params, layout, geometry)
         self.scale = MinMax((self.features.num_features,))
         condition = params.n_obs_steps * self.features.num_features
         self.around: ObstacleFeatures | None = None
-        if geometry.obstacles is not None:
+        if geometry is not None and geometry.obstacles is not None:
             self.around = ObstacleFeatures(geometry.chain, layout.joints, geometry.obstacles)
             condition += self.around.num_features
         scale_rad = params.action_scale_rad if params.actions == "relative" else None
-        self.codec = ActionCodec(params.horizon, layout.action_dim, scale_rad)
+        self.codec = ActionCodec(
+            params.horizon, layout.action_dim, scale_rad, one_range=geometry is None
+        )
         self.network = build_network(params, layout.action_dim, condition)
         signal, noise = noise_levels(params.sampler, params.num_train_steps)
         table = SamplerTable.build(
@@ -107,7 +118,7 @@ class PolicyModel(nn.Module):
             normalizer.fit(together[:, 0].amin(dim=0), together[:, 1].amax(dim=0))
 
     def current_joints(self, obs: Tensor) -> Tensor:
-        """Joints of the newest observation, rad: (B, T, S) to (B, A)."""
+        """Joints of the newest observation, rad: (B, T, S) to (B, J); J is 0 without an arm."""
         return obs[:, -1, self.joints]
 
     def condition(self, obs: Tensor) -> Tensor:

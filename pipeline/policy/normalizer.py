@@ -79,7 +79,13 @@ class ActionCodec(nn.Module):
     times less than the last ones, and so get the same weight and resolution.
     """
 
-    def __init__(self, horizon: int, action_dim: int, relative_scale_rad: float | None) -> None:
+    def __init__(
+        self,
+        horizon: int,
+        action_dim: int,
+        relative_scale_rad: float | None,
+        one_range: bool = False,
+    ) -> None:
         """Choose the form.
 
         Args:
@@ -87,8 +93,10 @@ class ActionCodec(nn.Module):
             action_dim: numbers of an action, A.
             relative_scale_rad: actions are counted from the current joints and pass through
                 asinh(difference / this); None keeps them absolute and unchanged.
+            one_range: give all horizon steps the same range, as Diffusion Policy does.
         """
         super().__init__()
+        self.one_range = one_range
         self.relative_scale_rad = relative_scale_rad
         self.scale = MinMax((horizon, action_dim))
 
@@ -107,6 +115,8 @@ class ActionCodec(nn.Module):
         if self.relative_scale_rad is not None:
             high = torch.maximum(high.abs(), low.abs())
             low = -high
+        if self.one_range:
+            low, high = low.amin(0).expand_as(low), high.amax(0).expand_as(high)
         self.scale.fit(low, high)
 
     def offset(self, action: Tensor, current: Tensor) -> Tensor:

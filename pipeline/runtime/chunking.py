@@ -19,7 +19,7 @@ from pipeline.runtime.deployment import Execution
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.guard import Guard
 from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.limiter import Limiter
+from pipeline.runtime.limiter import make_limiter
 
 if TYPE_CHECKING:
     from pipeline.params import ExecutionParams
@@ -89,7 +89,7 @@ class ChunkExecutor:
         self._joints = len(limits.lower)
         sample = resample_chunk(np.zeros((1, horizon, 1)), policy_hz, self._control_hz)
         self._rows = max(sample.shape[1], 1)
-        self._limiter = Limiter(limits, self._control_hz)
+        self._limiter = make_limiter(limits, self._control_hz)
         self._guard = guard
         self.reset(np.zeros((0, self._joints)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -65,6 +65,18 @@ class Deployment:
         """
         carried = {field.name for field in fields(Execution)}
         return cls(Execution(**execution.model_dump(include=carried)), limits)
+
+    @classmethod
+    def without_arm(cls, execution: ExecutionParams, number: int) -> Deployment:
+        """Build the settings of a policy without an arm: no guard and no limits.
+
+        Args:
+            execution: the section `execution`.
+            number: of an action.
+        """
+        endless = np.full(number, np.inf)
+        made = cls.from_params(execution, JointLimits(-endless, endless, endless, endless))
+        return replace(made, execution=replace(made.execution, guard="off"))
 
     def to_json(self) -> str:
         """Convert to JSON for the metadata of policy.onnx; null means that a joint has no limit."""

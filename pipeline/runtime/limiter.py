@@ -200,6 +200,43 @@ class Limiter:
         self.largest_change = max(self.largest_change, float(np.abs(sent - target).max()))
 
 
+class Unlimited(Limiter):
+    """Sends every target unchanged: where no arm is known, nothing limits the numbers."""
+
+    def __init__(self, number: int, rate_hz: float) -> None:
+        """Store the rate.
+
+        Args:
+            number: of an action.
+            rate_hz: commands per second.
+        """
+        self._period = 1.0 / rate_hz
+        self.reset(np.zeros((0, number)))
+
+    def step(self, target: Array, following: Array) -> Array:
+        """Return the target.
+
+        Args:
+            target: shape (N, A).
+            following: not used.
+        """
+        self._velocity = (target - self._position) / self._period
+        self._position = target.copy()
+        return target.copy()
+
+
+def make_limiter(limits: JointLimits, rate_hz: float) -> Limiter:
+    """Create the limiter for some limits.
+
+    Args:
+        limits: the joint limits; infinite ones limit nothing.
+        rate_hz: commands per second.
+    """
+    if np.isinf(limits.velocity).all() and np.isinf(limits.acceleration).all():
+        return Unlimited(len(limits.lower), rate_hz)
+    return Limiter(limits, rate_hz)
+
+
 def approach_speed(distance: Array, change: Array, period_s: float) -> Array:
     """Compute the largest speed of the next step that still allows a stop after `distance`.
 

@@ -93,7 +93,9 @@ def load_policy(
             )
         why = f" ({'; '.join(reasons)})" if reasons else ""
         logger.info("%s runs on %s%s", path, name, why)
-        if chosen.execution.guard == "off":
+        if loaded.layout.is_generic:
+            logger.info("%s: no arm is known, so nothing is limited and no chunk is checked", path)
+        elif chosen.execution.guard == "off":
             logger.info("%s: chunks are not checked, because execution.guard is off", path)
         elif loaded.config.get("collision") is None:
             logger.warning(

@@ -56,20 +56,23 @@ class Session:
             control_hz: calls of `act` per second; None for the policy's own rate.
 
         Raises:
-            DeploymentError: the policy's rate is unknown.
+            DeploymentError: the policy's rate is unknown and needed.
             ExecutionError: chunks are too short for the execution settings.
         """
-        if backend.rate_hz is None:
+        generic, rate_hz = backend.layout.is_generic, backend.rate_hz
+        if rate_hz is None and (control_hz is not None or not generic):
             raise DeploymentError(
                 "the policy was trained on data without a rate, so its steps have no duration; "
                 "train on a data set that has the attribute rate_hz"
             )
+        # Without an arm a rate is only needed to convert between two; the policy counts in steps.
+        rate_hz = rate_hz or 1.0
         self._backend, self._seed = backend, seed
         self._steps = int(backend.config["n_obs_steps"])
         self._chunk = (1, int(backend.config["horizon"]), backend.layout.action_dim)
-        self.control_hz = control_hz or backend.rate_hz
+        self.control_hz = control_hz or rate_hz
         self._noise_scale = np.float32(deployment.execution.noise_scale)
-        self._ratio = self.control_hz / backend.rate_hz
+        self._ratio = self.control_hz / rate_hz
         self._slots = obstacle_slots(backend.config)
         self._reader = ObservationReader(backend.layout, self._slots, self.control_hz)
         self._execution = deployment.execution
@@ -77,7 +80,7 @@ class Session:
             deployment.execution, backend.config, backend.layout.joints, deployment.limits
         )
         self._executor = ChunkExecutor(
-            deployment.execution, deployment.limits, self._chunk[1], backend.rate_hz, control_hz,
+            deployment.execution, deployment.limits, self._chunk[1], rate_hz, control_hz,
             guard,
         )  # fmt: skip
         self._filter = ObjectFilter(deployment.execution)
@@ -102,7 +105,7 @@ class Session:
         self._visible = self._checked = np.zeros((0, COLUMNS))
 
     def act(self, observation: Given) -> Array:
-        """Compute the joint positions to command now.
+        """Compute the joint positions, or without an arm the action, to command now.
 
         Obstacles are not remembered: a call without them means that there are none now. Where they
         change between two calls, the rest of the chunk is dropped and a new one is checked at once.
@@ -115,18 +118,21 @@ class Session:
                 A policy that sees no obstacles takes any number of them, for its guard.
 
         Returns:
-            Joint positions within the joint limits, rad. Shape (J,).
+            Joint positions within the joint limits, rad, shape (J,). Without an arm, the action as
+            the policy predicts it, shape (A,).
 
         Raises:
             DeploymentError: a field is missing, unknown or of the wrong shape.
             ObservationError: a number is not finite, or the object's axis has length 0.
             ObstacleError: an obstacle is malformed, or there are more than the policy can see.
         """
-        before = self._past[-1]["joint_pos"] if self._past else None
+        before = self._past[-1].get("joint_pos") if self._past else None
         read = self._reader.read(observation, before)
         seen, obstacles, self._visible = read.state, read.obstacles, read.visible
         if not self._started:
-            self._executor.reset(seen["joint_pos"][None])
+            # Without an arm nothing is commanded before the first chunk.
+            start = seen.get("joint_pos", np.zeros(self._chunk[2]))
+            self._executor.reset(start[None])
             self._started = True
         objects = Objects.unknown(1, obstacles[None])
         if all(kind in seen for kind in OBJECT):

@@ -55,7 +55,7 @@ class PolicyClient:
 
     Attributes:
         layout: the meaning of observations and actions.
-        rate_hz: control rate, Hz.
+        rate_hz: control rate, Hz; None if the training data had none.
         config: horizon and n_obs_steps; kinematics, with the number of obstacles that the policy
             can see, and collision shapes where the policy has them.
         finding: what the server's guard found of the newest chunk of `act`; None without a guard.
@@ -106,7 +106,8 @@ class PolicyClient:
 
     def _greet(self, hello: Mapping[str, Any]) -> None:
         self.layout = Layout.from_dict(hello["layout"])
-        self.rate_hz: float | None = float(hello["rate_hz"])
+        rate_hz = hello["rate_hz"]
+        self.rate_hz: float | None = None if rate_hz is None else float(rate_hz)
         self.config: dict[str, Any] = {key: int(hello[key]) for key in ("horizon", "n_obs_steps")}
         self.config |= {key: hello.get(key) for key in ("geometry", "collision")}
         self._deployment = Deployment.from_json(hello["deployment"], self._url)
@@ -140,7 +141,7 @@ class PolicyClient:
         self._call({"call": "reset", "seed": seed})
 
     def act(self, observation: Given) -> NDArray[np.float64]:
-        """The joint positions to command now; see `Session.act`.
+        """The joint positions, or the action, to command now; see `Session.act`.
 
         Args:
             observation: by names, with `obstacles` where there are any, or the state vector, shape
@@ -161,11 +162,12 @@ class PolicyClient:
             }
         else:
             sent = np.asarray(observation)
-        answer = self._call({"call": "act", "observation": sent}, "joint_pos")
+        name = self.layout.action[0].name  # joint_pos where there is an arm
+        answer = self._call({"call": "act", "observation": sent}, name)
         found = answer.get("guard")
         self.finding = None if found is None else Finding(**found)
-        joint_pos: NDArray[np.float64] = answer["joint_pos"]
-        return joint_pos
+        action: NDArray[np.float64] = answer[name]
+        return action
 
     def closed_loop(self, seed: int = 0, control_hz: float | None = None) -> RobotPolicy:
         """A policy that acts in this process and gets its chunks from the server.

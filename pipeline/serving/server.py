@@ -159,9 +159,10 @@ class PolicyServer:
             raise ServeError(f"{call} does not take {', '.join(unknown)}")
         try:
             if call == "act":
-                joint_pos = session.act(arguments.get("observation", {}))
+                action = session.act(arguments.get("observation", {}))
                 found = session.finding
-                return {"joint_pos": joint_pos, "guard": None if found is None else asdict(found)}
+                name = self._policy.layout.action[0].name  # joint_pos where there is an arm
+                return {name: action, "guard": None if found is None else asdict(found)}
             if call == "reset":
                 session.reset(**arguments)
                 return {}

@@ -68,9 +68,8 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     require_own_folder(out)
     started = time.perf_counter()
     layout = Layout.from_params(params)
-    policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
+    policy = _load(model, layout)
     dataset = load_dataset(data, layout, params.dataset)
-    policy.layout.require(layout, str(model), "params.yaml")
     rate_hz = _rate(policy.checkpoint.config["rate_hz"], model, dataset, data)
 
     predict, predictors = load_predictors(policy, params)
@@ -127,6 +126,18 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     print_backends(metrics["backends"])
     print_robustness(outcomes)
     print_grasp(suites.get("grasp"))
+
+
+def _load(model: Path, layout: Layout) -> DiffusionPolicy:
+    """Load a checkpoint, and refuse one of another layout."""
+    policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
+    if policy.layout.is_generic:
+        raise EvaluateError(
+            f"{model}: its layout is generic, so there is no arm to roll out; run the policy in "
+            "its own environment with pipeline.load_policy, as examples/pusht/evaluate.py does"
+        )
+    policy.layout.require(layout, str(model), "params.yaml")
+    return policy
 
 
 def _rate(policy_hz: float | None, model: Path, dataset: Dataset, data: Path) -> float:

@@ -19,9 +19,10 @@ from pipeline.errors import PipelineError
 from pipeline.export.engines import Check, EngineReport, build_engines
 from pipeline.export.graph import export_onnx
 from pipeline.hashing import sha256_file
+from pipeline.layout import Layout
 from pipeline.machine import processor
 from pipeline.params import ExportParams, Params
-from pipeline.policy.checkpoint import load_checkpoint
+from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.diffusion_policy import DiffusionPolicy
 from pipeline.policy.observation import graph_inputs
 from pipeline.robot.model import RobotModel
@@ -60,9 +61,8 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         graph = folder / "policy.onnx"
         console.print("Exporting policy.onnx")
         hashes = {"checkpoint_sha256": sha256_file(path)}
-        limits = RobotModel.from_params(params.robot).limits
         metadata = {
-            "deployment": Deployment.from_params(params.execution, limits).to_json(),
+            "deployment": _deployment(params, checkpoint).to_json(),
             **hashes,
             **{f"{k}_version": v for k, v in versions("torch", "onnx").items()},
         }
@@ -74,7 +74,8 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         seconds = time.perf_counter() - started
         runtime = OnnxRuntimePolicy(graph, threads=1)
         obs, noise = _inputs(checkpoint.examples.numpy(), runtime, max(PARITY_BATCHES))
-        parity = _parity(policy, runtime, obs, noise, params.export)
+        unit = _unit(checkpoint)
+        parity = _parity(policy, runtime, obs, noise, params.export, unit)
         calls = params.export.latency_calls
         torch_ms = _latency(lambda: policy.predict(obs[:1], noise=noise[:1]), calls)
         runtime_ms = _latency(lambda: runtime.predict(obs[:1], noise[:1]), calls)
@@ -84,7 +85,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
             graph, folder / "engines", params.export.targets, params.export.batch, check,
             BuildOptions(params.export.version_compatible, params.export.hardware_compatible),
         )  # fmt: skip
-        engines = [_compare(report, folder, params.export) for report in built]
+        engines = [_compare(report, folder, params.export, unit) for report in built]
         content = {
             "model": {"path": str(path), "sha256": hashes["checkpoint_sha256"]},
             "layout_fingerprint": checkpoint.layout.fingerprint,
@@ -104,7 +105,26 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         medians = {"torch": torch_ms["median_ms"], "onnxruntime": runtime_ms["median_ms"]}
         worst = max(parity["max_abs_rad"].values())
         write_json(folder / "metrics.json", {"latency_ms": medians, "parity_rad": worst})
-    _show(parity, torch_ms, runtime_ms, engines)
+    _show(parity, torch_ms, runtime_ms, engines, checkpoint.layout)
+
+
+def _deployment(params: Params, checkpoint: Checkpoint) -> Deployment:
+    """Execution settings and limits for the robot; without an arm there are no limits."""
+    if checkpoint.layout.is_generic:
+        return Deployment.without_arm(params.execution, checkpoint.layout.action_dim)
+    limits = RobotModel.from_params(params.robot).limits
+    return Deployment.from_params(params.execution, limits)
+
+
+def _unit(checkpoint: Checkpoint) -> float:
+    """What the limits of differences count in: 1 rad, or half the widest range of the actions.
+
+    Numbers without a unit may be large, and float32 rounds in proportion.
+    """
+    if not checkpoint.layout.is_generic:
+        return 1.0
+    stats = checkpoint.stats["action"]
+    return max(float(np.max(np.subtract(stats["max"], stats["min"]))) / 2, 1e-6)
 
 
 def _inputs(examples: Float32, runtime: OnnxRuntimePolicy, batch: int) -> tuple[Float32, Float32]:
@@ -120,6 +140,7 @@ def _parity(
     obs: Float32,
     noise: Float32,
     params: ExportParams,
+    unit: float,
 ) -> dict[str, Any]:
     """Largest difference between ONNX Runtime and torch, by batch size.
 
@@ -135,6 +156,7 @@ def _parity(
         expected = policy.predict(obs[:batch], noise=noise[:batch]).numpy()
         found = runtime.predict(obs[:batch], noise[:batch])
         largest[str(batch)] = float(np.abs(found - expected).max())
+    limit_rad *= unit
     worst = max(largest.values())
     if not worst <= limit_rad:
         raise ParityError(
@@ -151,7 +173,7 @@ def _check(params: ExportParams, runtime: OnnxRuntimePolicy, obs: Float32, noise
     return Check(inputs, runtime.predict(obs[:size], noise[:size]))
 
 
-def _compare(report: EngineReport, folder: Path, params: ExportParams) -> EngineReport:
+def _compare(report: EngineReport, folder: Path, params: ExportParams, unit: float) -> EngineReport:
     """The report of an engine; of one that differs from ONNX Runtime too much, a failure.
 
     Such an engine's files are removed, and `load_policy` builds none in its place.
@@ -161,6 +183,7 @@ def _compare(report: EngineReport, folder: Path, params: ExportParams) -> Engine
         if params.precision == "float16"
         else ("engine_parity_rad", params.engine_parity_rad)
     )
+    limit_rad *= unit
     if report.max_abs_rad is None or report.file is None or report.max_abs_rad <= limit_rad:
         return report
     engine = folder / report.file
@@ -218,6 +241,7 @@ def _show(
     torch_ms: dict[str, float | int],
     runtime_ms: dict[str, float | int],
     engines: list[EngineReport],
+    layout: Layout,
 ) -> None:
     table = Table("backend", "target", "status", "detail", title="Exported policy")
     worst = max(parity["max_abs_rad"].values())
@@ -226,7 +250,7 @@ def _show(
         "onnxruntime",
         "cpu",
         "[green]built and run[/]",
-        f"{runtime_ms['median_ms']} ms, batch 1; differs by {worst:.1e} rad",
+        f"{runtime_ms['median_ms']} ms, batch 1; differs by {worst:.1e} {layout.action[0].unit}",
     )
     colors = {"built and run": "green", "built, not run": "yellow", "skipped": "yellow"}
     for report in engines:

@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 from rich.table import Table
 
+from pipeline.dataset.generic import load_generic
 from pipeline.dataset.split import SPLIT_NAMES
 from pipeline.dataset.store import Dataset, load_dataset
-from pipeline.dataset.zarr_arrays import open_group
+from pipeline.dataset.zarr_arrays import StoreError, open_group
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -82,16 +83,13 @@ def _show_folder(folder: Path, params: Params) -> None:
 
 
 def _dataset_table(path: Path, params: Params) -> Table:
-    # A zarr that says what its numbers mean is shown by its own layout, not by that of params.yaml.
     attributes = open_group(path).attrs
-    layout = None if "layout" in attributes else Layout.from_params(params)
-    dataset = load_dataset(path, layout, params.dataset)
+    dataset, whence = _read(path, "layout" in attributes, params)
     table = _table(f"Data set {path}")
     table.add_row("episodes", f"{dataset.num_episodes:,}")
     table.add_row("steps", f"{dataset.num_steps:,} ({_lengths(dataset)})")
     table.add_row("state", f"{dataset.layout.state_dim}: {dataset.layout.describe()}")
-    table.add_row("action", f"{dataset.layout.action_dim}: joint positions, rad")
-    table.add_row("joints", ", ".join(dataset.layout.joints))
+    _add_action(table, dataset.layout)
     table.add_row("size", f"{_size_mb(path):.1f} MB")
     rate = dataset.rate_hz
     table.add_row("rate", "unknown: the data set does not say" if rate is None else f"{rate:g} Hz")
@@ -99,12 +97,36 @@ def _dataset_table(path: Path, params: Params) -> Table:
         table.add_row("obstacles", _obstacles(dataset))
     table.add_row("split", _splits(dataset, "meta/split" in open_group(path)))
     table.add_row("statistics", "in the data set" if "stats" in attributes else "none stored")
-    fingerprint = dataset.layout.fingerprint
-    table.add_row("layout", fingerprint if layout is None else f"{fingerprint} of params.yaml")
+    table.add_row("layout", f"{dataset.layout.fingerprint}{whence}")
     metadata = dataset.attributes.get("metadata")
     for name, value in metadata.items() if isinstance(metadata, dict) else ():
         table.add_row(str(name), str(value))
     return table
+
+
+def _read(path: Path, has_layout: bool, params: Params) -> tuple[Dataset, str]:
+    """Read a zarr by its own layout, else as params.yaml says; returns it with the layout's source.
+
+    A zarr that is not the arm's is shown as plain vectors, with the option that trains on them.
+    """
+    if params.dataset.layout == "generic":
+        return load_generic(path, params.dataset), ", generic"
+    if has_layout:
+        return load_dataset(path, None, params.dataset), ""
+    try:
+        return load_dataset(path, Layout.from_params(params), params.dataset), " of params.yaml"
+    except StoreError as error:
+        try:
+            generic = load_generic(path, params.dataset)
+        except StoreError:
+            raise error from None
+    return generic, ", generic: not the arm of params.yaml; train it with --layout generic"
+
+
+def _add_action(table: Table, layout: Layout) -> None:
+    table.add_row("action", f"{layout.action_dim}: {layout.describe_action()}")
+    if not layout.is_generic:
+        table.add_row("joints", ", ".join(layout.joints))
 
 
 def _lengths(dataset: Dataset) -> str:
@@ -139,7 +161,7 @@ def _checkpoint_table(path: Path) -> Table:
     table.add_row("state", f"{checkpoint.layout.state_dim}: {checkpoint.layout.describe()}")
     slots = obstacle_slots(checkpoint.config)
     table.add_row("obstacles", f"sees {slots} at most" if slots else "sees none")
-    table.add_row("joints", ", ".join(checkpoint.layout.joints))
+    _add_action(table, checkpoint.layout)
     table.add_row("layout", checkpoint.layout.fingerprint)
     table.add_row("size", f"{_size_mb(path):.1f} MB")
     return table

@@ -82,6 +82,8 @@ def _show_policy(
     from pipeline.runtime.load import load_policy
 
     policy = load_policy(model)
+    if policy.layout.is_generic:
+        raise PlayError(f"{model}: its layout is generic, so there is no arm to show")
     data = Path(f"artifacts/dataset/{params.task.object}_grasp.zarr")
     nearest = NearestDemonstration.from_file(data, params, scene.model)
     views: dict[str, View] = {"Live": LiveView(page, scene, params, policy, nearest)}

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pipeline.collision_geometry import CollisionGeometry
+from pipeline.dataset.generic import load_generic
 from pipeline.dataset.store import load_dataset
 from pipeline.evaluation.rollout_validation import RolloutValidation, RolloutValidationError
 from pipeline.hashing import folder_hash, sha256_file
@@ -34,6 +35,7 @@ from pipeline.training.distributed import (
     torchrun_size,
     worker_device,
 )
+from pipeline.training.generic import NOTICE, without_arm
 from pipeline.training.inputs import (
     Inputs,
     choose_machine,
@@ -109,21 +111,19 @@ def _train(
     torch.set_num_threads(params.train.threads or 1)
     path = data_path or Path("artifacts/dataset") / f"{params.task.object}_grasp.zarr"
     limit = int(params.train.data_limit_gb * 1e9)
-    dataset = load_dataset(path, Layout.from_params(params), params.dataset, limit)
+    if params.dataset.layout == "generic":
+        params, dataset = without_arm(params), load_generic(path, params.dataset, limit)
+        if workers.is_main:
+            console.print(NOTICE)
+    else:
+        dataset = load_dataset(path, Layout.from_params(params), params.dataset, limit)
     dataset = with_rate(dataset, rate_hz, workers)
     inputs = choose_machine(make_inputs(params, dataset, device), workers)
     params = inputs.params
     if workers.is_main:
         _prepare(out)
     steps = params.train.num_epochs * -(-len(inputs.train) // params.train.batch_windows)
-    limits = RobotModel.from_params(params.robot).limits
-    shapes = _collision(params)
-    contact = None
-    if shapes is not None and params.train.noise_clearance_m is not None:
-        contact = ContactCheck(inputs.dataset.layout, inputs.model.geometry, shapes).to(device)
-    trainer = Trainer(
-        inputs.model, params.train, steps, inputs.generators[0], limits, workers, contact
-    )
+    trainer, shapes = _trainer(inputs, steps, workers)
     fit_ranges(inputs, trainer)
     config = make_config(
         params.policy,
@@ -160,6 +160,22 @@ def _train(
                 "space and run the same command again: it goes on from the last saved state"
             ) from error
         store.remove()
+
+
+def _trainer(
+    inputs: Inputs, steps: int, workers: Workers
+) -> tuple[Trainer, CollisionGeometry | None]:
+    """The trainer, and the collision shapes that a checkpoint carries."""
+    params, geometry = inputs.params, inputs.model.geometry
+    limits = shapes = contact = None
+    if geometry is not None:
+        limits, shapes = RobotModel.from_params(params.robot).limits, _collision(params)
+        if shapes is not None and params.train.noise_clearance_m is not None:
+            contact = ContactCheck(inputs.dataset.layout, geometry, shapes)
+            contact = contact.to(inputs.train.device)
+    generator = inputs.generators[0]
+    trainer = Trainer(inputs.model, params.train, steps, generator, limits, workers, contact)
+    return trainer, shapes
 
 
 def _collision(params: Params) -> CollisionGeometry | None:
@@ -234,7 +250,8 @@ def _key(params: Params, data: Path, rate_hz: float | None, device: torch.device
         include={"robot", "task", "dataset", "policy", "train"},
         exclude={"train": NOT_DECISIVE},
     )
-    files = [params.robot.urdf, params.robot.srdf]
+    generic = params.dataset.layout == "generic"
+    files = [] if generic else [params.robot.urdf, params.robot.srdf]
     if params.train.init_from is not None:
         files.append(params.train.init_from)
     hashes = [sha256_file(file) for file in files]

@@ -8,6 +8,7 @@ steps, H horizon, S state numbers, A action numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -23,6 +24,21 @@ SCALES = (0.5, 0.2, 0.0)
 """Factors on a noise that leads to contact; each is tried if the one before does so too."""
 SLIDE_M_PER_RAD = 0.3
 """Noise of a sliding joint per rad of a turning one: both move a TCP at 0.3 m equally far."""
+
+
+Perturb = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+"""From raw observations (B, T, S), actions (B, H, A) and a generator to others like them."""
+
+
+def unperturbed(obs: Tensor, action: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Leave a batch as it is, where no arm is known.
+
+    Args:
+        obs: raw observations, shape (B, T, S).
+        action: shape (B, H, A).
+        generator: not used.
+    """
+    return obs, action
 
 
 class StatePerturbation:

@@ -14,7 +14,7 @@ from torch import Tensor
 from pipeline.dataset.store import Dataset
 from pipeline.dataset.windows import window_index
 from pipeline.errors import PipelineError
-from pipeline.kinematics import vector
+from pipeline.kinematics import Geometry, vector
 from pipeline.obstacles import ObstacleInput, pad
 from pipeline.params import Params
 from pipeline.policy.model import FIT_CHUNK, PolicyModel
@@ -71,8 +71,13 @@ def with_rate(dataset: Dataset, rate_hz: float | None, workers: Workers) -> Data
     if dataset.rate_hz is None and rate_hz is None and workers.is_main:
         console.print(
             f"Warning: {dataset.path} has no attribute rate_hz, so its steps have no duration. "
-            "Training selects by the validation loss, and evaluate and the robot will refuse the "
-            "checkpoint. Name the control rate in Hz with --rate-hz, for instance --rate-hz 30"
+            + (
+                "The policy then counts in steps"
+                if dataset.layout.is_generic
+                else "Training selects by the validation loss, and evaluate and the robot will "
+                "refuse the checkpoint"
+            )
+            + ". Name the control rate in Hz with --rate-hz, for instance --rate-hz 30"
         )
     return replace(dataset, rate_hz=dataset.rate_hz or rate_hz)
 
@@ -89,10 +94,9 @@ def make_inputs(params: Params, dataset: Dataset, device: torch.device) -> Input
         TrainError: no training or validation episodes.
         PipelineError: the model, or the checkpoint to start from, does not fit the data set.
     """
-    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
-    if dataset.max_obstacles and params.policy.max_obstacles:
-        geometry = replace(geometry, obstacles=_obstacle_input(dataset, params))
-    slots = 0 if geometry.obstacles is None else geometry.obstacles.slots
+    geometry = None if dataset.layout.is_generic else _geometry(dataset, params)
+    seen = None if geometry is None else geometry.obstacles
+    slots = 0 if seen is None else seen.slots
     train, val = (_windows(dataset, split, params, device, slots) for split in ("train", "val"))
     weights, shuffling, fixed = seeded_generators(params.train.seed, device)
     with torch.random.fork_rng(devices=[]):
@@ -153,7 +157,10 @@ def fit_ranges(inputs: Inputs, trainer: Trainer) -> None:
     model, train, params = inputs.model, inputs.train, inputs.params.train
     old = params.init_from is not None and params.init_stats == "old"
     fitted = copy.deepcopy(model) if old else model
-    perturb = partial(trainer.perturb, generator=trainer.generator)
+
+    def perturb(obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        return trainer.perturb(obs, action, trainer.generator)
+
     fitted.fit(train.batches(FIT_CHUNK), perturb)
     if old:
         factor = exceeding(model, fitted)
@@ -194,6 +201,13 @@ def _windows(
     lengths_of = np.diff(dataset.episode_ends, prepend=0)[episodes]
     episode = torch.from_numpy(np.repeat(np.arange(len(episodes)), lengths_of)).to(device)
     return replace(windows, obstacles=around, episode=episode)
+
+
+def _geometry(dataset: Dataset, params: Params) -> Geometry:
+    geometry = policy_geometry(RobotModel.from_params(params.robot), params.task)
+    if dataset.max_obstacles and params.policy.max_obstacles:
+        geometry = replace(geometry, obstacles=_obstacle_input(dataset, params))
+    return geometry
 
 
 def _obstacle_input(dataset: Dataset, params: Params) -> ObstacleInput:

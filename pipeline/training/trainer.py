@@ -19,7 +19,7 @@ from torch import Tensor
 from pipeline.kinematics import JointLimits
 from pipeline.params import TrainParams
 from pipeline.policy.model import PolicyModel
-from pipeline.training.augmentation import StatePerturbation
+from pipeline.training.augmentation import Perturb, StatePerturbation, unperturbed
 from pipeline.training.batches.streamed import StreamedWindows
 from pipeline.training.batches.windows import Windows
 from pipeline.training.contact import ContactCheck
@@ -110,7 +110,7 @@ class Trainer:
         params: TrainParams,
         num_steps: int,
         generator: torch.Generator,
-        limits: JointLimits,
+        limits: JointLimits | None,
         workers: Workers = SINGLE_PROCESS,
         contact: ContactCheck | None = None,
     ) -> None:
@@ -122,7 +122,8 @@ class Trainer:
             num_steps: steps of the whole training.
             generator: draws noise and diffusion steps, on the model's device; the same on every
                 worker.
-            limits: of the joints: no action is moved beyond them.
+            limits: of the joints: no action is moved beyond them. None where there is no arm;
+                states are then not perturbed.
             workers: the processes that share each batch.
             contact: computes clearances of perturbed states; None does not check them.
         """
@@ -131,10 +132,12 @@ class Trainer:
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.generator = generator
         self._loss = training_loss(model, params.precision, params.compile)
-        self.perturb = StatePerturbation(
-            params, model.layout, model.geometry, model.params.horizon, limits,
-            sees_velocity="joint_vel" in model.params.inputs, contact=contact,
-        )  # fmt: skip
+        self.perturb: Perturb = unperturbed
+        if limits is not None and model.geometry is not None:
+            self.perturb = StatePerturbation(
+                params, model.layout, model.geometry, model.params.horizon, limits,
+                sees_velocity="joint_vel" in model.params.inputs, contact=contact,
+            )  # fmt: skip
         self.optimizer = torch.optim.AdamW(
             model.parameters(),
             lr=params.lr,

@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 from ruamel.yaml import YAML
 
 from pipeline.cli import app
+from tests.fixtures.generic import STEPS, write_generic
 
 from .blocks import REPOSITORY
 from .tables import SMALL
@@ -70,6 +72,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(place / "artifacts/collect/bag", place / "recordings/session_1")
     for name in ("data/pen_grasp.zarr", "data/real/pen_grasp.zarr"):
         shutil.copytree(place / "artifacts/dataset/pen_grasp.zarr", place / name)
+    # Vectors without an arm, for docs/vectors.md.
+    points = np.random.default_rng(0).uniform(0, 512, (60 * STEPS, 9, 2)).astype(np.float32)
+    write_generic(place / "data/vectors.zarr", 60, keypoint=points)
     # A URDF as ROS packages have them, for docs/en/own_robot.md.
     text = (place / "assets/rail_arm.urdf").read_text()
     mesh = '<mesh filename="package://my_arm/base.stl"/>'

@@ -105,6 +105,10 @@ SHOWN = (
     Shown(r"dvc artifacts get .*", "stages/test_release.py::"
           "test_a_release_is_one_commit_with_card_and_tags_that_others_can_fetch",
           '"artifacts", "get"'),
+    Shown(r"python -m examples\.pusht\.train .*",
+          "test_pusht.py::test_it_trains_and_is_evaluated", "train.main"),
+    Shown(r"python -m examples\.pusht\.evaluate .*",
+          "test_pusht.py::test_it_trains_and_is_evaluated", "evaluate.main"),
     Shown(r"dvc (get|import) .*", "docs/test_chain.py::test_results_are_taken_by_version",
           '"import"'),
 )  # fmt: skip

@@ -33,8 +33,9 @@ SEEN: dict[str, Any] = {
     "pipeline": pipeline,
 }
 SEEN["observation"] = {"joint_pos": SEEN["q"], "pen_pos": SEEN["p"], "pen_axis": SEEN["a"]}
-# Blocks that another test shows: the fetching of a release is tests/runtime/test_released.py.
-SHOWN = ("REPOSITORY@v1.0.0",)
+# Blocks that another test shows: the fetching of a release is tests/runtime/test_released.py, a
+# policy without an arm is tests/test_generic.py.
+SHOWN = ("REPOSITORY@v1.0.0", "artifacts/vectors_export")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 from pipeline.kinematics import Geometry
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.policy.features import FeatureError, ObservationFeatures
+from pipeline.policy.features import FeatureError, ObservationFeatures, VectorFeatures
 from pipeline.robot.model import RobotModel
 from tests.fixtures.policy import random_states
 
@@ -102,3 +102,10 @@ def test_a_state_without_the_needed_field_is_refused_by_name(
     layout = Layout.build(("a", "b"), "pen", ("joint_pos", "object_pos"))
     with pytest.raises(FeatureError, match="object_axis"):
         ObservationFeatures(params.policy, layout, geometry)
+
+
+def test_vectors_pass_as_they_are() -> None:
+    features = VectorFeatures(Layout.generic({"points": 2, "state": 1}, 2))
+    obs = torch.randn(3, 2, 3)
+    assert features.names == ("points[0]", "points[1]", "state[0]") and features.num_features == 3
+    assert features(obs) is obs

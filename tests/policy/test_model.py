@@ -8,6 +8,7 @@ from torch import Tensor
 from pipeline.layout import Layout
 from pipeline.obstacles import pad
 from pipeline.params import Params
+from pipeline.policy.features import FeatureError
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.observation import with_obstacles
 from tests.fixtures.policy import (
@@ -169,3 +170,17 @@ def test_a_policy_that_sees_obstacles_learns_and_samples(
     differs = (action - model(nothing, torch.zeros(4, 16, 6))).abs().amax(dim=(1, 2))
     assert differs[0] == 0
     assert bool((differs[1:] > 1e-4).all())
+
+
+def test_without_an_arm_actions_are_absolute(params: Params) -> None:
+    layout = Layout.generic({"state": 5}, 3)
+    with pytest.raises(FeatureError, match="must be absolute, not relative"):
+        PolicyModel(params.policy, layout, None)
+    model = PolicyModel(params.override("policy", actions="absolute").policy, layout, None)
+    obs, action = 100 * torch.randn(40, 2, 5), 100 * torch.rand(40, 16, 3)
+    model.fit([(obs.clone(), action)], lambda *batch: batch)
+    assert model.current_joints(obs).shape == (40, 0)
+    assert model.condition(obs).abs().max() <= 1 + 1e-6
+    chunk = model(obs, torch.randn(40, 16, 3))
+    low, high = action.amin(dim=(0, 1)), action.amax(dim=(0, 1))
+    assert ((chunk >= low - 1e-3) & (chunk <= high + 1e-3)).all(), "clipped to the ranges"

@@ -93,3 +93,11 @@ def test_staying_is_exactly_zero_and_small_ways_keep_their_resolution() -> None:
     # One per cent of the widest way gets seven times its share of the range.
     codec.fit(*codec.offset(torch.tensor([[[-1.6]], [[1.6]]]), torch.zeros(2, 1)).aminmax(dim=0))
     assert codec.encode(torch.tensor([[[0.016]]]), torch.zeros(1, 1)) > 0.07
+
+
+def test_all_steps_may_share_one_range():
+    codec = ActionCodec(3, 2, None, one_range=True)
+    low = torch.tensor([[0.0, 5.0], [-1.0, 6.0], [2.0, 7.0]])
+    codec.fit(low, low + 1)
+    assert torch.equal(codec.scale.center, torch.tensor([[1.0, 6.5]]).expand(3, 2))
+    assert torch.equal(codec.scale.radius, torch.tensor([[2.0, 1.5]]).expand(3, 2))

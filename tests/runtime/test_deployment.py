@@ -39,3 +39,12 @@ def test_a_policy_of_an_earlier_export_acts_as_it_was_evaluated(params: Params) 
     del content["execution"]["object_jump_observations"]
     again = Deployment.from_json(json.dumps(content), "policy.onnx")
     assert again.execution.object_jump_observations == 1
+
+
+def test_without_an_arm_nothing_is_limited_or_checked(params: Params) -> None:
+    made = Deployment.without_arm(params.execution, 2)
+    again = Deployment.from_json(made.to_json(), "policy.onnx")
+    assert again.execution == made.execution and again.execution.guard == "off"
+    assert again.execution.execute_steps == params.execution.execute_steps
+    for values in vars(again.limits).values():
+        assert values.shape == (2,) and np.isinf(values).all()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.kinematics import JointLimits
-from pipeline.runtime.limiter import Limiter, approach_speed
+from pipeline.runtime.limiter import Limiter, approach_speed, make_limiter
 
 Array = NDArray[np.float64]
 RATE_HZ, EPSILON = 30.0, 1e-9
@@ -139,3 +139,15 @@ def test_a_preview_equals_what_is_sent(seed: int, smooth: int) -> None:
     after = np.concatenate([rows[1:], 2 * rows[-1:] - rows[-2:-1]])
     sent = np.stack([limiter.step(*pair) for pair in zip(rows, after, strict=True)])
     np.testing.assert_array_equal(seen, sent.transpose(1, 0, 2)[order])
+
+
+def test_without_limits_every_target_is_sent_unchanged() -> None:
+    endless = np.full(2, np.inf)
+    limiter = make_limiter(JointLimits(-endless, endless, endless, endless), RATE_HZ)
+    limiter.reset(np.zeros((3, 2)))
+    targets = 1e4 * np.random.default_rng(0).normal(size=(5, 3, 2))
+    np.testing.assert_array_equal(_follow(limiter, targets), targets)
+    np.testing.assert_array_equal(limiter.position, targets[-1])
+    np.testing.assert_allclose(limiter.velocity, RATE_HZ * (targets[-1] - targets[-2]))
+    assert set(limiter.clipped.values()) == {0} and limiter.largest_change == 0
+    assert type(make_limiter(LIMITS, RATE_HZ)) is Limiter, "one joint without an end is limited"

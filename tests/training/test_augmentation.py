@@ -9,7 +9,7 @@ import torch
 from pipeline.kinematics import Geometry, JointLimits
 from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.training.augmentation import SLIDE_M_PER_RAD, StatePerturbation
+from pipeline.training.augmentation import SLIDE_M_PER_RAD, StatePerturbation, unperturbed
 from tests.fixtures.policy import make_limits, random_states
 
 
@@ -104,3 +104,12 @@ def test_no_action_is_moved_beyond_a_joint_s_limit(
     _, target, _ = _perturbed(params, layout, geometry, limits=shifted)
     # The demonstration stands at 0, outside: it is moved inwards or not at all.
     torch.testing.assert_close(target, free.clamp(0.0, 0.2))
+
+
+def test_without_an_arm_nothing_moves() -> None:
+    obs, action = torch.randn(3, 2, 5), torch.randn(3, 4, 2)
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    same = unperturbed(obs, action, generator)
+    assert same[0] is obs and same[1] is action
+    assert torch.equal(generator.get_state(), before)
