@@ -13,6 +13,7 @@ import typer
 
 from pipeline.errors import PipelineError
 from pipeline.options import PARAMS, Host, Minimize, Model, ParamsFile, Port, Settings, flag, option
+from pipeline.robot_commands import record, ros2, serve
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -141,26 +142,8 @@ def export(
     stage.run(_load(params), out, model)
 
 
-@app.command()
-def serve(
-    model: Model = "artifacts/export",
-    host: Host = "127.0.0.1",
-    port: Port = 8765,
-    backend: Annotated[
-        str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")
-    ] = "auto",
-    token: Annotated[
-        str | None, typer.Option(envvar="POLICY_TOKEN", help="Token that clients must send.")
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate (PEM), for wss:// instead of ws://.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
-) -> None:
-    """Serve the exported policy over a WebSocket."""
-    from pipeline.stages import serve as stage
-
-    stage.run(model, host, port, backend, token, tls_cert, tls_key)
+for _command in (serve, ros2, record):
+    app.command()(_command)
 
 
 @app.command()
