@@ -105,6 +105,14 @@ class Publisher:
         except DDSException as error:
             raise DdsError(f"a message cannot be sent: {error}") from error
 
+    def wait_until_received(self, timeout_s: float) -> bool:
+        """Wait until reliable subscribers have confirmed every message, and say whether they have.
+
+        Args:
+            timeout_s: maximum time, s.
+        """
+        return bool(self._writer.wait_for_acks(round(timeout_s * 1e9)))
+
     @property
     def subscribers(self) -> int:
         """Subscribers that are connected now."""

@@ -80,6 +80,8 @@ class Recorder:
         self._msg_path = msg_path
         self._streams: dict[tuple[str, str], _Stream] = {}
         self._refused: set[tuple[str, str]] = set()
+        self._last_ns = time.time_ns()
+        """Time of the last message, ns, or of the beginning: latched ones may be much older."""
 
     def run(self, is_stopped: Callable[[], bool]) -> None:
         """Record until stopped.
@@ -156,17 +158,23 @@ class Recorder:
         )
 
     def write_messages(self) -> None:
-        """Write the messages that have come, in the order in which they were published."""
-        now_ns = time.time_ns()
+        """Write the messages that have come, each with the time at which it came.
+
+        Those that came together keep the order and the distances in which they were published,
+        because ingest finds the pose of a plan by time.
+        """
         came = [
             (sample.source_time_ns, key, sample.data)
             for key, stream in self._streams.items()
             for sample in stream.subscription.take()
         ]
-        for _, key, data in sorted(came, key=lambda each: each[0]):
+        came.sort(key=lambda each: each[0])
+        now_ns = time.time_ns()
+        for source_ns, key, data in came:
             stream = self._streams[key]
             stream.messages += 1
-            self._bag.write(stream.connection, now_ns, data)
+            self._last_ns = max(self._last_ns + 1, now_ns - (came[-1][0] - source_ns))
+            self._bag.write(stream.connection, self._last_ns, data)
 
     def summary(self) -> list[str]:
         """A line for each topic: its messages, and those that were published and never came."""
