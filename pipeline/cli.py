@@ -11,9 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands.options import (
+    PARAMS,
+    Host,
+    Minimize,
+    Model,
+    ParamsFile,
+    Port,
+    Settings,
+    flag,
+    option,
+)
+from pipeline.commands.robot import record, ros2, serve
 from pipeline.errors import PipelineError
-from pipeline.options import PARAMS, Host, Minimize, Model, ParamsFile, Port, Settings, flag, option
-from pipeline.robot_commands import record, ros2, serve
 
 if TYPE_CHECKING:
     from pipeline.params import Params

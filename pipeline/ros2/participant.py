@@ -31,7 +31,7 @@ from pipeline.ros2.network import DdsError, Network, Publication, Reach, Sample
 
 # Traffic on loopback only, where there is no multicast: participants look for each other by port.
 _LOCALHOST = """<CycloneDDS><Domain>
-<General><Interfaces><NetworkInterface name="lo"/></Interfaces>
+<General><Interfaces><NetworkInterface address="127.0.0.1"/></Interfaces>
 <AllowMulticast>false</AllowMulticast></General>
 <Discovery><ParticipantIndex>auto</ParticipantIndex>
 <MaxAutoParticipantIndex>32</MaxAutoParticipantIndex>

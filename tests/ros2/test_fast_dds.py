@@ -66,7 +66,7 @@ class Robot:
         """Positions by joint, as the robot received them."""
         found = [line.split()[1:] for line in list(self.lines) if line.startswith("command ")]
         assert all(words[:2] == ["0", "33333333"] for words in found), "one period of 30 Hz"
-        return [dict((n, float(v)) for n, v in (word.split("=") for word in words[2:]))
+        return [{n: float(v) for n, v in (word.split("=") for word in words[2:])}
                 for words in found]  # fmt: skip
 
     def sent(self, msgtype: str) -> list[bytes]:

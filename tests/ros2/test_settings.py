@@ -7,7 +7,7 @@ import inspect
 from dataclasses import asdict
 from pathlib import Path
 
-from pipeline.robot_commands import ros2
+from pipeline.commands.robot import ros2
 from pipeline.ros2.settings import NodeSettings
 
 EXAMPLE = Path(__file__).parents[2] / "examples/ros2/policy_node.py"

@@ -19,14 +19,14 @@ from pipeline.recordings.rosbag.messages import JOINT_STATE, typestore
 from pipeline.recordings.rosbag.reader import open_bag
 from pipeline.ros2.network import DdsError, Network, Reach
 from pipeline.stages import ingest
-from pipeline.stages import record as stage
+from pipeline.stages.robot import record as stage
 from tests.conftest import HANG_S
 from tests.fixtures.ros2 import *  # noqa: F403
 from tests.fixtures.ros2 import joint_state, wait_until
 from tests.stages.test_ingest import record as write_plans
 from tests.stages.test_ingest import report_of
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 RELIABLE = Reach(reliable=True, transient_local=False)
 
 

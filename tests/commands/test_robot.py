@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.ros2.settings import NodeSettings
-from pipeline.stages import record, ros2
+from pipeline.stages.robot import record, ros2
 from tests.command import refusal, run_pipeline
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.options import Host, Model, Port, option
+from pipeline.commands.options import Host, Model, Port, option
 from pipeline.ros2.settings import NodeSettings
 
 Backend = Annotated[str, typer.Option(help="auto, tensorrt, tensorrt-rtx, onnxruntime or torch.")]
@@ -61,7 +61,7 @@ def ros2(
     ] = _DEFAULT.max_clock_lead_s,
 ) -> None:
     """Drive a robot among ROS 2 nodes, over DDS; needs no ROS."""
-    from pipeline.stages import ros2 as stage
+    from pipeline.stages.robot import ros2 as stage
 
     settings = NodeSettings(
         joint_states, object_pose, commands, planning_scene, base_frame, ignored_object,
@@ -81,6 +81,6 @@ def record(
     ] = None,
 ) -> None:
     """Record what ROS 2 nodes publish as a rosbag2, over DDS; needs no ROS."""
-    from pipeline.stages import record as stage
+    from pipeline.stages.robot import record as stage
 
     stage.run(out, topic or [], msg_path)

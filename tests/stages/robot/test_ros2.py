@@ -22,13 +22,13 @@ from pipeline.recordings.rosbag.messages import (
 )
 from pipeline.ros2.network import DdsError, Network, Reach
 from pipeline.ros2.settings import NodeSettings
-from pipeline.stages import ros2
+from pipeline.stages.robot import ros2
 from tests.conftest import HANG_S
 from tests.fixtures.ros2 import *  # noqa: F403
 from tests.fixtures.ros2 import joint_state, pose, wait_until
 from tests.stages.test_serve import exported_small  # noqa: F401
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 HOME = np.array([0.0, -0.3, 0.8, 0.0, 1.57, 0.0])
 RELIABLE = Reach(reliable=True, transient_local=False)
 # The test is about messages; how old they are on a busy machine is not its subject.
