@@ -36,6 +36,8 @@ def make_message_class(store: Typestore, msgtype: str) -> type[Any]:
     made.__init__ = _keep
     made.serialize = lambda sample, **_: sample.data
     made.deserialize = classmethod(lambda cls, data, **_: cls(bytes(data)))
+    # A sample without data, which only says that a publisher has gone, is read by its (empty) key.
+    made.deserialize_key = made.deserialize
     return made  # type: ignore[no-any-return]
 
 

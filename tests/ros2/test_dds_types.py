@@ -65,6 +65,7 @@ def test_a_sample_keeps_its_bytes(msgtype: str) -> None:
     made = make_message_class(m.typestore(), msgtype)
     assert made.deserialize(SAMPLES[msgtype]).data == SAMPLES[msgtype]
     assert made(b"anything").serialize(use_version_2=False) == b"anything"
+    assert made.deserialize_key(b"\0\1\0\0").data == b"\0\1\0\0"
 
 
 @pytest.mark.parametrize(

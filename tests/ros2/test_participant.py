@@ -73,7 +73,9 @@ def test_another_process_s_messages_come_byte_for_byte(network: Network) -> None
             assert heard.lost == 0
             child.stdin.close()
             assert child.wait(HANG_S) == 0
-            wait_until(lambda: not heard.publishers, "the publisher's end")
+            # That the publisher has gone comes as a sample without data.
+            went = heard.condition
+            wait_until(lambda: not heard.publishers and went.triggered, "the publisher's end")
             assert {sample.data for sample in heard.take()} <= set(SENT)
             assert participant.discover() == []
         finally:
