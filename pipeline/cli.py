@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline import options
+from pipeline.commands import options
+from pipeline.commands.options import PARAMS, ParamsFile, flag, option
+from pipeline.commands.robot import record, ros2, serve
 from pipeline.errors import PipelineError
-from pipeline.options import PARAMS, ParamsFile, flag, option
 
 if TYPE_CHECKING:
     from pipeline.params import Params
@@ -143,20 +144,8 @@ def export(
     stage.run(_load(params), out, model)
 
 
-@app.command()
-def serve(
-    model: options.Model = "artifacts/export",
-    host: options.Host = "127.0.0.1",
-    port: options.Port = 8765,
-    backend: options.Backend = "auto",
-    token: options.Token = None,
-    tls_cert: options.TlsCert = None,
-    tls_key: options.TlsKey = None,
-) -> None:
-    """Serve the exported policy over a WebSocket."""
-    from pipeline.stages import serve as stage
-
-    stage.run(model, host, port, backend, token, tls_cert, tls_key)
+for _command in (serve, ros2, record):
+    app.command()(_command)
 
 
 @app.command()

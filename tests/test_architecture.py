@@ -24,7 +24,10 @@ PARAMS = PACKAGE / "params"
 DVC: dict[str, Any] = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")
 STAGES = list(DVC["stages"])
 # Commands that are no stage: nothing depends on what they write.
-TOOLS = {"info", "convert", "serve", "play", "doctor", "bench", "release", "sweep", "search"}
+TOOLS = {
+    "info", "convert", "serve", "ros2", "record", "play", "doctor", "bench", "release", "sweep",
+    "search",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -136,9 +139,9 @@ def test_commands_stages_files_tests_and_parameters_share_their_names() -> None:
     from pipeline.cli import app
 
     commands = {command.callback.__name__ for command in app.registered_commands}  # type: ignore[union-attr]
-    files = {path.stem for path in (PACKAGE / "stages").glob("*.py")} - {"__init__"}
+    files = {path.stem for path in (PACKAGE / "stages").rglob("*.py")} - {"__init__"}
     tests = {
-        path.stem.removeprefix("test_") for path in (REPOSITORY / "tests/stages").glob("test_*")
+        path.stem.removeprefix("test_") for path in (REPOSITORY / "tests/stages").rglob("test_*")
     }
     makefile = re.search(r"^STAGES := (.*)$", (REPOSITORY / "Makefile").read_text(), re.M)
     assert makefile is not None

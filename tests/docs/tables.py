@@ -64,6 +64,10 @@ SHOWN = (
           "stages/test_doctor.py::test_every_part_of_this_machine_has_a_line", "doctor"),
     Shown(r"python -m pipeline serve .*",
           "stages/test_serve.py::test_it_serves_until_it_is_stopped", '"serve"'),
+    Shown(r"(export ROS_DOMAIN_ID=\d+|python -m pipeline ros2 .*)",
+          "stages/robot/test_ros2.py::test_the_robot_moves_as_the_policy_commands", '"ros2"'),
+    Shown(r"python -m pipeline record .*",
+          "stages/robot/test_record.py::test_a_robot_s_messages_become_episodes", '"record"'),
     Shown(r"(make play|python -m pipeline play).*",
           "stages/test_play.py::test_it_shows_recordings_until_it_is_stopped", '"play"'),
     Shown(r"python -m pipeline bench serve",
@@ -80,7 +84,7 @@ SHOWN = (
           "experiments/test_search.py::test_an_interrupted_search_can_be_continued", "search("),
     Shown(r"(export SEARCH_STORAGE=|python -m pipeline search --study ).*",
           "experiments/test_search.py::test_trials_in_postgresql", "postgresql"),
-    Shown(r"pip install \.\[(runtime|serve)\]",
+    Shown(r"pip install \.\[(runtime|serve|ros2)\]",
           "runtime/test_packaging.py::"
           "test_a_wheel_runs_a_policy_where_neither_torch_nor_dvc_nor_pydantic_is", "wheel"),
     Shown(r"lerobot-train .*", "stages/test_convert.py::test_lerobot_trains_on_it",
@@ -116,6 +120,7 @@ SHOWN = (
 # What cannot run where tests run, and why; its syntax is checked all the same.
 NOT_HERE = (
     (r"docker .*", "needs Docker's engine; docker/prove.sh builds and runs both images without"),
+    (r"apt-get install .*", "changes the machine"),
     (r"nvidia-smi", "needs an NVIDIA driver"),
     (r"sudo .*", "changes the machine"),
     (r"newgrp docker", "changes the user's session"),

@@ -52,8 +52,10 @@ def _closure(requirements: list[str]) -> dict[str, Distribution]:
 
 def test_the_slim_extras_ask_for_nothing_heavy() -> None:
     heavy = {"torch", "dvc", "zarr", "mujoco", "onnx", "scipy", "matplotlib"}
-    for extra in ("runtime", "serve"):
-        assert not heavy & set(_closure(EXTRAS[extra])), extra
+    for extra in ("runtime", "serve", "ros2"):
+        # Cyclone DDS has no wheel for some platforms, and needs nothing but a command line.
+        asked = [name for name in EXTRAS[extra] if name != "cyclonedds"]
+        assert not heavy & set(_closure(asked)), extra
     # typer, behind the command `serve`, brings pydantic; the runtime alone does without.
     assert "pydantic" not in _closure(EXTRAS["runtime"])
     assert EXTRAS["runtime"] == ["numpy", "onnxruntime"]
@@ -78,10 +80,12 @@ def _pip(*arguments: object) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("extra", ["runtime", "serve"])
+@pytest.mark.parametrize("extra", ["runtime", "serve", "ros2"])
 def test_a_wheel_runs_a_policy_where_neither_torch_nor_dvc_nor_pydantic_is(
     extra: str, exported: tuple[Checkpoint, Path], params: Params, tmp_path: Path
 ) -> None:
+    if extra == "ros2":
+        pytest.importorskip("cyclonedds", reason="the extra ros2 is not installed")
     try:
         distribution("setuptools")
     except PackageNotFoundError:
@@ -113,7 +117,17 @@ def test_a_wheel_runs_a_policy_where_neither_torch_nor_dvc_nor_pydantic_is(
     told = json.loads(on_the_robot("-c", RUN, str(folder)))
     assert told["backend"] == "onnxruntime"
     assert told["from"].startswith(str(tmp_path / "robot"))
-    assert told["found"] == ([] if extra == "runtime" else ["pydantic", "rich", "websockets"])
+    assert (
+        told["found"]
+        == {
+            "runtime": [],
+            "serve": ["pydantic", "rich", "websockets"],
+            "ros2": ["pydantic", "ruamel", "rich"],
+        }[extra]
+    )
     assert len(told["commands"]) == 9
     if extra == "serve":
         assert "WebSocket" in on_the_robot("-m", "pipeline", "serve", "--help")
+    if extra == "ros2":
+        on_the_robot("-c", "import pipeline.ros2.node, pipeline.ros2.controller")
+        on_the_robot("-c", "import pipeline.ros2.recorder, pipeline.ros2.bag")

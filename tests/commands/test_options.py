@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.options import flag, option
+from pipeline.commands.options import flag, option
 
 
 def test_an_option_accepts_dashes_and_underscores() -> None:

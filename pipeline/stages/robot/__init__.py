@@ -1,0 +1,1 @@
+"""The commands among ROS 2 nodes."""
