@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.objects import Objects
 from pipeline.machine import processor
 from pipeline.params import Params, load_params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.limiter import Limiter
 
 Array = NDArray[np.float64]

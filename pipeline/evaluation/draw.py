@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.evaluation.trials import Trials
 from pipeline.params import TaskParams
-from pipeline.robot.planner import Planner, sample_object
+from pipeline.robot.arrangement import sample_object
+from pipeline.robot.planner import Planner
 from pipeline.robot.retime import Plan
 
 Array = NDArray[np.float64]

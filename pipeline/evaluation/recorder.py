@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.objects import Objects
 from pipeline.evaluation.disturbance import Sensor
 from pipeline.evaluation.trials import Trials
 from pipeline.layout import Layout
 from pipeline.robot.model import RobotModel, continue_quaternions
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
 
 Array = NDArray[np.float64]

@@ -107,7 +107,9 @@ class RolloutValidation:
         steps = self.trials.steps(self.loop.policy_hz, train.rollout_least_steps)
         rollouts = self.loop.run(predict, self.trials, steps, train.rollout_seed, start=self.start)
         summary = judge(rollouts, self.trials, self.checker, task).summary
-        return Score(summary["success_collision_free"], summary["error_mm_median"])
+        return Score(
+            summary["success_collision_free"], summary["error_mm_median"], len(self.trials)
+        )
 
 
 def _require_fields(dataset: Dataset) -> None:

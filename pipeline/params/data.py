@@ -26,10 +26,12 @@ class CollectParams(Section):
     ik: Literal["nearest", "random"]
     ik_seeds: PositiveInt
     clearance_m: NonNegative
+    optimise_clearance_m: NonNegative | None
     object_clearance_m: NonNegative
     collision_resolution: Annotated[float, Field(gt=0, le=1)]
     planning_checks: PositiveInt
     planning_attempts: PositiveInt
+    straight_share: Share
     plan_dt_s: Positive
     joint_state_hz: Positive
     physics_steps: PositiveInt

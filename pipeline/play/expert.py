@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from pipeline.obstacles import parse
 from pipeline.params import Params
 from pipeline.play.simulation import Box
-from pipeline.robot.planner import Planner, sample_object
+from pipeline.robot.arrangement import sample_object
+from pipeline.robot.planner import Planner
 from pipeline.robot.retime import Plan
 
 Array = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""Lists the obstacles of scenes, draws arrangements, and converts both to collision shapes."""
+"""Draws objects and arrangements, lists a scene's obstacles, and converts them to shapes."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ def scene_obstacles(task: TaskParams) -> Rows:
     """
     rows = [box(each.centre_m, each.size_m) for each in task.scenes[task.scene]]
     return np.array(rows).reshape(-1, COLUMNS)
+
+
+def sample_object(task: TaskParams, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    """Draw a pose of the object: its cap uniform in the task's box, its tilt uniform.
+
+    Args:
+        task: box, largest tilt and length.
+        rng: draws cap, tilt and azimuth.
+
+    Returns:
+        Centre of the object, m, base frame, shape (3,), and its unit axis towards the cap,
+        shape (3,).
+    """
+    cap = rng.uniform(task.cap_min_m, task.cap_max_m)
+    tilt = np.radians(rng.uniform(0.0, task.tilt_max_deg))
+    azimuth = rng.uniform(-np.pi, np.pi)
+    axis = np.array([np.sin(tilt) * np.cos(azimuth), np.sin(tilt) * np.sin(azimuth), np.cos(tilt)])
+    return cap - axis * task.object_length_m / 2, axis
 
 
 def draw_arrangement(

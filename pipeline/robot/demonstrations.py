@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from pipeline.obstacles import COLUMNS
 from pipeline.params import CollectParams, RobotParams, TaskParams
-from pipeline.robot.planner import Planner, Reason, sample_object, seed_planning
-from pipeline.robot.retime import Plan
+from pipeline.robot.arrangement import sample_object
+from pipeline.robot.planner import Planner, Reason, seed_planning
+from pipeline.robot.retime import Plan, is_straight
 from pipeline.robot.simulator import Simulator
 
 Array = NDArray[np.float64]
@@ -84,8 +85,12 @@ def demonstrate(
         own = rng.spawn(1)[0]
         objects.append(sample_object(task, own))
         obstacles.append(planner.arrange(*objects[-1], own))
-        plans.append(planner.plan(*objects[-1], own))
-        reasons.append(planner.reason)
+        plan, reason = planner.plan(*objects[-1], own), planner.reason
+        left_out = plan is not None and own.random() >= collect.straight_share
+        if plan is not None and left_out and is_straight(plan.joint_pos):
+            plan, reason = None, "straight line, left out"
+        plans.append(plan)
+        reasons.append(reason)
     done = iter(_execute(robot, task, collect, planner, objects, plans))
     return [
         Try(*where, reason, None if plan is None else next(done), around)

@@ -6,18 +6,24 @@ collision checks, never by time.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from ompl import base, geometric, util
 
+from pipeline.clearance.model import ClearanceModel
+from pipeline.clearance.objects import Objects
+from pipeline.clearance.optimise import PathOptimiser
 from pipeline.obstacles import COLUMNS, distances
 from pipeline.params import CollectParams, RobotParams, TaskParams
 from pipeline.robot.arrangement import draw_arrangement
+from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
+from pipeline.robot.covering import collision_geometry
 from pipeline.robot.ik import InverseKinematics
-from pipeline.robot.retime import Plan, parameterise
+from pipeline.robot.retime import Plan, parameterise, path_length
 
 Array = NDArray[np.float64]
 Reason = Literal[
@@ -26,6 +32,7 @@ Reason = Literal[
     "goal in collision",
     "no path found",
     "collision after timing",
+    "straight line, left out",
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 
@@ -48,22 +55,23 @@ def seed_planning(seed: int) -> None:
     util.RNG.setSeed(1 + seed % (2**32 - 1))
 
 
-def sample_object(task: TaskParams, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw a pose of the object: its cap uniform in the task's box, its tilt uniform.
+@dataclass(frozen=True)
+class Scene:
+    """What one query must not touch."""
 
-    Args:
-        task: box, largest tilt and length.
-        rng: draws cap, tilt and azimuth.
+    checker: CollisionChecker
+    object_pos: Array
+    """Centre of the object, m, base frame. Shape (3,)."""
+    object_axis: Array
+    """Unit axis towards the cap, base frame. Shape (3,)."""
 
-    Returns:
-        Centre of the object, m, base frame, shape (3,), and its unit axis towards the cap,
-        shape (3,).
-    """
-    cap = rng.uniform(task.cap_min_m, task.cap_max_m)
-    tilt = np.radians(rng.uniform(0.0, task.tilt_max_deg))
-    azimuth = rng.uniform(-np.pi, np.pi)
-    axis = np.array([np.sin(tilt) * np.cos(azimuth), np.sin(tilt) * np.sin(azimuth), np.cos(tilt)])
-    return cap - axis * task.object_length_m / 2, axis
+    def touches(self, joint_pos: Array) -> bool:
+        """Tell whether the arm touches anything, the clearance included.
+
+        Args:
+            joint_pos: rad. Shape (J,).
+        """
+        return self.checker.collides(joint_pos, self.object_pos, self.object_axis)
 
 
 class Planner:
@@ -89,6 +97,13 @@ class Planner:
             robot, task, collect.clearance_m, collect.object_clearance_m
         )
         self.model = self.checker.model
+        self._optimiser: PathOptimiser | None = None
+        if collect.optimise_clearance_m is not None:
+            shapes = collision_geometry(robot, task)
+            arm = (kinematic_chain(self.model), self.model.joints, shapes, self.model.limits)
+            clearance = ClearanceModel(*arm, obstacles=task.arrangement.number[1])
+            limits = self.model.planning_range()
+            self._optimiser = PathOptimiser(clearance, limits, collect.optimise_clearance_m)
         self._task, self._collect = task, collect
         self._ik = InverseKinematics(self.model, collect.ik_seeds)
         space = base.RealVectorStateSpace(len(self.model.joints))
@@ -173,20 +188,35 @@ class Planner:
         if goal is None:
             self.reason = failure or "unreachable"
             return None
+        return self._plan_between(Scene(self.checker, object_pos, object_axis), start, goal)
+
+    def _plan_between(self, scene: Scene, start: Array, goal: Array) -> Plan | None:
+        """Plan from one free configuration to another, or give the cause in `reason`."""
+        plan = self._optimised(np.stack([start, goal]), scene)
+        if plan is not None:
+            return plan
         for attempt in range(ATTEMPTS):
             # A coarse search may step over a thin object, so the next one is finer.
             resolution = self._collect.collision_resolution / 4**attempt
-            path = self._shortest_path((start, goal), object_pos, object_axis, resolution)
+            path = self._shortest_path((start, goal), scene, resolution)
             if path is None:
                 self.reason = "no path found"
                 return None
-            plan = self._time(path, object_pos, object_axis)
+            plan = self._optimised(path, scene) or self._time(path, scene)
             if plan is not None:
                 return plan
         self.reason = "collision after timing"
         return None
 
-    def _time(self, path: Array, object_pos: Array, object_axis: Array) -> Plan | None:
+    def _optimised(self, path: Array, scene: Scene) -> Plan | None:
+        """Time a path that is bent away from obstacles; None if it still touches something."""
+        if self._optimiser is None:
+            return None
+        around = scene.checker.obstacles[None] if len(scene.checker.obstacles) else None
+        objects = Objects(scene.object_pos[None], scene.object_axis[None], around)
+        return self._time(self._optimiser.run(path, objects), scene)
+
+    def _time(self, path: Array, scene: Scene) -> Plan | None:
         """Time a path, cutting corners as far as the motion stays free of collisions."""
         for shrink in range(DEVIATION_TRIES):
             plan = parameterise(
@@ -196,27 +226,27 @@ class Planner:
                 PATH_DEVIATION_RAD / 4**shrink,
                 self._collect.plan_dt_s,
             )
-            if plan is not None and self._is_free_all_along(plan, object_pos, object_axis):
+            if plan is not None and self._is_free_all_along(plan, scene):
                 return plan
             if len(path) == 2:
                 return None
         return None
 
     def _shortest_path(
-        self, ends: tuple[Array, Array], object_pos: Array, object_axis: Array, resolution: float
+        self, ends: tuple[Array, Array], scene: Scene, resolution: float
     ) -> Array | None:
         """Find the shortest of `collect.planning_attempts` paths; stop early at a straight one."""
         best: Array | None = None
         for _ in range(self._collect.planning_attempts):
-            path = self._find_path(ends, object_pos, object_axis, resolution)
-            if path is not None and (best is None or _length(path) < _length(best)):
+            path = self._find_path(ends, scene, resolution)
+            if path is not None and (best is None or path_length(path) < path_length(best)):
                 best = path
             if best is not None and len(best) == 2:
                 break
         return best
 
     def _find_path(
-        self, ends: tuple[Array, Array], object_pos: Array, object_axis: Array, resolution: float
+        self, ends: tuple[Array, Array], scene: Scene, resolution: float
     ) -> Array | None:
         """Find simplified waypoints from a start to a goal, rad, shape (W, J)."""
         number = len(ends[1])
@@ -224,8 +254,7 @@ class Planner:
 
         def is_valid(state: base.State) -> bool:
             self._checks += 1
-            joint_pos = np.array([state[i] for i in range(number)])
-            return not self.checker.collides(joint_pos, object_pos, object_axis)
+            return not scene.touches(np.array([state[i] for i in range(number)]))
 
         setup = geometric.SimpleSetup(self._space)
         setup.setStateValidityChecker(is_valid)
@@ -257,16 +286,11 @@ class Planner:
             state[i] = float(value)
         return state
 
-    def _is_free_all_along(self, plan: Plan, object_pos: Array, object_axis: Array) -> bool:
+    def _is_free_all_along(self, plan: Plan, scene: Scene) -> bool:
         """Check the commands of the controller, eight times as densely as the path was checked."""
         if plan.duration_s == 0:
             return True
         longest = self._collect.collision_resolution * self._space.getMaximumExtent() / 8
-        points = int(np.ceil(_length(plan.joint_pos) / longest)) + 1
+        points = int(np.ceil(path_length(plan.joint_pos) / longest)) + 1
         times = np.linspace(0.0, plan.duration_s, points)
-        return not self.checker.colliding(plan.sample(times), object_pos, object_axis).any()
-
-
-def _length(path: Array) -> float:
-    """Length of a path in joint space, rad."""
-    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+        return not any(map(scene.touches, plan.sample(times)))

@@ -21,6 +21,8 @@ GRID_STEP_RAD = 0.02
 """Spacing, along the path, of the grid over which the speed is optimised."""
 MIN_GRID = 40
 CHECK_STEP_S = 0.004
+STRAIGHT = 1.001
+"""Largest length of a straight path, as a multiple of the distance of its ends."""
 STRADDLE = 1e-6
 """Width of the grid cell around a corner's ends, where the path's curvature jumps."""
 
@@ -184,3 +186,21 @@ def _grid(breaks: Array) -> Array:
     keep = np.concatenate([[True], np.diff(grid) > STRADDLE / 2])
     keep[-1] = True
     return np.asarray(grid[keep])
+
+
+def is_straight(path: Array) -> bool:
+    """Tell whether a path is one straight line in joint space.
+
+    Args:
+        path: joint positions in order, rad. Shape (T, J).
+    """
+    return path_length(path) <= STRAIGHT * float(np.linalg.norm(path[-1] - path[0]))
+
+
+def path_length(path: Array) -> float:
+    """Compute the length of a path in joint space, rad.
+
+    Args:
+        path: joint positions in order, rad. Shape (T, J).
+    """
+    return float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())

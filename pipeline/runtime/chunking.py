@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.objects import Objects
 from pipeline.errors import PipelineError
 from pipeline.interpolation import differentiate, hermite
 from pipeline.kinematics import JointLimits
 from pipeline.runtime.deployment import Execution
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.limiter import make_limiter
 
 if TYPE_CHECKING:

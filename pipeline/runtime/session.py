@@ -14,6 +14,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.clearance.objects import Objects
 from pipeline.layout import Layout
 from pipeline.obstacles import COLUMNS
 from pipeline.policy.observation import Obstacles, observations, obstacle_slots, with_obstacles
@@ -23,7 +24,6 @@ from pipeline.runtime.deployment import Deployment, DeploymentError
 from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import carried_guard, other_noise
 from pipeline.runtime.guard.findings import Finding
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.pose_filter import ObjectFilter
 from pipeline.runtime.robot_observation import Given, ObservationReader, have_changed
 

@@ -13,8 +13,8 @@ from pipeline.evaluation.judge import judge
 from pipeline.evaluation.rollout import Array, Loop, Observations
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.params import Params
+from pipeline.robot.arrangement import sample_object
 from pipeline.robot.collision import CollisionChecker
-from pipeline.robot.planner import sample_object
 from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
 

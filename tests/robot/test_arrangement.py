@@ -8,9 +8,14 @@ from hypothesis import strategies as st
 
 from pipeline.obstacles import box, cylinder, distances, sphere
 from pipeline.params import Params, ParamsError
-from pipeline.robot.arrangement import collision_shape, draw_arrangement, scene_obstacles
+from pipeline.robot.arrangement import (
+    collision_shape,
+    draw_arrangement,
+    sample_object,
+    scene_obstacles,
+)
 from pipeline.robot.collision import CollisionChecker
-from pipeline.robot.planner import Planner, sample_object
+from pipeline.robot.planner import Planner
 
 UP, AWAY = np.array([0.0, 0.0, 1.0]), np.array([0.4, 0.4, 0.3])
 

@@ -9,14 +9,14 @@ import numpy as np
 import pinocchio as pin
 import pytest
 
+from pipeline.clearance.model import ClearanceModel
+from pipeline.clearance.objects import Objects
 from pipeline.collision_geometry import CollisionGeometry
 from pipeline.params import Params, RobotParams, load_params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry, cover
 from pipeline.robot.model import ModelError, RobotModel
-from pipeline.runtime.guard.clearance import ClearanceModel
-from pipeline.runtime.guard.objects import Objects
 
 REPOSITORY = Path(__file__).parents[2]
 Array = np.ndarray

@@ -9,6 +9,7 @@ import pytest
 from pipeline.params import Params
 from pipeline.processes import in_processes
 from pipeline.robot.demonstrations import SHARD_TRIES, Try, demonstrate
+from pipeline.robot.retime import is_straight
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +45,16 @@ def test_the_servo_follows_the_plan_with_a_lag(tries: list[Try]) -> None:
     done = next(one.demonstration for one in tries if one.demonstration is not None)
     behind = np.abs(done.plan.sample(done.t) - done.joint_pos).max()
     assert 0.005 < behind < 0.2
+
+
+def _bent_share(params: Params) -> float:
+    work = partial(demonstrate, params.robot, params.task, params.collect)
+    with closing(in_processes(work, 1, [])) as shards:
+        done = [one.demonstration for one in next(shards) if one.demonstration is not None]
+    return sum(not is_straight(one.plan.joint_pos) for one in done) / max(len(done), 1)
+
+
+def test_straight_demonstrations_are_left_out_as_asked(params: Params) -> None:
+    scene = params.override("task", scene="bar")
+    assert _bent_share(scene) < 1
+    assert _bent_share(scene.override("collect", straight_share=0.0)) == 1

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from pipeline.obstacles import box, cylinder, sphere
 from pipeline.params import Params, RobotParams
+from pipeline.robot.arrangement import sample_object
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import ModelError, RobotModel
-from pipeline.robot.planner import Planner, sample_object
+from pipeline.robot.planner import Planner
 from pipeline.robot.simulator import SimulationError
 
 Array = NDArray[np.float64]

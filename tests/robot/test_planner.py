@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from pipeline.params import Params, load_params
 from pipeline.processes import in_processes
+from pipeline.robot.arrangement import sample_object
 from pipeline.robot.collision import CollisionChecker
-from pipeline.robot.planner import Planner, sample_object, seed_planning
+from pipeline.robot.planner import Planner, Scene, seed_planning
 
 Array = NDArray[np.float64]
 UP = np.array([0.0, 0.0, 1.0])
@@ -138,10 +139,8 @@ def test_a_goal_beyond_the_bounds_ends_the_search(params: Params) -> None:
     collect = params.override("collect", planning_checks=200).collect
     planner = Planner(params.robot, params.task, collect)
     beyond = np.add(params.robot.home_rad, [4.0, 0, 0, 0, 0, 0])
-    assert (
-        planner._find_path((planner.model.home, beyond), np.array([0.4, 0.0, 0.3]), UP, 0.01)
-        is None
-    )
+    scene = Scene(planner.checker, np.array([0.4, 0.0, 0.3]), UP)
+    assert planner._find_path((planner.model.home, beyond), scene, 0.01) is None
 
 
 def _first_path(shard: int) -> Array:
@@ -223,3 +222,24 @@ def test_a_plan_starts_where_the_arm_stands(params: Params) -> None:
     home = planner.plan(*where, rng)
     assert home is not None
     assert home.joint_pos[-1] == pytest.approx(plan.joint_pos[-1]), "the goal is the same"
+
+
+def test_optimised_plans_keep_further_away(params: Params) -> None:
+    bar = params.override("task", scene="bar")
+    checks = params.override("collect", planning_checks=3000)
+    plain = Planner(bar.robot, bar.task, checks.collect)
+    smooth = Planner(
+        bar.robot, bar.task, checks.override("collect", optimise_clearance_m=0.05).collect
+    )
+    gained = []
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        position, axis = sample_object(bar.task, rng)
+        plans = [planner.plan(position, axis, rng) for planner in (plain, smooth)]
+        if None in plans:
+            continue
+        motions = [plan.sample(np.linspace(0, plan.duration_s, 100)) for plan in plans if plan]
+        assert not smooth.checker.colliding(motions[1], position, axis).any()
+        gained.append(smooth.checker.clearance(motions[1]) - plain.checker.clearance(motions[0]))
+    assert len(gained) >= 2
+    assert np.mean(gained) > 0

@@ -16,7 +16,7 @@ from pipeline.training.selection import Epoch, Score
 
 RECORDS = [
     Record(Epoch(1, 0.5, 0.4, 1e-3, None, 900.0), [0.6, 0.5, 0.4], 120, 1.5),
-    Record(Epoch(2, 0.3, 0.2, 5e-4, Score(0.75, 3.5), 950.0), [0.35, 0.3, 0.25], 120, 1.0),
+    Record(Epoch(2, 0.3, 0.2, 5e-4, Score(0.75, 3.5, 80), 950.0), [0.35, 0.3, 0.25], 120, 1.0),
 ]
 
 

@@ -18,7 +18,7 @@ from pipeline.training.selection import Score
 from pipeline.training.trainer import Prepared, Trainer, Validation
 from tests.fixtures.policy import make_fitted, make_limits, random_states
 
-SCORES = {2: Score(0.5, 9.0), 4: Score(1.0, 3.0), 5: Score(1.0, 2.0)}
+SCORES = {2: Score(0.5, 9.0, 80), 4: Score(1.0, 3.0, 80), 5: Score(1.0, 2.0, 80)}
 
 
 class SmallTraining:

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.model import ClearanceModel
+from pipeline.clearance.objects import Objects
+from pipeline.clearance.sweep import Indices, Sweep
 from pipeline.collision_geometry import CollisionGeometry
 from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.runtime.deployment import Execution
-from pipeline.runtime.guard.clearance import ClearanceModel
 from pipeline.runtime.guard.findings import VERDICTS, Finding, GuardReport
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.guard.plan_check import Measured, PlanCheck
 from pipeline.runtime.guard.repair import Repair
-from pipeline.runtime.guard.sweep import Indices, Sweep
 from pipeline.runtime.limiter import Limiter
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.guard.sweep import Indices, Mask, Sweep
+from pipeline.clearance.objects import Objects
+from pipeline.clearance.sweep import Indices, Mask, Sweep
 from pipeline.runtime.limiter import Limiter
 
 Array = NDArray[np.float64]

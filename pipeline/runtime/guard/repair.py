@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.objects import Objects
+from pipeline.clearance.push import push_rows, spread
+from pipeline.clearance.sweep import Sweep
 from pipeline.kinematics import JointLimits
 from pipeline.runtime.deployment import Execution
-from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.guard.sweep import Near, Sweep
 
 if TYPE_CHECKING:
     from pipeline.params import ExecutionParams
 
 Array = NDArray[np.float64]
-DAMPING_M2 = 0.02
-"""Damping; it keeps steps short where the joints barely change a distance, m²/rad²."""
 WATCHED_M = 0.03
 """Repair also watches pairs up to this far outside the margin, since it may push them closer, m."""
 BEYOND_M = 0.001
@@ -72,7 +71,7 @@ class Repair:
         low = np.maximum(original - room, np.minimum(self._limits.lower, original))
         high = np.minimum(original + room, np.maximum(self._limits.upper, original))
         near = self._sweep.near(motions, objects, self._aim + WATCHED_M)
-        search = None
+        search, most = None, self._settings.guard_turn_rad
         for _ in range(self._settings.guard_turns):
             if not len(near.sample):
                 break
@@ -80,7 +79,9 @@ class Repair:
             short = self._aim[near.pair] - found.distance
             if (short <= BEYOND_M).all():
                 break
-            push = self._push(near, np.maximum(short, 0.0), found.gradient(), number, rows)
+            push = push_rows(
+                near, np.maximum(short, 0.0), found.gradient(), (number, rows + 1), most
+            )
             # Plans that are already free stay unchanged, so that no plan depends on the others.
             worst = np.full(number, -np.inf)
             np.maximum.at(worst, near.motion[near.sample], short)
@@ -90,31 +91,11 @@ class Repair:
             near, search = near.only(keep), found.search[:, keep]
         return motions[:, 1:]
 
-    def _push(self, near: Near, short: Array, gradient: Array, number: int, rows: int) -> Array:
-        """Correction of each row that would remove the shortfalls, rad. (N, K + 1, J)."""
-        most = self._settings.guard_turn_rad
-        size = (gradient * gradient).sum(axis=1) + DAMPING_M2
-        step = gradient * (short / size)[:, None]
-        whole = np.zeros((len(near.motion), step.shape[1]))
-        np.add.at(whole, near.sample, step)
-        whole *= np.minimum(1.0, most / np.maximum(np.abs(whole).max(axis=1), 1e-12))[:, None]
-        moves = np.abs(whole).max(axis=1) > 0
-        push = np.zeros((number, rows + 1, step.shape[1]))
-        weights = np.zeros((number, rows + 1))
-        for offset, weight in ((0, 1 - near.share), (1, near.share)):
-            at = (near.motion[moves], near.step[moves] + offset)
-            np.add.at(push, at, weight[moves, None] * whole[moves])
-            np.add.at(weights, at, weight[moves])
-        push /= np.maximum(weights, 1e-12)[..., None]
-        return push
-
     def _spread(self, push: Array) -> Array:
         """Smooth corrections along the plan with a Gaussian, keeping the largest one's size."""
         steps = np.arange(push.shape[1])
         width = self._settings.guard_smooth_s * self._rate_hz
         kernel = np.exp(-0.5 * ((steps[:, None] - steps) / max(width, 1e-6)) ** 2)
-        spread = np.einsum("rk,nkj->nrj", kernel, push)
-        before, after = (np.abs(values).max(axis=(1, 2)) for values in (push, spread))
-        spread *= (before / np.maximum(after, 1e-12))[:, None, None]
-        spread[:, 0] = 0.0
-        return np.asarray(spread)
+        wide = spread(push, kernel)
+        wide[:, 0] = 0.0
+        return wide

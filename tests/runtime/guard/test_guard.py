@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.clearance.objects import Objects
 from pipeline.params import ExecutionParams, Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
@@ -14,7 +15,6 @@ from pipeline.robot.covering import collision_geometry
 from pipeline.runtime.chunking import ChunkExecutor
 from pipeline.runtime.guard.findings import VERDICTS
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.limiter import Limiter
 
 Array = np.ndarray

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.clearance.objects import Objects
 from pipeline.obstacles import box
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
@@ -12,7 +13,6 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry
 from pipeline.runtime.chunking import ChunkExecutor
 from pipeline.runtime.guard.guard import Guard
-from pipeline.runtime.guard.objects import Objects
 
 RATE_HZ, HORIZON, ROBOTS, CHUNKS = 30.0, 16, 8, 12
 PEN, UP = np.array([0.45, 0.0, 0.1]), np.array([0.0, 0.0, 1.0])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.clearance.model import ClearanceModel
+from pipeline.clearance.objects import Objects
+from pipeline.clearance.sweep import Sweep
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.guard.clearance import ClearanceModel
-from pipeline.runtime.guard.objects import Objects
 from pipeline.runtime.guard.repair import Repair
-from pipeline.runtime.guard.sweep import Sweep
 
 RATE_HZ = 30.0
 MARGIN_M = 0.015

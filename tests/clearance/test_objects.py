@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.clearance.objects import FAR_M, Objects
 from pipeline.obstacles import sphere
-from pipeline.runtime.guard.objects import FAR_M, Objects
 
 
 def test_objects_and_obstacles_are_selected_together() -> None:

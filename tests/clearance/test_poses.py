@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from pipeline.runtime.guard.poses import Link
+from pipeline.clearance.poses import Link
 
 
 @given(st.lists(st.floats(-7, 7), min_size=1, max_size=5), st.integers(0, 1000))

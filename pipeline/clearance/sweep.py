@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.runtime.guard.clearance import ClearanceModel, Clearances
-from pipeline.runtime.guard.objects import Objects
+from pipeline.clearance.model import ClearanceModel, Clearances
+from pipeline.clearance.objects import Objects
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.runtime.guard.separation import Body, separate
+from pipeline.clearance.separation import Body, separate
 
 EYE = np.eye(3)[..., None]
 CUBE = Body(np.full((3, 1), 0.5), np.zeros(1))

@@ -6,14 +6,14 @@ import numpy as np
 import pinocchio as pin
 import pytest
 
+from pipeline.clearance.model import ClearanceModel
+from pipeline.clearance.objects import Objects
 from pipeline.collision_geometry import CollisionGeometryError
 from pipeline.kinematics import JointLimits
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry
-from pipeline.runtime.guard.clearance import ClearanceModel
-from pipeline.runtime.guard.objects import Objects
 
 Array = np.ndarray
 SAMPLES = 60

@@ -7,13 +7,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from pipeline.clearance.model import ClearanceModel
+from pipeline.clearance.objects import Objects
+from pipeline.clearance.sweep import Sweep
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.runtime.guard.clearance import ClearanceModel
-from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.guard.sweep import Sweep
 
 SPACING_M = 0.01
 PEN = Objects(np.array([[0.45, 0.0, 0.1]]), np.array([[0.0, 0.0, 1.0]]))

@@ -16,12 +16,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.objects import Objects
+from pipeline.clearance.poses import Link, Poses
+from pipeline.clearance.separation import Body, separate, turned, turned_back, z_along
 from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryError, Shape
 from pipeline.kinematics import JointLimits, KinematicChain
 from pipeline.obstacles import COLUMNS, OBSTACLE, pad, rotations
-from pipeline.runtime.guard.objects import Objects
-from pipeline.runtime.guard.poses import Link, Poses
-from pipeline.runtime.guard.separation import Body, separate, turned, turned_back, z_along
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

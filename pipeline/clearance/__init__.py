@@ -1,0 +1,1 @@
+"""Distances of swept motions from obstacles, the object and the arm itself, in NumPy alone."""
