@@ -1,4 +1,6 @@
-"""Lets the expert's planner take over where the guard has held a robot for too long.
+"""Lets the expert's planner take over where a robot is stuck.
+
+A robot is stuck if the guard has held it for too long, or if it has stood still short of the grasp.
 
 These rollouts are separate ones: the policy's own results stay as they are. N trials, B of them are
 taken over, T control steps, J joints.
@@ -26,36 +28,48 @@ PLANS = 0xFA11
 """Separates the seed of these plans from those of the trials."""
 REST_RAD = 1e-6
 """Largest change of a joint's command in a control step of an arm at rest, rad."""
+STILL_RAD = 0.001
+"""An arm stands still if no joint's command moves further than this times the number of control
+steps, rad."""
 CLOSER = (0.5, 0.25, 0.1)
 """Shares of `collect.clearance_m` that are tried in turn, since the guard may have stopped the arm
 nearer to an obstacle than plans come."""
 
 
-def takeover_steps(held: NDArray[np.bool_], command: Array, least_steps: int) -> NDArray[np.int64]:
+def takeover_steps(
+    held: NDArray[np.bool_], away: NDArray[np.bool_], command: Array, least_steps: int
+) -> NDArray[np.int64]:
     """Find the control step at which the planner takes over.
 
     Args:
         held: whether the guard held each robot. Shape (N, T).
+        away: whether each robot was short of the grasp. Shape (N, T).
         command: joint positions sent to the servo, rad. Shape (N, T, J).
-        least_steps: steps for which a robot must have been held without a break.
+        least_steps: steps for which a robot must have been held, or still and away, without a
+            break.
 
     Returns:
-        The first step after them before which the arm is at rest, or −1 if there is none. (N,).
+        The first step after them, in case of a hold the first one before which the arm is at rest,
+        or −1 if there is none. Shape (N,).
     """
     steps = np.full(len(held), -1)
-    count = np.zeros(len(held), dtype=np.int64)
+    holds, short = (np.zeros(len(held), dtype=np.int64) for _ in range(2))
     change = np.abs(np.diff(command, axis=1, prepend=command[:, :1])).max(axis=2)
-    for step, now in enumerate(held.T):
-        ready = (count >= least_steps) & (change[:, max(step - 1, 0)] <= REST_RAD)
+    for step in range(held.shape[1]):
+        at_rest = change[:, max(step - 1, 0)] <= REST_RAD
+        recent = command[:, max(step - least_steps, 0) : step]
+        still = np.ptp(recent, axis=1).max(axis=1) <= STILL_RAD * least_steps if step else at_rest
+        ready = ((holds >= least_steps) & at_rest) | ((short >= least_steps) & still)
         steps[ready & (steps < 0)] = step
-        count = np.where(now, count + 1, 0)
+        holds = np.where(held[:, step], holds + 1, 0)
+        short = np.where(away[:, step], short + 1, 0)
     return steps
 
 
 def fall_back(
     loop: Loop, policy: ClosedLoop, trials: Trials, planner: Planner, params: Params
 ) -> dict[str, Any]:
-    """Roll out the trials in which the guard held a robot too long, with the planner from there.
+    """Roll out the trials in which a robot got stuck, with the planner from there.
 
     Args:
         loop: the closed loop.
@@ -75,7 +89,9 @@ def fall_back(
         return {}
     rate_hz = loop.simulator.rate_hz
     least = max(round(params.execution.fallback_after_s * rate_hz), 1)
-    steps = takeover_steps(held, policy.rollouts.command, least)
+    error, task = policy.error, params.task
+    away = (error.cap_m > task.strict_m) | (error.angle_deg > task.strict_deg)
+    steps = takeover_steps(held, away, policy.rollouts.command, least)
     planners = [planner, *(_closer_planner(params, share) for share in CLOSER)]
     plans: dict[int, Plan] = {}
     for trial in np.flatnonzero(steps >= 0).tolist():

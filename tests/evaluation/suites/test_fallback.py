@@ -60,10 +60,18 @@ def stubborn(params: Params, guarded: Params, loop: Loop, walled: Trials) -> Clo
 
 def test_a_takeover_needs_an_unbroken_hold_and_an_arm_at_rest() -> None:
     held = np.array([[0, 1, 1, 0, 1, 1, 1, 1], [0] * 8, [1] * 8, [0, 0, 0, 0, 0, 1, 1, 1]]) > 0
-    still = np.zeros((4, 8, 6))
-    assert takeover_steps(held, still, 3).tolist() == [7, -1, 3, -1]
+    there, still = np.zeros((4, 8)) > 0, np.zeros((4, 8, 6))
+    assert takeover_steps(held, there, still, 3).tolist() == [7, -1, 3, -1]
     braking = still + np.minimum(np.arange(8), 4)[:, None] * 0.01
-    assert takeover_steps(held, braking, 3).tolist() == [7, -1, 6, -1]
+    assert takeover_steps(held, there, braking, 3).tolist() == [7, -1, 6, -1]
+
+
+def test_an_arm_that_stands_still_short_of_the_grasp_is_taken_over() -> None:
+    free, away = np.zeros((3, 8)) > 0, np.array([[1] * 8, [1] * 8, [0] * 8]) > 0
+    command = np.zeros((3, 8, 6))
+    command[0] += np.arange(8)[:, None] * 0.1
+    command[1, :, 0] = [0.0, 0.1, 0.2, 0.3, 0.3, 0.3, 0.301, 0.3]
+    assert takeover_steps(free, away, command, 3).tolist() == [-1, 6, -1]
 
 
 def test_the_planner_reaches_what_the_guard_kept_the_policy_from(
