@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from pipeline.obstacles import COLUMNS, OBSTACLE, pad, rotations
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Mask = NDArray[np.bool_]
 
 EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 ZERO = (0.0, 0.0, 0.0)
@@ -40,9 +40,9 @@ class Clearances:
     """Lower bound of the signed distance, m; negative where the bodies overlap. (M,)."""
     search: Array
     """Points at which the search ended; they can start the next one. (3, M)."""
-    gradient: Callable[[], Array]
-    """Computes the derivative of the distance with respect to the joint positions, m/rad (m/m for
-    a prismatic joint). (M, J)."""
+    gradient: Callable[[Mask], Array]
+    """Computes derivatives of the distances with respect to the joint positions, m/rad (m/m for a
+    prismatic joint), for some of the combinations. (M,) to (M', J)."""
 
 
 class ClearanceModel:
@@ -229,11 +229,15 @@ class ClearanceModel:
         second = Body(poses.half[of, b].T, poses.disc[of, b])
         balls = poses.ball[of, a] + poses.ball[of, b]
         found = separate(apart, turn, first, second, search)
-        # The nearest points of the two bodies in the base frame; one common point if they overlap.
-        at_a = centre_a - turned(rotation_a, found.on_first)
-        at_b = centre_b + turned(rotation_b, found.on_second)
-        normal = turned(rotation_a, found.direction)
-        gradient = partial(self._gradient, poses, sample, (a, b), normal, (at_a, at_b))
+
+        def gradient(some: Mask) -> Array:
+            # The nearest points of the two bodies in the base frame; one point if they overlap.
+            near_a = turned(rotation_a[..., some], found.on_first[:, some])
+            near_b = turned(rotation_b[..., some], found.on_second[:, some])
+            points = (centre_a[:, some] - near_a, centre_b[:, some] + near_b)
+            normal = turned(rotation_a[..., some], found.direction[:, some])
+            return self._gradient(poses, sample[some], (a[some], b[some]), normal, points)
+
         return Clearances(found.bound - balls, found.on_second, gradient)
 
     def _gradient(

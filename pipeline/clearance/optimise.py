@@ -68,10 +68,10 @@ class PathOptimiser:
             near = self._sweep.near(rows[None], objects, self._aim)
             found = self._sweep.measure(rows[None], objects, near)
             aim = self._wanted(rows, near, ends)
-            short = np.maximum(aim - found.distance, 0.0)
+            short = aim - found.distance
             if (short <= (1 - ENOUGH) * aim).all():
                 return rows if turn else path
-            push = push_rows(near, short, found.gradient(), (1, len(rows)), TURN_RAD)
+            push = push_rows(near, short, found, (1, len(rows)), TURN_RAD)
             if turn < PULLED_TURNS:
                 rows = rows + PULL * (straight - rows)
             rows = np.clip(rows + spread(push, kernel)[0], *self._limits)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.model import Clearances
 from pipeline.clearance.sweep import Near
 
 Array = NDArray[np.float64]
@@ -16,7 +17,7 @@ DAMPING_M2 = 0.02
 
 
 def push_rows(
-    near: Near, short: Array, gradient: Array, shape: tuple[int, int], most_rad: float
+    near: Near, short: Array, found: Clearances, shape: tuple[int, int], most_rad: float
 ) -> Array:
     """Compute the change of each row that would remove the shortfalls.
 
@@ -25,16 +26,18 @@ def push_rows(
 
     Args:
         near: samples and pairs.
-        short: missing distances, 0 where nothing is missing, m. Shape (M,).
-        gradient: derivatives of the distances, m/rad. Shape (M, J).
+        short: missing distances, 0 or less where nothing is missing, m. Shape (M,).
+        found: the distances and their gradients.
         shape: N and R.
         most_rad: largest change of a joint.
 
     Returns:
         Changes, rad. Shape (N, R, J).
     """
+    lacking = short > 0
+    near, gradient = near.only(lacking), found.gradient(lacking)
     size = (gradient * gradient).sum(axis=1) + DAMPING_M2
-    step = gradient * (short / size)[:, None]
+    step = gradient * (short[lacking] / size)[:, None]
     whole = np.zeros((len(near.motion), step.shape[1]))
     np.add.at(whole, near.sample, step)
     whole *= np.minimum(1.0, most_rad / np.maximum(np.abs(whole).max(axis=1), 1e-12))[:, None]

@@ -97,13 +97,14 @@ def test_gradients_agree_with_finite_differences(scene: Scene) -> None:
     poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     found = scene.model.clearances(poses, scene.sample, scene.pair)
     near = (found.distance > 1e-3) & (found.distance < 0.1)
-    slope = np.zeros_like(found.gradient())
+    everything = np.ones(len(found.distance), dtype=np.bool_)
+    slope = np.zeros_like(found.gradient(everything))
     for joint in range(6):
         step = np.zeros(6)
         step[joint] = 1e-6
         ahead, behind = (scene.distances(scene.joint_pos + s * step) for s in (1, -1))
         slope[:, joint] = (ahead - behind) / 2e-6
-    error = np.abs(slope - found.gradient())[near].max(axis=1)
+    error = np.abs(slope - found.gradient(everything))[near].max(axis=1)
     assert near.sum() > 100
     # Where two faces become parallel, the nearest points jump and the gradient is discontinuous.
     assert np.mean(error < 1e-3) > 0.9
@@ -112,13 +113,15 @@ def test_gradients_agree_with_finite_differences(scene: Scene) -> None:
 def test_a_small_step_along_the_gradient_leads_away(scene: Scene) -> None:
     poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
     found = scene.model.clearances(poses, scene.sample, scene.pair)
-    steep = np.linalg.norm(found.gradient(), axis=1) > 0.05
+    everything = np.ones(len(found.distance), dtype=np.bool_)
+    gradients = found.gradient(everything)
+    steep = np.linalg.norm(gradients, axis=1) > 0.05
     near = np.flatnonzero((found.distance > -0.01) & (found.distance < 0.05) & steep)
     rng = np.random.default_rng(1)
     gained = []
     for index in rng.choice(near, 200):
         sample, pair = scene.sample[index : index + 1], scene.pair[index : index + 1]
-        gradient = found.gradient()[index]
+        gradient = gradients[index]
         step = 0.002 * gradient / np.square(gradient).sum()
         where = (scene.position[sample], scene.axis[sample])
         moved = scene.model.poses(scene.joint_pos[sample] + step, Objects(*where))
@@ -151,3 +154,11 @@ def test_missing_joints_are_named(params: Params) -> None:
     limits = JointLimits(*(values[:5] for values in vars(robot.limits).values()))
     with pytest.raises(CollisionGeometryError, match="joint_6"):
         ClearanceModel(kinematic_chain(robot), robot.joints[:5], geometry, limits)
+
+
+def test_gradients_of_some_combinations_are_those_of_all(scene: Scene) -> None:
+    poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
+    found = scene.model.clearances(poses, scene.sample, scene.pair)
+    some = np.random.default_rng(2).random(len(found.distance)) < 0.3
+    every = found.gradient(np.ones_like(some))
+    np.testing.assert_array_equal(found.gradient(some), every[some])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 WATCHED_M = 0.03
 """Repair also watches pairs up to this far outside the margin, since it may push them closer, m."""
+STALLED_RAD = 0.002
+"""Repair ends once no joint of any row moves further than this in a correction, rad."""
 BEYOND_M = 0.001
 """Repair aims this far beyond the margin, so that it converges in few steps, m."""
 
@@ -72,22 +74,25 @@ class Repair:
         high = np.minimum(original + room, np.maximum(self._limits.upper, original))
         near = self._sweep.near(motions, objects, self._aim + WATCHED_M)
         search, most = None, self._settings.guard_turn_rad
+        open_ = np.ones(number, dtype=np.bool_)
         for _ in range(self._settings.guard_turns):
             if not len(near.sample):
                 break
             found = self._sweep.measure(motions, objects, near, search)
             short = self._aim[near.pair] - found.distance
-            if (short <= BEYOND_M).all():
-                break
-            push = push_rows(
-                near, np.maximum(short, 0.0), found.gradient(), (number, rows + 1), most
-            )
-            # Plans that are already free stay unchanged, so that no plan depends on the others.
+            # Plans that are free or cannot be improved stay, so that no plan depends on the others.
             worst = np.full(number, -np.inf)
             np.maximum.at(worst, near.motion[near.sample], short)
-            push[worst <= BEYOND_M] = 0.0
-            motions = np.clip(motions + self._spread(push), low, high)
-            keep = (short > -WATCHED_M) & (worst[near.motion[near.sample]] > BEYOND_M)
+            open_ &= worst > BEYOND_M
+            push = push_rows(near, short, found, (number, rows + 1), most)
+            # What a row cannot do its neighbours need not do either.
+            push[((push > 0) & (motions >= high)) | ((push < 0) & (motions <= low))] = 0.0
+            change = np.clip(motions + self._spread(push), low, high) - motions
+            open_ &= np.abs(change).max(axis=(1, 2)) >= STALLED_RAD
+            if not open_.any():
+                break
+            motions[open_] += change[open_]
+            keep = (short > -WATCHED_M) & open_[near.motion[near.sample]]
             near, search = near.only(keep), found.search[:, keep]
         return motions[:, 1:]
 
