@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from pipeline.evaluation import metrics
 from pipeline.evaluation.rollout import Rollouts
+from pipeline.layout import Layout
 from pipeline.params import Params
-from pipeline.robot.chain import kinematic_chain
+from pipeline.robot.chain import kinematic_chain, policy_geometry
 from pipeline.robot.covering import collision_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.guard.findings import VERDICTS
 from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.rehearsal import Rehearsal
 
 Array = NDArray[np.float64]
 
@@ -43,9 +45,10 @@ def execution_summary(rollouts: Rollouts, rate_hz: float) -> dict[str, Any]:
         rate_hz: control steps per second.
 
     Returns:
-        JSON numbers: commands sent and how many the limits changed, by kind; root mean square of
-        the velocity jumps at the start of a chunk and elsewhere, and their ratio (None without such
-        steps or without motion); root mean square jerk. Empty for fixed commands.
+        JSON numbers: commands sent and how many the limits changed, by kind; rollouts in which a
+        motion was started from noise because the policy's own would not have arrived; root mean
+        square of the velocity jumps at the start of a chunk and elsewhere, and their ratio (None
+        without such steps or without motion); root mean square jerk. Empty for fixed commands.
     """
     report = rollouts.execution
     if report is None:
@@ -61,6 +64,7 @@ def execution_summary(rollouts: Rollouts, rate_hz: float) -> dict[str, Any]:
         "border_jump_rad_s": at_border,
         "inside_jump_rad_s": inside,
         "jump_ratio": at_border / inside if at_border is not None and inside else None,
+        "redirected": None if report.redirected is None else int((report.redirected > 0).sum()),
         "rms_jerk_rad_s3": metrics.root_mean_square_jerk(rollouts.command, rate_hz),
     }
 
@@ -83,6 +87,29 @@ def make_guard(params: Params, robot: RobotModel) -> Guard | None:
         return None
     shapes = collision_geometry(params.robot, params.task)
     return Guard(params.execution, kinematic_chain(robot), robot.joints, shapes, robot.limits)
+
+
+def make_rehearsal(
+    params: Params, robot: RobotModel, layout: Layout, horizon: int, rate_hz: float
+) -> Rehearsal | None:
+    """Build what computes motions ahead; None if it is off.
+
+    Args:
+        params: sections robot, task and execution.
+        robot: the arm.
+        layout: fields of an observation.
+        horizon: steps of a chunk.
+        rate_hz: policy steps per second.
+
+    Raises:
+        ModelError: the description files have no usable collision shapes.
+    """
+    settings = params.execution
+    if not Rehearsal.is_on(settings):
+        return None
+    shapes = collision_geometry(params.robot, params.task)
+    geometry = policy_geometry(robot, params.task)
+    return Rehearsal(settings, geometry, shapes, robot.limits, layout, horizon, rate_hz)
 
 
 def guard_summary(rollouts: Rollouts) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import other_noise
 from pipeline.runtime.guard.guard import Guard
 from pipeline.runtime.pose_filter import ObjectFilter
+from pipeline.runtime.rehearsal import Rehearsal
 from pipeline.runtime.session import NOISE
 
 Array = NDArray[np.float64]
@@ -101,6 +102,8 @@ class Loop:
     """Checks chunks before they are sent; None for no checks."""
     obstacle_slots: int = 0
     """Obstacles that the policy can see, K; 0 if it sees none."""
+    rehearsal: Rehearsal | None = None
+    """Computes motions ahead; None for none."""
 
     def run(
         self,
@@ -130,23 +133,17 @@ class Loop:
         number = len(trials)
         noise_rngs = _generators(seed, NOISE, number)
         rate = self.simulator.rate_hz
-        executor = ChunkExecutor(
-            self.execution, self.model.limits, self.horizon, self.policy_hz, rate, self.guard
-        )
         if start is None:
             start = np.tile(self.model.home, (number, 1))
+        executor = self._reset(start)
         sensor = Sensor(disturbance, _generators(seed, SENSOR, number))
         object_filter = ObjectFilter(self.execution)
         recorder = Recorder(self.model, self.layout, start, sensor, object_filter, trials)
-        self.simulator.reset(start)
-        executor.reset(start)
         history = np.arange(self.n_obs_steps, dtype=np.float64)[::-1] * (rate / self.policy_hz)
         ages = np.asarray(disturbance.latency_steps + history, dtype=np.float64)
         moves_at = disturbance.moves_at_s * rate
-        scale = np.float32(self.execution.noise_scale)
         around = trials.padded() if trials.obstacles else None
         visible = trials.padded(self.obstacle_slots) if self.obstacle_slots else None
-        shape = (self.horizon, len(self.layout.joints))
         held, holds = [], self._held()
         for step in range(steps):
             if moved is not None and step >= moves_at:
@@ -154,14 +151,16 @@ class Loop:
             wanted = executor.steps_left == 0
             if wanted.any():
                 robots = np.flatnonzero(wanted)
-                # Each chunk takes the same number of draws, whatever `steps` and the mode are.
-                drawn = [noise_rngs[r].standard_normal(shape, dtype=np.float32) for r in robots]
                 seen = recorder.observation(ages)[wanted]
                 if visible is not None:
                     seen = with_obstacles(seen, visible[wanted])
-                chunks = predict(seen, scale * np.stack(drawn))
-                sampler = self._sampler(predict, seen, seed + robots, step)
                 objects = replace(recorder.seen_objects, obstacles=around).of(robots)
+                noise = self._noise([noise_rngs[robot] for robot in robots])
+                if self.rehearsal is not None:
+                    seeds = seed + robots
+                    noise = self.rehearsal.noise(predict, seen, objects, robots, seeds, step)
+                chunks = predict(seen, noise)
+                sampler = self._sampler(predict, seen, seed + robots, step)
                 executor.add(chunks, robots=wanted, objects=objects, sampler=sampler)
                 holds = self._held()
             held.append(holds)
@@ -169,7 +168,30 @@ class Loop:
             recorder.add(command, *self.simulator.run(command), self.simulator.motion)
             executor.interrupt(recorder.object_jumped)
         mask = None if self.guard is None else np.array(held, dtype=np.bool_).T
-        return Rollouts(*recorder.motion(), executor.report(), mask)
+        redirected = None if self.rehearsal is None else self.rehearsal.redirected
+        report = replace(executor.report(), redirected=redirected)
+        return Rollouts(*recorder.motion(), report, mask)
+
+    def _reset(self, start: Array) -> ChunkExecutor:
+        """Put the arms at rest at their starts, rad, (N, J); returns what executes their chunks."""
+        executor = ChunkExecutor(
+            self.execution, self.model.limits, self.horizon, self.policy_hz,
+            self.simulator.rate_hz, self.guard,
+        )  # fmt: skip
+        self.simulator.reset(start)
+        executor.reset(start)
+        if self.rehearsal is not None:
+            self.rehearsal.reset(len(start))
+        return executor
+
+    def _noise(self, generators: list[np.random.Generator]) -> NDArray[np.float32]:
+        """Draw a chunk's noise from each generator.
+
+        Each chunk takes the same number of draws, whatever the steps and the mode are.
+        """
+        shape = (self.horizon, len(self.layout.joints))
+        drawn = [generator.standard_normal(shape, dtype=np.float32) for generator in generators]
+        return np.float32(self.execution.noise_scale) * np.stack(drawn)
 
     def _held(self) -> list[bool]:
         """Whether the guard holds each robot."""

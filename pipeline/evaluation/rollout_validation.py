@@ -83,7 +83,7 @@ class RolloutValidation:
             object_jump_deg=180.0, object_jump_observations=1, guard="repair",
             guard_margin_m=0.015, guard_least_m=0.005,
             guard_turns=10, guard_turn_rad=0.05, guard_smooth_s=0.067, guard_samples=0,
-            guard_noise_scale=1.0, fallback="none", fallback_after_s=1.0,
+            guard_noise_scale=1.0, rehearsals=0, fallback="none", fallback_after_s=1.0,
         )  # fmt: skip
         guard, slots = None, 0
         if dataset.max_obstacles:

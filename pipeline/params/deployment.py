@@ -31,6 +31,7 @@ class ExecutionParams(Section):
     guard_smooth_s: Positive
     guard_samples: Count
     guard_noise_scale: Annotated[float, Field(gt=0, le=1)]
+    rehearsals: Count
     fallback: Literal["none", "planner"]
     fallback_after_s: Positive
 

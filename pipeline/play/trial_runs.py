@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
-from pipeline.evaluation.execution import guard_finding, make_guard
+from pipeline.evaluation.execution import guard_finding, make_guard, make_rehearsal
 from pipeline.evaluation.judge import ClosedLoop, judge
 from pipeline.evaluation.results import OBSTACLES
 from pipeline.evaluation.rollout import Loop
@@ -166,12 +166,13 @@ class TrialRunner:
             trial: the trial.
         """
         params, backend = self._params, self._policy.backend
-        rate = self._policy.control_hz
+        rate, horizon = self._policy.control_hz, int(backend.config["horizon"])
         loop = Loop(
             Simulator(params.robot, rate, params.evaluate.physics_steps, threads=1), self.model,
-            backend.layout, int(backend.config["horizon"]), int(backend.config["n_obs_steps"]),
+            backend.layout, horizon, int(backend.config["n_obs_steps"]),
             params.execution, rate, make_guard(params, self.model),
             obstacle_slots(backend.config),
+            make_rehearsal(params, self.model, backend.layout, horizon, rate),
         )  # fmt: skip
         trials = Trials(
             trial.object_pos[None], trial.object_axis[None], (self._rest(),), 1, (trial.obstacles,)

@@ -46,6 +46,7 @@ class Execution:
     guard_smooth_s: float = 0.067
     guard_samples: int = 0
     guard_noise_scale: float = 1.0
+    rehearsals: int = 0
 
 
 @dataclass(frozen=True)

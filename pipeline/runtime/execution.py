@@ -29,3 +29,6 @@ class ExecutionReport:
     """Whether a control step was the first one of a new chunk. Shape (N, T)."""
     guard: GuardReport | None = None
     """What the guard did; None without a guard."""
+    redirected: NDArray[np.int64] | None = None
+    """Motions that were started from noise because the policy's own would not have arrived; None
+    without rehearsals. Shape (N,)."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +26,7 @@ from pipeline.runtime.execution import ExecutionReport
 from pipeline.runtime.guard.carried import carried_guard, other_noise
 from pipeline.runtime.guard.findings import Finding
 from pipeline.runtime.pose_filter import ObjectFilter
+from pipeline.runtime.rehearsal import carried_rehearsal
 from pipeline.runtime.robot_observation import Given, ObservationReader, have_changed
 
 Array = NDArray[np.float64]
@@ -83,6 +85,9 @@ class Session:
             deployment.execution, deployment.limits, self._chunk[1], rate_hz, control_hz,
             guard,
         )  # fmt: skip
+        self._rehearsal = carried_rehearsal(
+            deployment.execution, backend.config, backend.layout, deployment.limits, rate_hz
+        )
         self._filter = ObjectFilter(deployment.execution)
         # Long enough for the oldest observation, which may lie between two control steps.
         self._past: deque[dict[str, Array]] = deque(
@@ -101,6 +106,8 @@ class Session:
         self._chosen, self._acts = chosen, 0
         self._past.clear()
         self._filter.reset(1)
+        if self._rehearsal is not None:
+            self._rehearsal.reset(1)
         self._started = False
         self._visible = self._checked = np.zeros((0, COLUMNS))
 
@@ -143,14 +150,23 @@ class Session:
             self._executor.interrupt()
         self._past.append(seen)
         if self._executor.steps_left[0] == 0:
-            noise = self._rng.standard_normal(self._chunk, dtype=np.float32)
             history = self.history()[None]
-            chunk = self._backend.predict(history, self._noise_scale * noise)
+            chunk = self._backend.predict(history, self._noise(history, objects))
             self._executor.add(chunk, objects=objects, sampler=self._sampler(history))
             self._checked = obstacles
         self._acts += 1
         command: Array = self._executor.commands(1)[0, 0]
         return command
+
+    def _noise(self, history: Float32, objects: Objects) -> Float32:
+        """Noise for the next chunk; it may first compute whole motions."""
+        drawn = self._rng.standard_normal(self._chunk, dtype=np.float32)
+        if self._rehearsal is None:
+            return self._noise_scale * drawn
+        one, seeds = np.zeros(1, dtype=np.int64), np.array([self._chosen])
+        return self._rehearsal.noise(
+            self._backend.predict, history, objects, one, seeds, self._acts
+        )
 
     def _sampler(self, history: Float32) -> Sampler:
         """Return a function that computes alternative chunks for the guard in one call."""
@@ -177,7 +193,10 @@ class Session:
 
     def report(self) -> ExecutionReport:
         """Return what was sent, and what the limits changed, since the reset."""
-        return self._executor.report()
+        report = self._executor.report()
+        if self._rehearsal is None:
+            return report
+        return replace(report, redirected=self._rehearsal.redirected.copy())
 
     def _at(self, instant: float) -> Float32:
         """State at an instant, given in control steps since the oldest stored one. Shape (S,)."""

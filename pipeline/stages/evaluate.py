@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 from pipeline.dataset.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation.draw import draw_trials
-from pipeline.evaluation.execution import execution_summary, guard_summary, make_guard
+from pipeline.evaluation.execution import (
+    execution_summary,
+    guard_summary,
+    make_guard,
+    make_rehearsal,
+)
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
 from pipeline.evaluation.judge import ClosedLoop, judge, obstacle_clearances
 from pipeline.evaluation.open_loop import OpenLoop, compare
@@ -89,6 +94,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         Simulator(params.robot, rate_hz, params.evaluate.physics_steps), robot,
         layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
         make_guard(params, robot), slots,
+        make_rehearsal(params, robot, layout, policy.horizon, rate_hz),
     )  # fmt: skip
     results = _roll_out(loop, predict, trials, params, rate_hz)
     suites = {
