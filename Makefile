@@ -14,7 +14,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-inference bench-train bench-startup bench-guard bench-play lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-inference bench-train bench-startup bench-guard bench-rehearsal bench-play lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -91,6 +91,9 @@ bench-startup: $(STAMP) ## measure how long commands take when nothing has chang
 
 bench-guard: $(STAMP) ## measure how long checking and repairing a chunk takes
 	python -m bench.guard $(ARGS)
+
+bench-rehearsal: $(STAMP) ## measure how long computing whole motions ahead takes
+	python -m bench.rehearsal $(ARGS)
 
 bench-play: $(PLAY) ## measure how many frames a second the page of `make play` shows
 	python -m bench.play $(ARGS)
