@@ -92,7 +92,7 @@ class Rehearsal:
         Args:
             settings: the section `execution`.
         """
-        allowed = settings.guard != "off" and settings.noise_scale == 0
+        allowed = settings.guard == "repair" and settings.noise_scale == 0
         return bool(settings.rehearsals and allowed)
 
     def reset(self, robots: int) -> None:
