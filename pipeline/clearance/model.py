@@ -30,6 +30,8 @@ EYE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 ZERO = (0.0, 0.0, 0.0)
 ENDLESS_M = 10.0
 """Travel assumed for a prismatic joint without limits, m."""
+BLOCK = 256
+"""Samples whose bounds are computed together: they fit the CPU's cache."""
 
 
 @dataclass(frozen=True)
@@ -192,19 +194,32 @@ class ClearanceModel:
         Returns:
             Lower bounds, m. Shape (S, P).
         """
+        number = len(poses.centre)
+        found = np.empty((number, len(self.pairs)))
+        for first in range(0, number, BLOCK):
+            rows = slice(first, first + BLOCK)
+            found[rows] = self._bounds(poses, rows, rows if len(poses.half) > 1 else slice(1))
+        return found
+
+    def _bounds(self, poses: Poses, rows: slice, sized: slice) -> Array:
+        """`bounds` of some samples; `sized` selects the sizes of their shapes."""
         small, large = self.pairs.T
-        away = poses.centre[:, small] - poses.centre[:, large]
-        turn = poses.rotation[:, large]
-        local = turn[..., 0, :] * away[..., :1]
-        local += turn[..., 1, :] * away[..., 1:2]
-        local += turn[..., 2, :] * away[..., 2:]
-        local = np.abs(local)
-        local -= poses.half[:, large]
+        # Numbers first, samples and pairs last, so that every operation is long and vectorised.
+        centre = np.ascontiguousarray(np.moveaxis(poses.centre[rows], -1, 0))
+        rotation = np.ascontiguousarray(np.moveaxis(poses.rotation[rows], (-2, -1), (0, 1)))
+        away = np.take(centre, small, axis=-1) - np.take(centre, large, axis=-1)
+        turn = np.take(rotation, large, axis=-1)
+        local = turn[0] * away[0]
+        local += turn[1] * away[1]
+        local += turn[2] * away[2]
+        np.abs(local, out=local)
+        local -= np.moveaxis(poses.half[sized, large], -1, 0)
         np.maximum(local, 0.0, out=local)
-        flat = np.sqrt(local[..., 0] ** 2 + local[..., 1] ** 2) - poses.disc[:, large]
+        flat = np.sqrt(local[0] ** 2 + local[1] ** 2) - poses.disc[sized, large]
         np.maximum(flat, 0.0, out=flat)
-        inner = np.sqrt(flat**2 + local[..., 2] ** 2)
-        bound: Array = inner - poses.ball[:, large] - self._radius[small]
+        bound: Array = np.sqrt(flat**2 + local[2] ** 2)
+        bound -= poses.ball[sized, large]
+        bound -= self._radius[small]
         return bound
 
     def clearances(

@@ -61,29 +61,30 @@ class Limiter:
             Position to command, rad. Shape (N, J).
         """
         limits, period = self._limits, self._period
-        inside = np.clip(target, limits.lower, limits.upper)
-        ahead = np.clip(following, limits.lower, limits.upper)
+        inside = clip(target, limits.lower, limits.upper)
+        ahead = clip(following, limits.lower, limits.upper)
         asked = (inside - self._position) / period
         # The target moves with velocity `drift`; the lag behind it must shrink to 0.
-        drift = np.clip((ahead - inside) / period, -limits.velocity, limits.velocity)
+        drift = clip((ahead - inside) / period, -limits.velocity, limits.velocity)
         lag = inside - drift * period - self._position
-        speed = approach_speed(np.minimum(np.abs(lag), self._far), self._change, period)
+        # The lag, and the room up and down to the limits: one call for all three.
+        room = np.empty((3, *lag.shape))
+        np.abs(lag, out=room[0])
+        np.subtract(limits.upper, self._position, out=room[1])
+        np.subtract(self._position, limits.lower, out=room[2])
+        speed, up, down = approach_speed(clip(room, 0.0, self._far), self._change, period)
         wanted = drift + np.sign(lag) * speed
         # With a short lag the approach equals the request; rounding must not change it.
         wanted = np.where(speed <= self._change, asked, wanted)
-        slow = np.clip(wanted, -limits.velocity, limits.velocity)
-        room_up = np.clip(limits.upper - self._position, 0.0, self._far)
-        room_down = np.clip(self._position - limits.lower, 0.0, self._far)
-        up = np.minimum(limits.velocity, approach_speed(room_up, self._change, period))
-        down = np.minimum(limits.velocity, approach_speed(room_down, self._change, period))
-        low = np.maximum(self._velocity - self._change, -down)
-        high = np.minimum(self._velocity + self._change, up)
-        velocity = np.minimum(np.maximum(slow, low), high)
+        slow = clip(wanted, -limits.velocity, limits.velocity)
+        low = np.maximum(self._velocity - self._change, -np.minimum(limits.velocity, down))
+        high = np.minimum(self._velocity + self._change, np.minimum(limits.velocity, up))
+        velocity = clip(slow, low, high)
         self._count(target, inside, asked, velocity)
         exact = np.abs(velocity - asked) * period <= ROUNDING_RAD
         moved = np.where(exact, inside, self._position + velocity * period)
         # Rounding may move the command past a limit.
-        moved = np.clip(
+        moved = clip(
             moved,
             np.minimum(limits.lower, self._position),
             np.maximum(limits.upper, self._position),
@@ -178,8 +179,8 @@ class Limiter:
         velocity = (rows - before) / self._period
         first = self._velocity[robots, None]
         change = np.diff(np.concatenate([first, velocity], axis=1), axis=1)
-        up = np.clip(limits.upper - before, 0.0, self._far)
-        down = np.clip(before - limits.lower, 0.0, self._far)
+        up = clip(limits.upper - before, 0.0, self._far)
+        down = clip(before - limits.lower, 0.0, self._far)
         slow = (velocity <= approach_speed(up, self._change, self._period)) & (
             -velocity <= approach_speed(down, self._change, self._period)
         )
@@ -235,6 +236,18 @@ def make_limiter(limits: JointLimits, rate_hz: float) -> Limiter:
     if np.isinf(limits.velocity).all() and np.isinf(limits.acceleration).all():
         return Unlimited(len(limits.lower), rate_hz)
     return Limiter(limits, rate_hz)
+
+
+def clip(values: Array, low: Array | float, high: Array | float) -> Array:
+    """Clip as `np.clip` does, in a tenth of its time for a few numbers.
+
+    Args:
+        values: any shape.
+        low: smallest values; broadcasts.
+        high: largest values; broadcasts.
+    """
+    clipped: Array = np.minimum(np.maximum(values, low), high)
+    return clipped
 
 
 def approach_speed(distance: Array, change: Array, period_s: float) -> Array:
