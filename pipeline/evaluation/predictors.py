@@ -22,6 +22,7 @@ from pipeline.export.graph import export_onnx
 from pipeline.params import Params
 from pipeline.policy import DiffusionPolicy
 from pipeline.robot.model import RobotModel
+from pipeline.run import state_root
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
 
@@ -67,7 +68,7 @@ def load_predictors(policy: DiffusionPolicy, params: Params) -> tuple[Predict, l
         if set(names) - {"torch"}:
             export_onnx(
                 policy.checkpoint, graph, params.export.opset, {"deployment": deployment.to_json()},
-                params.export.unrolled, params.export.precision,
+                params.export.unrolled, params.export.precision, state_root("export"),
             )  # fmt: skip
         predictors = [_load(name, policy, graph) for name in names]
     first = predictors[0].predict

@@ -10,13 +10,16 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.machine import available_cores
 from pipeline.runtime.backends.driver_process import Gpu, call_worker, find_gpus
 from pipeline.runtime.backends.engine_store import (
     BuildOptions,
@@ -75,7 +78,7 @@ def build_engines(
     check: Check,
     options: BuildOptions | None = None,
 ) -> Iterator[EngineReport]:
-    """Build every engine that can be built here, one after the other.
+    """Build every engine that can be built here, those for absent GPUs on all cores.
 
     Args:
         graph: policy.onnx.
@@ -92,24 +95,31 @@ def build_engines(
     gpus, reason = find_gpus()
     here = gpus[0].capability if gpus else None
     plan: list[tuple[str, str | None]] = [("tensorrt-rtx", target) for target in targets]
-    for backend, target in [*plan, ("tensorrt", here)]:
+
+    def built(backend: str, target: str | None) -> dict[str, Any]:
         if target is None:
             absent = f"it builds only on the GPU that it is for: {reason}"
-            yield EngineReport(backend, None, "skipped", absent)
-            continue
-        file = folder / engine_name(backend, target)
+            return {"status": "skipped", "reason": absent}
         gpu = gpus[0] if backend == "tensorrt" else None
+        file = folder / engine_name(backend, target)
         answer = build(graph, file, backend, target, batch, options, gpu)
+        if answer["status"] == "built":
+            answer["file"] = f"{folder.name}/{file.name}"
+        return answer
+
+    # Each build is a process of its own. On a GPU full TensorRT times its kernels, alone.
+    with ThreadPoolExecutor(available_cores()) as pool:
+        ahead = list(pool.map(lambda each: built(*each), plan))
+    answers = chain(ahead, map(built, ("tensorrt",), (here,)))
+    for (backend, target), answer in zip([*plan, ("tensorrt", here)], answers, strict=True):
         status = answer.pop("status")
         if status != "built":
             yield EngineReport(backend, target, status, **answer)
-            continue
-        answer["file"] = f"{folder.name}/{file.name}"
-        if target != here:
+        elif target != here:
             absent = f"no GPU of this kind here: {reason or f'it has {here}'}"
             yield EngineReport(backend, target, "built, not run", absent, **answer)
         else:
-            yield _run(backend, target, file, check, answer)
+            yield _run(backend, target, folder.parent / answer["file"], check, answer)
 
 
 def build_here(graph: Path, cache: Path) -> list[EngineReport]:

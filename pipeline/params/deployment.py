@@ -77,7 +77,7 @@ class ExportParams(Section):
     """ONNX graph and TensorRT engines."""
 
     opset: Annotated[int, Field(ge=18)]
-    unrolled: bool
+    unrolled: bool | Literal["auto"]
     precision: Literal["float32", "float16"]
     targets: tuple[Annotated[str, Field(pattern=r"^\d+\.\d$")], ...]
     batch: tuple[PositiveInt, PositiveInt, PositiveInt]

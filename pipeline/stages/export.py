@@ -26,7 +26,7 @@ from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.diffusion_policy import DiffusionPolicy
 from pipeline.policy.observation import graph_inputs
 from pipeline.robot.model import RobotModel
-from pipeline.run import console, output_folder, versions, write_json
+from pipeline.run import console, output_folder, state_root, versions, write_json
 from pipeline.runtime.backends.engine_store import BuildOptions
 from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 from pipeline.runtime.deployment import Deployment
@@ -69,7 +69,7 @@ def run(params: Params, out: Path, model: Path | None = None) -> None:
         started = time.perf_counter()
         export_onnx(
             checkpoint, graph, params.export.opset, metadata, params.export.unrolled,
-            params.export.precision,
+            params.export.precision, state_root("export"),
         )  # fmt: skip
         seconds = time.perf_counter() - started
         runtime = OnnxRuntimePolicy(graph, threads=1)

@@ -9,6 +9,7 @@ import onnx
 import pytest
 import torch
 
+from pipeline.export import graph as graph_module
 from pipeline.export.graph import OnnxExportError, export_onnx
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -64,6 +65,31 @@ def test_an_unrolled_graph_does_what_the_loop_does(
     obs, noise = checkpoint.examples[:3].numpy(), np.ones((3, 16, 6), np.float32)
     found, expected = (OnnxRuntimePolicy(p).predict(obs, noise) for p in (path, looped))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_small_network_is_unrolled_by_default_and_a_traced_graph_is_kept(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    export_onnx(checkpoint, tmp_path / "one.onnx", 18, {"a": "1"}, "auto", cache=cache)
+    assert OnnxRuntimePolicy(tmp_path / "one.onnx").denoising == "unrolled"
+    (kept,) = cache.iterdir()
+
+    def export_part(*_: object) -> None:
+        raise AssertionError("traced again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(graph_module, "export_part", export_part)
+        export_onnx(checkpoint, tmp_path / "two.onnx", 18, {"a": "1"}, "auto", cache=cache)
+        assert (tmp_path / "two.onnx").read_bytes() == (tmp_path / "one.onnx").read_bytes()
+        # Another operator set is another graph.
+        with pytest.raises(AssertionError, match="traced again"):
+            export_onnx(checkpoint, tmp_path / "three.onnx", 19, {}, "auto", cache=cache)
+    # A large graph stays a Loop; it takes the place of the one that was kept.
+    monkeypatch.setattr(graph_module, "UNROLLED_NODES", 10)
+    export_onnx(checkpoint, tmp_path / "two.onnx", 19, {}, "auto", cache=cache)
+    assert OnnxRuntimePolicy(tmp_path / "two.onnx").denoising == "loop"
+    assert len(list(cache.iterdir())) == 1 and not kept.exists()
 
 
 @pytest.mark.parametrize(
