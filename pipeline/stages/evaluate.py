@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from pipeline.dataset.store import Dataset, load_dataset
@@ -31,7 +33,7 @@ from pipeline.evaluation.report.console import (
     print_grasp,
     print_robustness,
 )
-from pipeline.evaluation.report.html import Findings, write_report
+from pipeline.evaluation.report.html import Findings, films_of, write_report
 from pipeline.evaluation.results import write_failures, write_tables
 from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
@@ -97,6 +99,8 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         make_rehearsal(params, robot, layout, policy.horizon, rate_hz),
     )  # fmt: skip
     results = _roll_out(loop, predict, trials, params, rate_hz)
+    pool = ThreadPoolExecutor(1)  # draws in a child process, meanwhile
+    drawn = pool.submit(films_of, params, trials, results, rate_hz)
     suites = {
         "fallback": fall_back(loop, results["policy"], trials, planner, params),
         **_grasp(params, results, trials),
@@ -124,9 +128,21 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         }
         write_json(folder / "metrics.json", metrics)
         found = Findings(
-            params, model, dataset, rate_hz, trials, results, open_loop, known, failures, metrics
-        )
+            params, model, dataset, rate_hz, trials, results, open_loop, known, failures, metrics,
+            drawn,
+        )  # fmt: skip
         write_report(folder, found)
+    pool.shutdown()
+    _print(results, open_loop, suites, metrics, outcomes)
+
+
+def _print(
+    results: dict[str, ClosedLoop],
+    open_loop: OpenLoop,
+    suites: dict[str, Any],
+    metrics: dict[str, Any],
+    outcomes: list[Outcome],
+) -> None:
     print_closed_loop({name: each.summary for name, each in results.items()}, open_loop.summary)
     print_fallback(suites["fallback"])
     print_backends(metrics["backends"])
@@ -136,6 +152,8 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
 
 def _load(model: Path, layout: Layout) -> DiffusionPolicy:
     """Load a checkpoint, and refuse one of another layout."""
+    # A small network is fastest on one, and the results then do not depend on the number of cores.
+    torch.set_num_threads(1)
     policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
     if policy.layout.is_generic:
         raise EvaluateError(

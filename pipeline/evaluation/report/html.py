@@ -9,6 +9,7 @@ import base64
 import csv
 import json
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pipeline.evaluation.failures import CLASSES, Demonstrations, Failure, count
 from pipeline.evaluation.judge import ClosedLoop
 from pipeline.evaluation.open_loop import OpenLoop
 from pipeline.evaluation.report import diagrams
-from pipeline.evaluation.report.films import films
+from pipeline.evaluation.report.films import Film, films
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.run import versions
@@ -63,6 +64,8 @@ class Findings:
     failures: list[Failure]
     metrics: Mapping[str, Any]
     """As in metrics.json."""
+    drawn: Future[tuple[list[Film], str]] | None = None
+    """Films that are being drawn by `films_of`; None draws them with the report."""
 
 
 def write_report(folder: Path, found: Findings) -> None:
@@ -121,12 +124,11 @@ def _closed_loop(found: Findings) -> dict[str, Any]:
     policy, expert = found.results["policy"], found.results["expert"]
     task, joints = found.params.task, found.params.robot.joints
     final_mm = policy.error.cap_m[:, -1] * 1000
-    # Failures first: a collision may end close to the cap.
-    order = np.lexsort((-final_mm, policy.passed["collision_free"])).tolist()
-    worst = order[: found.params.evaluate.films]
-    made, how = films(
-        found.params, found.trials, policy.rollouts, expert.rollouts, worst, found.rate_hz
-    )
+    order = _worst_first(policy)
+    if found.drawn is None:
+        made, how = films_of(found.params, found.trials, found.results, found.rate_hz)
+    else:
+        made, how = found.drawn.result()
     classes = {failure.trial: failure.kind for failure in found.failures}
     median = int(np.argsort(final_mm)[len(final_mm) // 2])
     curves = {"of median error": median, "the worst": order[0]}
@@ -157,6 +159,32 @@ def _closed_loop(found: Findings) -> dict[str, Any]:
         "open_loop": found.open_loop.summary,
         "open_loop_figures": diagrams.open_loop(found.open_loop, joints),
     }  # fmt: skip
+
+
+def films_of(
+    params: Params, trials: Trials, results: Mapping[str, ClosedLoop], rate_hz: float
+) -> tuple[list[Film], str]:
+    """Make films of the worst rollouts, mostly in a child process.
+
+    Args:
+        params: sections robot, task and evaluate.
+        trials: objects of the rollouts.
+        results: keys policy and expert.
+        rate_hz: control steps per second.
+
+    Returns:
+        The films, and how they were made.
+    """
+    policy, expert = results["policy"], results["expert"]
+    worst = _worst_first(policy)[: params.evaluate.films]
+    return films(params, trials, policy.rollouts, expert.rollouts, worst, rate_hz)
+
+
+def _worst_first(policy: ClosedLoop) -> list[int]:
+    """Trials by their final error. Failures first: a collision may end close to the cap."""
+    final_m = policy.error.cap_m[:, -1]
+    order: list[int] = np.lexsort((-final_m * 1000, policy.passed["collision_free"])).tolist()
+    return order
 
 
 def _curve(distance_mm: Array) -> str:
