@@ -11,6 +11,10 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,8 +22,11 @@ from numpy.typing import NDArray
 
 from pipeline.benchmark.server_latency_client import RoundTrips
 from pipeline.errors import PipelineError
+from pipeline.runtime.deployment import Deployment
+from pipeline.runtime.load import load_policy
 from pipeline.runtime.session import RobotPolicy
 from pipeline.serving.server import PolicyServer
+from pipeline.serving.workers import Workers, shared_port
 
 Float64 = NDArray[np.float64]
 
@@ -47,48 +54,69 @@ def direct_calls(policy: RobotPolicy, observation: dict[str, Float64], calls: in
     return times
 
 
-def under_load(
-    policy: RobotPolicy,
-    message: dict[str, Any],
-    clients: int,
-    calls: int,
-    rate_hz: float,
-) -> RoundTrips:
-    """Serve on loopback while clients in another process call at a fixed rate.
+@dataclass(frozen=True)
+class Load:
+    """What the robots of a load test do."""
+
+    message: dict[str, Any]
+    """The call as JSON values; see `server_latency_client`."""
+    clients: int
+    """Number of robots."""
+    calls: int
+    """Calls per robot."""
+    rate_hz: float
+    """Calls per second of each robot."""
+
+
+def under_load(model: Path, deployment: Deployment, load: Load, workers: int = 1) -> RoundTrips:
+    """Serve on loopback in processes of their own, while clients in another one call.
 
     Args:
-        policy: the loaded policy.
-        message: the call as JSON values; see `server_latency_client`.
-        clients: number of robots.
-        calls: calls per robot.
-        rate_hz: calls per second of each robot.
+        model: policy.onnx, or a folder of stage export.
+        deployment: execution settings and limits.
+        load: what the clients do.
+        workers: processes that serve.
 
     Raises:
         LoadTestError: the clients' process failed.
+        PipelineError: the policy cannot be loaded.
     """
-    arguments = [str(clients), str(calls), str(rate_hz)]
-    call = json.dumps(message).encode()
-    return RoundTrips(**asyncio.run(_drive(PolicyServer(policy), arguments, call)))
-
-
-async def _drive(server: PolicyServer, arguments: list[str], message: bytes) -> dict[str, Any]:
-    async with await server.start("127.0.0.1", 0) as listening:
-        port = next(iter(listening.sockets)).getsockname()[1]
-        robots = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *(
-                "-m",
-                "pipeline.benchmark.server_latency_client",
-                f"ws://127.0.0.1:{port}",
-                *arguments,
-            ),
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        out, errors = await robots.communicate(message)
-    if robots.returncode:
-        raise LoadTestError(f"the clients' process failed: {errors.decode().strip()}")
-    found: dict[str, Any] = json.loads(out)
+    with shared_port("127.0.0.1", 0) as port:
+        servers = Workers(workers, port, partial(_serve, model, deployment))
+        try:
+            before = sum(map(_cpu_s, servers.pids))
+            found = _drive(port, load)
+            found.server_cpu_s = sum(map(_cpu_s, servers.pids)) - before
+        finally:
+            servers.stop()
     return found
+
+
+def _serve(model: Path, deployment: Deployment, port: int, say: Callable[[str], None]) -> None:
+    server = PolicyServer(load_policy(model, "onnxruntime", deployment=deployment))
+
+    async def serve() -> None:
+        async with await server.start("127.0.0.1", port, shared=True) as listening:
+            say("ready")
+            await listening.serve_forever()
+
+    asyncio.run(serve())
+
+
+def _drive(port: int, load: Load) -> RoundTrips:
+    numbers = [str(load.clients), str(load.calls), str(load.rate_hz)]
+    client = "pipeline.benchmark.server_latency_client"
+    robots = subprocess.run(
+        [sys.executable, "-m", client, f"ws://127.0.0.1:{port}", *numbers],
+        input=json.dumps(load.message), capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    if robots.returncode:
+        raise LoadTestError(f"the clients' process failed: {robots.stderr.strip()}")
+    return RoundTrips(**json.loads(robots.stdout))
+
+
+def _cpu_s(pid: int) -> float:
+    """CPU time of a running process, s (Linux); see proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -2,8 +2,9 @@
 
     python -m pipeline.benchmark.server_latency_client URL CLIENTS CALLS RATE_HZ < MESSAGE
 
-The message is JSON, for instance {"call": "act", "observation": {"joint_pos": […], …}}. The waiting
-times are written as JSON to standard output.
+The message is JSON, for instance {"call": "act", "observation": {"joint_pos": […], …}}. A robot
+that calls `act` is where it was last told to be, as a real one that follows. The waiting times are
+written as JSON to standard output.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class RoundTrips:
     errors: int = 0
     late: int = 0
     """Number of calls whose answer came after the next call was due."""
+    client_cpu_s: float = 0.0
+    """CPU time of the clients' process during the calls, s."""
+    server_cpu_s: float = 0.0
+    """CPU time of the server's processes during the calls, s."""
 
     def summary(self) -> dict[str, Any]:
         """Summarise the waiting times as JSON numbers."""
@@ -46,30 +51,24 @@ class RoundTrips:
             "max_ms": round(max(self.ms), 3),
             "errors": self.errors,
             "late": self.late,
+            "client_cpu_ms": round(1e3 * self.client_cpu_s / len(self.ms), 3),
+            "server_cpu_ms": round(1e3 * self.server_cpu_s / len(self.ms), 3),
         }
 
 
-def frame_of(message: Mapping[str, Any]) -> bytes:
-    """Encode a call as a frame; lists become arrays.
-
-    Args:
-        message: the call and its arguments.
-    """
-    return encode({key: _arrays(value) for key, value in message.items()})
-
-
 def _arrays(value: Any) -> Any:
+    """Turn the lists of a message into arrays."""
     if isinstance(value, Mapping):
         return {key: _arrays(part) for key, part in value.items()}
     return np.array(value) if isinstance(value, list) else value
 
 
-async def drive(url: str, frame: bytes, calls: int, found: RoundTrips) -> None:
+async def drive(url: str, message: Mapping[str, Any], calls: int, found: RoundTrips) -> None:
     """Run all robots at once.
 
     Args:
         url: address of the server.
-        frame: encoded message of every call.
+        message: the call and its arguments; lists become arrays.
         calls: calls per robot.
         found: receives the waiting times.
     """
@@ -78,11 +77,13 @@ async def drive(url: str, frame: bytes, calls: int, found: RoundTrips) -> None:
     # The robots' calls are spread evenly over the period.
     offsets = np.arange(found.clients) * period / found.clients
     await asyncio.gather(
-        *(_robot(url, frame, calls, begin + float(offset), found) for offset in offsets)
+        *(_robot(url, _arrays(message), calls, begin + float(offset), found) for offset in offsets)
     )
 
 
-async def _robot(url: str, frame: bytes, calls: int, begin: float, found: RoundTrips) -> None:
+async def _robot(
+    url: str, message: dict[str, Any], calls: int, begin: float, found: RoundTrips
+) -> None:
     loop, period = asyncio.get_running_loop(), 1 / found.rate_hz
     async with connect(url, compression=None, open_timeout=60) as wire:
         await wire.recv()
@@ -90,19 +91,23 @@ async def _robot(url: str, frame: bytes, calls: int, begin: float, found: RoundT
             due = begin + index * period
             await asyncio.sleep(max(due - loop.time(), 0.0))
             started = time.perf_counter()
-            await wire.send(frame)
+            await wire.send(encode(message))
             answer = decode(await wire.recv())
             found.ms.append(1e3 * (time.perf_counter() - started))
             found.errors += "error" in answer
             found.late += loop.time() > due + period
+            if "joint_pos" in answer:
+                message["observation"]["joint_pos"] = answer["joint_pos"]
 
 
 def main(arguments: list[str]) -> None:
     """Run the command line."""
     url, clients, calls, rate_hz = arguments
-    frame = frame_of(json.load(sys.stdin))
+    message = json.load(sys.stdin)
     found = RoundTrips(int(clients), float(rate_hz))
-    asyncio.run(drive(url, frame, int(calls), found))
+    started = time.process_time()
+    asyncio.run(drive(url, message, int(calls), found))
+    found.client_cpu_s = time.process_time() - started
     json.dump(asdict(found), sys.stdout)
 
 

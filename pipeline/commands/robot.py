@@ -22,11 +22,12 @@ def serve(
     token: options.Token = None,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
 ) -> None:
     """Serve the exported policy over a WebSocket."""
     from pipeline.stages import serve as stage
 
-    stage.run(model, host, port, backend, token, tls_cert, tls_key)
+    stage.run(model, host, port, backend, token, tls_cert, tls_key, workers)
 
 
 def ros2(

@@ -179,6 +179,11 @@ class Session:
         return sample
 
     @property
+    def steps_left(self) -> int:
+        """Calls of `act` until one needs the network, if nothing unexpected is observed."""
+        return int(self._executor.steps_left[0]) if self._started else 0
+
+    @property
     def finding(self) -> Finding | None:
         """The guard's finding on the newest chunk; None without a guard or before any chunk."""
         report = self._executor.report().guard if self._started else None

@@ -59,7 +59,7 @@ class PolicyServer:
         # The engine computes outside Python's lock, so as many threads as cores are useful.
         self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="policy")
 
-    async def start(self, host: str, port: int) -> Server:
+    async def start(self, host: str, port: int, shared: bool = False) -> Server:
         """Listen; the caller keeps the server running.
 
         Web pages are refused: a browser names the page's origin in its request, a robot does not.
@@ -67,6 +67,7 @@ class PolicyServer:
         Args:
             host: address.
             port: 0 takes a free one.
+            shared: whether other processes may listen on the same port (`serving.workers`).
 
         Raises:
             ServeError: the address is open to others and there is no token.
@@ -94,6 +95,7 @@ class PolicyServer:
             max_size=MAX_MESSAGE_BYTES,
             max_queue=MAX_WAITING,
             compression=None,
+            reuse_port=shared or None,
         )
 
     def _check_token(self, connection: ServerConnection, request: Request) -> Response | None:
@@ -106,12 +108,11 @@ class PolicyServer:
 
     async def _serve_client(self, connection: ServerConnection) -> None:
         session = self._policy.session()
-        loop = asyncio.get_running_loop()
         try:
             await connection.send(encode({"hello": self._hello()}))
             async for frame in connection:
                 received = time.perf_counter()
-                answer = await loop.run_in_executor(self._pool, self._answer, session, frame)
+                answer = await self._answer(session, frame)
                 answer["server_ms"] = 1e3 * (time.perf_counter() - received)
                 await connection.send(encode(answer))
         except ConnectionClosed as gone:
@@ -130,14 +131,18 @@ class PolicyServer:
             "collision": backend.config.get("collision"),
         }
 
-    def _answer(self, session: Session, frame: bytes | str) -> dict[str, Any]:
+    async def _answer(self, session: Session, frame: bytes | str) -> dict[str, Any]:
         """The answer to one frame; if the frame is wrong, the answer holds an error."""
         number: dict[str, Any] = {}
         try:
             message = decode(frame)
             if "id" in message:
                 number["id"] = message.pop("id")
-            return number | self._call(session, message)
+            if message.get("call") == "act" and session.steps_left:
+                # The network is not needed: handing this to a thread would cost as much again.
+                return number | self._call(session, message)
+            loop = asyncio.get_running_loop()
+            return number | await loop.run_in_executor(self._pool, self._call, session, message)
         except PipelineError as error:
             return number | {"error": str(error)}
         except Exception:  # one client's failure must not stop the others

@@ -10,6 +10,7 @@ import platform
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline.benchmark.latency import Subject, Timing, time_backends
-from pipeline.benchmark.server_latency import direct_calls, under_load
+from pipeline.benchmark.server_latency import Load, direct_calls, under_load
 from pipeline.errors import PipelineError
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
@@ -101,6 +102,8 @@ def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> N
 def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> None:
     """Time round trips and direct calls for 1 to 100 robots at 30 Hz that call `act` or `predict`.
 
+    The server runs in one process, and in as many as there are cores.
+
     Args:
         params: all parameters.
         out: folder.
@@ -109,38 +112,45 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
     """
     with _exported(params, []) as subjects:
         subject = subjects["onnxruntime"]
+        served = model or subject.path
         deployment = Deployment.from_json(subject.deployment, "params.yaml")
-        policy = load_policy(model or subject.path, "onnxruntime", deployment=deployment)
-    home = {
-        field.kind: np.zeros(field.size) for field in policy.layout.state
-        if field.kind in ("joint_pos", "object_pos", "object_axis")
-    }  # fmt: skip
-    home["object_axis"][-1] = 1.0
-    direct = Timing(ms=direct_calls(policy, home, calls)).summary()
-    policy.act(home)
-    asked: dict[str, tuple[dict[str, Any], float]] = {
-        "act": ({"observation": {key: values.tolist() for key, values in home.items()}}, RATE_HZ),
-        # Robots that run `act` themselves ask the server for chunks.
-        "predict": (
-            {"obs": policy.history().tolist()},
-            RATE_HZ / deployment.execution.execute_steps,
-        ),
-    }
-    rows = []
-    for call, (arguments, rate_hz) in asked.items():
-        for clients in CLIENTS:
-            each = max(calls // clients, 60)
-            load = os.getloadavg()[0]
-            message = {"call": call, **arguments}
-            trips = under_load(policy, message, clients, each, rate_hz).summary()
-            rows.append({"call": call, **trips, "load_average": round(load, 2)})
-            console.print(
-                f"{call}, {clients} clients at {rate_hz:g} Hz: median {trips['median_ms']} ms, "
-                f"99 % below {trips['p99_ms']} ms, most {trips['max_ms']} ms; {trips['late']} of "
-                f"{trips['calls']} late, {trips['errors']} errors"
-            )
+        policy = load_policy(served, "onnxruntime", deployment=deployment)
+        home = {
+            field.kind: np.zeros(field.size) for field in policy.layout.state
+            if field.kind in ("joint_pos", "object_pos", "object_axis")
+        }  # fmt: skip
+        home["object_axis"][-1] = 1.0
+        direct = Timing(ms=direct_calls(policy, home, calls)).summary()
+        policy.act(home)
+        asked: dict[str, tuple[dict[str, Any], float]] = {
+            "act": ({"observation": {key: values.tolist() for key, values in home.items()}},
+                    RATE_HZ),
+            # Robots that run `act` themselves ask the server for chunks.
+            "predict": ({"obs": policy.history().tolist()},
+                        RATE_HZ / deployment.execution.execute_steps),
+        }  # fmt: skip
+        rows = []
+        for call, (arguments, rate_hz) in asked.items():
+            for workers, clients in product(sorted({1, available_cores()}), CLIENTS):
+                message = {"call": call, **arguments}
+                load = Load(message, clients, max(calls // clients, 60), rate_hz)
+                before = os.getloadavg()[0]
+                trips = under_load(served, deployment, load, workers).summary()
+                row = {"call": call, "workers": workers, **trips, "load_average": round(before, 2)}
+                rows.append(row)
+                _show_served(row)
     console.print(f"direct: median {direct['median_ms']} ms, 99 % below {direct['p99_ms']} ms")
     write_json(out / "serve.json", {"machine": machine(), "direct": direct, "served": rows})
+
+
+def _show_served(row: Mapping[str, Any]) -> None:
+    console.print(
+        f"{row['call']}, {row['workers']} serving processes, {row['clients']} clients at "
+        f"{row['rate_hz']:g} Hz: median {row['median_ms']} ms, 99 % below {row['p99_ms']} ms, most "
+        f"{row['max_ms']} ms; {row['late']} of {row['calls']} late, {row['errors']} errors; CPU "
+        f"time of a call {row['server_cpu_ms']} ms in the server, {row['client_cpu_ms']} ms in the "
+        "client"
+    )
 
 
 @contextmanager

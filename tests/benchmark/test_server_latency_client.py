@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 from websockets.asyncio.server import ServerConnection, serve
 
-from pipeline.benchmark.server_latency_client import RoundTrips, drive, frame_of
+from pipeline.benchmark.server_latency_client import RoundTrips, drive
 from pipeline.serving.protocol import decode, encode
 
 
@@ -18,6 +18,7 @@ def test_a_summary_is_of_all_clients() -> None:
 
 def test_every_robot_says_what_it_sees_and_counts_errors() -> None:
     heard: list[object] = []
+    where: list[float] = []
 
     async def answer(connection: ServerConnection) -> None:
         await connection.send(encode({"hello": {}}))
@@ -25,18 +26,22 @@ def test_every_robot_says_what_it_sees_and_counts_errors() -> None:
             message = decode(frame)
             assert message["observation"]["joint_pos"].shape == (6,)
             heard.append(message["call"])
+            where.append(float(message["observation"]["joint_pos"][0]))
             bad = len(heard) == 3
-            await connection.send(encode({"error": "no"} if bad else {"joint_pos": np.zeros(6)}))
+            there = {"joint_pos": np.full(6, where[-1] + 1)}
+            await connection.send(encode({"error": "no"} if bad else there))
 
     async def live() -> RoundTrips:
         found = RoundTrips(3, 200.0)
         async with serve(answer, "127.0.0.1", 0) as server:
             port = next(iter(server.sockets)).getsockname()[1]
-            frame = frame_of({"call": "act", "observation": {"joint_pos": [0.0] * 6}})
-            await drive(f"ws://127.0.0.1:{port}", frame, 4, found)
+            message = {"call": "act", "observation": {"joint_pos": [0.0] * 6}}
+            await drive(f"ws://127.0.0.1:{port}", message, 4, found)
         return found
 
     found = asyncio.run(live())
     assert heard == ["act"] * 12
+    # Each robot is where it was told to be; the one that got an error stays.
+    assert (min(where), max(where)) == (0, 3)
     assert (len(found.ms), found.errors) == (12, 1)
     assert min(found.ms) > 0

@@ -54,8 +54,9 @@ def exported_small(params: Params, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder
 
 
-def test_it_serves_until_it_is_stopped(exported_small: Path) -> None:
-    command = [sys.executable, "-m", "pipeline", "serve", "--port", "0"]
+@pytest.mark.parametrize("workers", [1, 2])
+def test_it_serves_until_it_is_stopped(exported_small: Path, workers: int) -> None:
+    command = [sys.executable, "-m", "pipeline", "serve", "--port", "0", "--workers", str(workers)]
     with subprocess.Popen(
         [*command, "--model", str(exported_small)],
         cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "300"},
@@ -83,8 +84,11 @@ def test_a_certificate_that_is_missing_is_named(exported_small: Path, tmp_path: 
 
 def test_a_port_that_is_taken_is_named(exported_small: Path) -> None:
     with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ServeError, match=f"cannot listen on 127.0.0.1:{port}"):
-            serve.run(exported_small, "127.0.0.1", port, "onnxruntime", None)
+        # Also where the other server would share it: it serves another policy.
+        for workers in (1, 2):
+            with pytest.raises(ServeError, match=f"cannot listen on 127.0.0.1:{port}"):
+                serve.run(exported_small, "127.0.0.1", port, "onnxruntime", None, workers=workers)
