@@ -4,17 +4,19 @@ ARGS ?=
 # A container brings its environment and names it; nothing is installed then.
 VENV ?= .venv
 STAMP := $(if $(filter .venv,$(VENV)),.venv/.stamp)
+# What tests, lint and types need besides.
+DEV := $(if $(filter .venv,$(VENV)),.venv/.dev)
 # What `make play` needs besides; a container has it or names another command.
 PLAY := $(if $(filter .venv,$(VENV)),.venv/.play)
 STAGES := collect ingest dataset train evaluate export
 # The user's own Python makes the environment; the stages run the `python` that is first on the PATH.
-.venv/.stamp: PATH := $(PATH)
+.venv/.stamp .venv/.dev: PATH := $(PATH)
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 # Only `dvc exp run` takes -S; it also records the run for `dvc exp show`.
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-inference bench-train bench-startup bench-guard bench-rehearsal bench-play lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-chain bench-inference bench-train bench-startup bench-guard bench-rehearsal bench-play lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -24,11 +26,15 @@ help: ## print this help
 	@tools/environment.sh $(PYTHON) .venv
 	@touch $@
 
+.venv/.dev: .venv/.stamp requirements-dev.in
+	@tools/environment.sh $(PYTHON) .venv requirements-dev.in
+	@touch $@
+
 .venv/.play: .venv/.stamp pipeline/play/requirements.txt
 	@pip install -q --no-deps -r pipeline/play/requirements.txt
 	@touch $@
 
-setup: $(STAMP) ## make the environment in .venv
+setup: $(DEV) ## make the environment in .venv, for the chain and the tests
 
 repro: $(STAMP) ## run the whole chain; only what changed runs again
 	$(DVC) $(ARGS)
@@ -54,19 +60,19 @@ play: $(PLAY) ## drag the object and watch the policy follow, on a page: ARGS="-
 tensorboard: $(STAMP) ## watch training on http://localhost:6007
 	tensorboard --logdir artifacts/train --port 6007
 
-lint: $(STAMP) ## check style
+lint: $(DEV) ## check style
 	ruff check . && ruff format --check . && lint-imports
 
-types: $(STAMP) ## check types
+types: $(DEV) ## check types
 	mypy
 
-test: $(STAMP) $(PLAY) ## run the tests
+test: $(DEV) $(PLAY) ## run the tests
 	python -m pytest -q -n 2 --dist loadfile
 
-test-slow: $(STAMP) ## run the slow tests and print how long each took and when it last ran; ARGS="-k fuzz"
+test-slow: $(DEV) ## run the slow tests and print how long each took and when it last ran; ARGS="-k fuzz"
 	python -m pytest -q -m slow -p tools.slow_tests $(ARGS)
 
-mutants: $(STAMP) ## break a room's code on purpose and count what its tests notice: ROOM=pipeline/release
+mutants: $(DEV) ## break a room's code on purpose and count what its tests notice: ROOM=pipeline/release
 	python -m tools.mutants $(ROOM) $(ARGS)
 
 check: lint types test ## lint, types and tests
@@ -86,6 +92,9 @@ bench-inference: $(STAMP) ## measure every backend and network, and a served pol
 bench: $(STAMP) ## measure how much each part of the recipe contributes; ARGS="--epochs 5 --pens 200"
 	python -m bench.ablation $(ARGS)
 
+bench-chain: $(STAMP) ## measure where the time of `make repro` goes; ARGS="--installation" also installs anew
+	python -m bench.chain $(ARGS)
+
 bench-startup: $(STAMP) ## measure how long commands take when nothing has changed
 	python -m bench.startup $(ARGS)
 
@@ -102,7 +111,7 @@ bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt als
 	python -m bench.train $(ARGS)
 
 lock: ## pin the newest versions in constraints.txt (needs uv)
-	uv pip compile requirements.in --universal --python-version 3.11 --no-annotate --no-header -q -U -o constraints.txt
+	uv pip compile requirements.in requirements-dev.in --universal --python-version 3.11 --no-annotate --no-header -q -U -o constraints.txt
 
 clean: ## remove the environment and every result; DVC's cache stays
 	rm -rf .venv artifacts .state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ensurepip
+import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ def make(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `make setup` where nothing is installed yet, without uv or settings of the caller."""
     shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
-    for name in ("requirements.in", "constraints.txt"):
+    for name in ("requirements.in", "requirements-dev.in", "constraints.txt"):
         (tmp_path / name).touch()
     (tmp_path / "bin").mkdir()
     (tmp_path / "pip.conf").touch()
@@ -77,7 +78,7 @@ def test_the_versions_that_fit_are_those_of_pyproject_and_doctor(
     fake_python(tmp_path, f"3.{minor}")
     put(tmp_path, "uv", UV)
     done = make("python3")
-    assert (done.returncode == 0) == fits == (tmp_path / ".venv/.stamp").exists()
+    assert (done.returncode == 0) == fits == (tmp_path / ".venv/.dev").exists()
     if not fits:
         said = done.stderr.splitlines()
         assert said[0].startswith(f"python3 is Python 3.{minor}; expected 3.11, 3.12 or 3.13:")
@@ -139,7 +140,8 @@ def test_uv_takes_the_settings_of_pip(
     )
     done = make(sys.executable, PIP_FIND_LINKS="/wheels /more")
     assert done.returncode == 0, done.stderr
-    venv, _, install, strategy = (tmp_path / "said").read_text().splitlines()
+    venv, _, install, strategy, rest, _ = (tmp_path / "said").read_text().splitlines()
+    assert rest == install.replace("requirements.in", "requirements-dev.in")
     assert install.startswith("uv pip install -q --no-compile --python .venv")
     assert venv.startswith("uv venv -q --python /") and venv.endswith(" .venv")
     assert (
@@ -149,6 +151,16 @@ def test_uv_takes_the_settings_of_pip(
     ) in install
     # As with pip, the pinned version counts, not which index has the package first.
     assert strategy == "strategy unsafe-best-match"
+
+
+def test_the_chain_needs_less_than_the_tests() -> None:
+    def names(file: str) -> set[str]:
+        lines = (REPOSITORY / file).read_text().splitlines()
+        return {re.split("[ ;=]", line)[0] for line in lines if line and line[0] != "#"}
+
+    chain, rest = names("requirements.in"), names("requirements-dev.in")
+    assert {"torch", "dvc", "mujoco"} <= chain and {"pytest", "ruff", "mypy"} <= rest
+    assert not chain & rest
 
 
 def test_uv_can_be_done_without(

@@ -1,11 +1,14 @@
 #!/bin/sh
-# environment.sh PYTHON FOLDER: installs the pinned packages into a new virtual environment.
+# environment.sh PYTHON FOLDER [FILE]: installs the pinned packages of requirements.in into a new virtual
+# environment, or those of FILE into the one that is there.
 #
 # It uses uv if uv is on the PATH. Otherwise, or with UV= (empty), it uses venv and pip, which take longer.
 # It first clears what an interrupted run left in the folder.
 set -euf
 python=$1
 folder=$2
+wanted=${3-requirements.in}
+[ $# = 2 ] && new=yes || new=
 
 stop() {
     echo "$1" >&2
@@ -22,11 +25,6 @@ case $version in
 esac
 # The interpreter behind an active environment, which may be the very one that is cleared.
 base=$("$python" -c 'import sys; print(sys._base_executable)')
-
-# Compiling all 18,000 files takes longer than installing them. An import compiles what it needs, unless
-# Python is told to write no bytecode.
-compile=--no-compile
-[ -z "${PYTHONDONTWRITEBYTECODE-}" ] || compile=--compile
 
 if [ -n "${UV-uv}" ] && uv=$(command -v "${UV-uv}"); then
     # uv does not read pip's settings, which may name a mirror or a folder of packages.
@@ -49,17 +47,22 @@ if [ -n "${UV-uv}" ] && uv=$(command -v "${UV-uv}"); then
     case ${PIP_NO_INDEX-$(configured no-index)} in
     1 | [Tt]rue | [Yy]es | [Oo]n) set -- "$@" --no-index ;;
     esac
-    echo "Installing into $folder with uv and Python $version."
-    UV_VENV_CLEAR=1 "$uv" venv -q --python "$base" "$folder"
-    "$uv" pip install -q $compile --python "$folder" "$@" pip -r requirements.in -c constraints.txt
+    echo "Installing $wanted into $folder with uv and Python $version."
+    [ -z "$new" ] || UV_VENV_CLEAR=1 "$uv" venv -q --python "$base" "$folder"
+    "$uv" pip install -q --no-compile --python "$folder" "$@" pip -r "$wanted" -c constraints.txt
 else
     "$base" -c 'import ensurepip' 2>/dev/null ||
         stop "$python has no ensurepip, which makes environments: run \`sudo apt install python$version-venv\` (Debian, Ubuntu), or install uv"
-    echo "Installing into $folder with pip and Python $version. This takes some minutes; uv on the PATH is faster."
-    "$base" -m venv --clear "$folder"
-    "$folder/bin/pip" install -q $compile -r requirements.in -c constraints.txt
+    echo "Installing $wanted into $folder with pip and Python $version. This takes some minutes; uv on the PATH is faster."
+    [ -z "$new" ] || "$base" -m venv --clear "$folder"
+    "$folder/bin/pip" install -q --no-compile -r "$wanted" -c constraints.txt
 fi
-# Python warns of escapes in toppra's source when it compiles them, and the tests turn warnings into errors.
+# An import compiles what it needs, which is a fraction of all files. Where Python is told to write no
+# bytecode, they are compiled here, on all cores (pip would take one). toppra always is: Python warns of
+# escapes in its source when it compiles them, and the tests turn warnings into errors.
 "$folder/bin/python" -W ignore -c '
-import compileall, sysconfig
-compileall.compile_dir(sysconfig.get_path("purelib") + "/toppra", quiet=2)'
+import compileall, os, re, sysconfig
+place = sysconfig.get_path("purelib")
+whole = os.environ.get("PYTHONDONTWRITEBYTECODE")
+compileall.compile_dir(place if whole else place + "/toppra", quiet=2, workers=0,
+                       rx=re.compile("site-packages/.*/tests/"))'
