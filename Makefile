@@ -92,7 +92,7 @@ bench-inference: $(STAMP) ## measure every backend and network, and a served pol
 bench: $(STAMP) ## measure how much each part of the recipe contributes; ARGS="--epochs 5 --pens 200"
 	python -m bench.ablation $(ARGS)
 
-bench-chain: $(STAMP) ## measure where the time of `make repro` goes; ARGS="--installation" also installs anew
+bench-chain: $(STAMP) ## measure where the time of `make repro` goes; ARGS=--skip-installation leaves that out
 	python -m bench.chain $(ARGS)
 
 bench-startup: $(STAMP) ## measure how long commands take when nothing has changed
