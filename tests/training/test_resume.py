@@ -78,7 +78,7 @@ def test_checkpoints_are_copied_where_they_cannot_be_linked(
 
 
 def test_the_position_of_a_training_survives_a_round_trip(tmp_path: Path) -> None:
-    record = Record(Epoch(1, 0.5, 0.4, 1e-3, Score(0.5, 4.0), 100.0), [0.6, 0.4], 70, 0.1)
+    record = Record(Epoch(1, 0.5, 0.4, 1e-3, Score(0.5, 4.0, 80), 100.0), [0.6, 0.4], 70, 0.1)
     made = Progress(
         7, np.float32([0.5, 0.25]), {"order": torch.arange(3)}, 1.5, [record], {"a": "b"}, 9.0
     )
