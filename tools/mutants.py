@@ -1,8 +1,8 @@
 """Mutation testing: `make mutants ROOM=pipeline/release` breaks code and runs the room's tests.
 
-mutmut makes the mutants and runs the room's tests that reach each of them, in a copy of the
-repository below .state/mutants. It mutates the bodies of functions without decorators, so it makes
-none of module constants, defaults of dataclasses, or deleted statements.
+mutmut makes the mutants and runs the tests that reach each of them, in forks of one warm process
+and in a copy of the repository below .state/mutants. It mutates the bodies of functions without
+decorators, so it makes none of module constants, defaults of dataclasses, or deleted statements.
 """
 
 from __future__ import annotations
@@ -20,26 +20,46 @@ from pathlib import Path
 
 EQUIVALENT = Path("tests/mutants_equivalent.toml")
 """Mutants that no test can notice: file, line before, line after, and the reason."""
-KILLED, SURVIVED = {1, 3, -24, 24, 36, 152, 255}, {0, 5, 33}
-"""Exit codes that mutmut keeps: killed or out of time, and survived or reached by no test."""
+STATES = {0: "survived", 1: "killed", 3: "killed", 5: "survived", 33: "survived", 36: "timed out",
+          -24: "timed out", 24: "timed out", 152: "timed out", 255: "timed out"}  # fmt: skip
+"""By the exit code that mutmut keeps; 33 is for code that no test reaches."""
 CHILDREN = """import os
 if os.environ.get("MUTANT_UNDER_TEST") == "stats":
     os.environ["MUTANT_UNDER_TEST"] = ""
 """
 """Module sitecustomize: Python programs that tests start do not collect mutmut's statistics."""
-MUTMUT = [sys.executable, "-c", "from mutmut.__main__ import cli; cli()"]
+PROGRAM = """
+from mutmut.__main__ import cli
+from mutmut.workers.isolation import ForkRunner
+# The statistics have just run the same tests without a mutant.
+ForkRunner.run_clean_tests = lambda runner, tests: 0
+cli()
+"""
+MUTMUT = [sys.executable, "-c", PROGRAM]
 
 
-def copy_repository(room: Path) -> Path:
+def tests_of(part: Path) -> list[Path]:
+    """List the tests of a folder or a module, by the names that they share.
+
+    Args:
+        part: for instance pipeline/release or pipeline/runtime/limiter.py.
+    """
+    mirrored = Path("tests", *part.parts[1:])
+    stage = Path("tests/stages") / f"test_{part.name}.py"
+    paths = [mirrored.with_name(f"test_{part.name}")] if part.suffix else [mirrored, stage]
+    return [path for path in paths if path.exists()]
+
+
+def copy_repository(room: list[Path]) -> Path:
     """Copy the repository's files and write mutmut's settings for a room.
 
     Args:
-        room: for instance pipeline/release.
+        room: folders and modules.
 
     Returns:
         The folder of the copy.
     """
-    place = Path(".state/mutants") / room.name
+    place = Path(".state/mutants") / "_".join(part.stem for part in room)
     shutil.rmtree(place, ignore_errors=True)
     listed = subprocess.check_output(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"], text=True
@@ -48,14 +68,17 @@ def copy_repository(room: Path) -> Path:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(name, place / name)
     (place / "sitecustomize.py").write_text(CHILDREN)
-    tests = [Path("tests", *room.parts[1:]), Path("tests/stages") / f"test_{room.name}.py"]
+    tests = [path for part in room for path in tests_of(part)]
     settings = {
         "source_paths": ["pipeline"],
-        "only_mutate": [f"{room}/*.py"],
+        "only_mutate": [str(part) if part.suffix else f"{part}/*.py" for part in room],
         "also_copy": sorted(
             {name.partition("/")[0] for name in [*listed, "sitecustomize.py"]} - {"pipeline"}
         ),
-        "pytest_add_cli_args_test_selection": [str(path) for path in tests if path.exists()],
+        "pytest_add_cli_args_test_selection": [str(path) for path in tests],
+        # mutmut does not count how long fixtures take; a killed mutant ends sooner anyway.
+        "timeout_constant": 30.0,
+        "timeout_multiplier": 4.0,
     }
     lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
     with (place / "pyproject.toml").open("a") as file:
@@ -63,18 +86,19 @@ def copy_repository(room: Path) -> Path:
     return place
 
 
-def list_mutants(room: Path) -> list[str]:
+def list_mutants(room: list[Path]) -> list[str]:
     """List the names of all mutants of a room; the working folder is the copy.
 
     Args:
-        room: for instance pipeline/release.
+        room: folders and modules.
     """
     from mutmut.mutation.file_mutation import mutate_file_contents
     from mutmut.utils.format_utils import get_mutant_name
 
     return [
         get_mutant_name(path, name)
-        for path in sorted(room.rglob("*.py"))
+        for part in room
+        for path in ([part] if part.suffix else sorted(part.rglob("*.py")))
         for name in mutate_file_contents(str(path), path.read_text()).mutant_names
     ]
 
@@ -93,9 +117,9 @@ def changed_lines(name: str) -> tuple[str, str, str]:
 
 
 def main() -> None:
-    """Sample mutants, test them, and print the table and the survivors."""
+    """Sample mutants, test them, and print the survivors and the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("room", type=Path)
+    parser.add_argument("room", type=Path, nargs="+", help="folders and modules")
     parser.add_argument("--number", type=int, default=200, help="mutants to sample")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
@@ -106,8 +130,9 @@ def main() -> None:
         pass  # it looks for its settings, which the copy has
     except ImportError:
         sys.exit("mutmut is not installed; pip install '.[mutants]'")
-    if not (options.room / "__init__.py").is_file():
-        sys.exit(f"{options.room}: not a room; expected for instance pipeline/release")
+    for part in options.room:
+        if not (part if part.suffix == ".py" else part / "__init__.py").is_file():
+            sys.exit(f"{part}: no room; expected for instance pipeline/release or a module in it")
     equivalent = {
         (entry["file"], entry["before"], entry["after"])
         for entry in tomllib.loads(EQUIVALENT.read_text())["mutant"]
@@ -119,21 +144,20 @@ def main() -> None:
     if subprocess.run(command, check=False).returncode:
         sys.exit("mutmut stopped before it had tested the mutants; the reason is above")
     codes: dict[str, int | None] = {}
-    for path in Path("mutants", options.room).rglob("*.meta"):
+    for path in Path("mutants/pipeline").rglob("*.meta"):
         codes |= json.loads(path.read_text())["exit_code_by_key"]
     found: Counter[str] = Counter()
     for name in sample:
-        state = "killed" if codes[name] in KILLED else "survived"
-        if codes[name] not in KILLED | SURVIVED:
-            state = "unclear"
-        lines = changed_lines(name) if state != "killed" else ("", "", "")
-        if lines in equivalent:
-            state = "equivalent"
-        elif state != "killed":
-            print(f"\n{state} ({codes[name]}): {name}\n- {lines[1]}\n+ {lines[2]}")
+        state = STATES.get(codes[name], f"unclear ({codes[name]})")
+        if state != "killed":
+            lines = changed_lines(name)
+            state = "equivalent" if lines in equivalent else state
+            if state != "equivalent":
+                print(f"\n{state}: {name}\n- {lines[1]}\n+ {lines[2]}")
         found[state] += 1
-    print(f"\n{options.room}, seed {options.seed}: {len(sample)} sampled of {len(names)}, "
-          + ", ".join(f"{count} {state}" for state, count in sorted(found.items())))  # fmt: skip
+    room = " ".join(map(str, options.room))
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(found.items()))
+    print(f"\n{room}, seed {options.seed}: {len(sample)} sampled of {len(names)}, {counts}")
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def _expand(episode_ends: Index, episodes: Index) -> tuple[Index, Index, Index]:
         raise WindowError(
             f"episodes {chosen.min()}..{chosen.max()} asked of {len(starts)} episodes"
         )
-    first, ends = starts[chosen], np.asarray(episode_ends, dtype=np.int64)[chosen]
+    first, ends = starts[chosen], episode_ends[chosen]
     lengths = ends - first
     # Steps count from 0 in each episode: a running count less what came before the episode.
     before = np.cumsum(lengths) - lengths

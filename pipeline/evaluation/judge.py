@@ -95,7 +95,7 @@ def measure(
         contacts: first contact of each rollout.
         task: thresholds.
     """
-    collided = np.array([contact is not None for contact in contacts], dtype=np.bool_)
+    collided = np.array([contact is not None for contact in contacts])
     passed = metrics.success(error, collided, task)
     summary = metrics.closed_loop_summary(error, collided, task)
     return ClosedLoop(rollouts, error, collided, contacts, passed, summary)

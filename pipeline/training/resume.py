@@ -187,7 +187,7 @@ class StateStore:
         write_whole(self.folder / STATE, state)
         for path in self.folder.iterdir():
             if path.name not in {STATE, LOCK, *files}:
-                path.unlink(missing_ok=True)
+                path.unlink()
                 self._kept.discard(path.name)
 
     def remove(self) -> None:
@@ -195,7 +195,7 @@ class StateStore:
         if self.owned:
             for path in self.folder.iterdir():
                 if path.name != LOCK:
-                    path.unlink(missing_ok=True)
+                    path.unlink()
 
     def _remove_oldest(self) -> None:
         others = [path for path in self.folder.parent.iterdir() if path != self.folder]

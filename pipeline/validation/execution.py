@@ -164,7 +164,8 @@ def estimate_onset(plan: Motion, execution: Execution) -> Onset:
         path = reference[0] + lfilter([1 - stay], [1, -stay], travel, axis=0)
         at = execution.t - delay_s
         columns = [np.interp(at, grid, joint) for joint in path.T]
-        return np.asarray(np.stack(columns, axis=1) - execution.joint_pos, dtype=np.float64)
+        distance: Array = np.stack(columns, axis=1) - execution.joint_pos
+        return distance
 
     earliest_s = -float(plan.t[-1]) / 2
     shifts = np.arange(earliest_s, end_s, _COARSE_S)

@@ -9,6 +9,8 @@ from pipeline.dataset.episode_store import EpisodeWriter, read_episodes
 from pipeline.dataset.zarr_arrays import StoreError
 from pipeline.obstacles import box, sphere
 
+from .damage import check_that_damage_is_named
+
 JOINTS = tuple(f"joint_{index}" for index in range(1, 7))
 FIELDS = ("t", "joint_pos", "joint_vel", "joint_command", "ee_pose", "object_pos", "object_axis")
 
@@ -78,6 +80,11 @@ def test_episodes_of_another_arm_or_object_are_refused(
         list(read_episodes(path, joints, object_name))
 
 
+def test_an_array_that_is_missing_or_damaged_is_named(tmp_path, episode):
+    path = write(tmp_path / "episodes.zarr", [episode(obstacles=sphere([0, 1, 2], 1)[None])])
+    check_that_damage_is_named(path, lambda: list(read_episodes(path, JOINTS, "pen")))
+
+
 def test_arrays_of_different_length_are_refused(tmp_path, several):
     path = write(tmp_path / "episodes.zarr", several)
     zarr.open_group(path)["data/t"].resize((7,))
@@ -90,5 +97,5 @@ def test_provenance_of_another_form_is_refused(tmp_path, several):
     group = zarr.open_group(path)
     text = group["meta/provenance"][:].tobytes().replace(b'"topic"', b'"tipoc"')
     group["meta/provenance"][:] = np.frombuffer(text, np.uint8)
-    with pytest.raises(StoreError, match="provenance"):
+    with pytest.raises(StoreError, match=r"episodes\.zarr: provenance \{.*'tipoc'.*misses"):
         list(read_episodes(path, JOINTS, "pen"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from pipeline.dataset.zarr_arrays import StoreError, open_group
 from pipeline.layout import Layout
 from pipeline.params import DatasetParams, Params
 from tests.fixtures.generic import EPISODES, STEPS, write_generic
+
+from .damage import check_that_damage_is_named
 
 
 def rules(params: Params, *arrays: str) -> DatasetParams:
@@ -55,7 +58,7 @@ def test_one_whole_array_stays_on_disk_beyond_the_limit(params: Params, tmp_path
 @pytest.mark.parametrize(
     ("arrays", "match"),
     [
-        (("keypoint",), r"data/keypoint is missing.*data/points"),
+        (("keypoint",), r"data/keypoint is missing.*data/points.* names what they see \(dataset"),
         (("state[",), r"names 'state\['; expected an array"),
         (("state[7:9]",), r"but state\[7:9\] has no numbers"),
         (("state", "state"), "each named once"),
@@ -66,6 +69,18 @@ def test_arrays_that_are_not_there_are_named(
 ) -> None:
     with pytest.raises(StoreError, match=match):
         load_generic(write_generic(tmp_path / "x.zarr"), rules(params, *arrays))
+
+
+@pytest.mark.parametrize("limit_bytes", [None, 0])
+@pytest.mark.parametrize("arrays", [("state",), ("points", "state")])
+def test_an_array_that_is_missing_or_damaged_is_named(
+    params: Params, tmp_path: Path, arrays: tuple[str, ...], limit_bytes: int | None
+) -> None:
+    path = write_generic(tmp_path / "x.zarr")
+    if "points" not in arrays:
+        shutil.rmtree(path / "data/points")
+    chosen = rules(params, *arrays)
+    check_that_damage_is_named(path, lambda: load_generic(path, chosen, limit_bytes))
 
 
 def test_arrays_of_other_lengths_and_shapes_are_refused(params: Params, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from pipeline.dataset.zarr_arrays import (
 from pipeline.layout import Layout, LayoutError
 from pipeline.obstacles import sphere
 
+from .damage import check_that_damage_is_named
+
 ENDS = np.array([3, 7, 12])
 
 
@@ -165,10 +167,25 @@ def test_an_unknown_split_and_a_group_for_an_array_are_refused(write):
         read_array(open_group(path), "data", path)
 
 
-def test_a_damaged_chunk_is_refused(write):
-    path, _ = write()
-    (path / "data/state/0.0").write_bytes(b"garbage")
-    with pytest.raises(StoreError, match="cannot be read"):
+@pytest.mark.parametrize("limit_bytes", [None, 0])
+def test_an_array_that_is_missing_or_damaged_is_named(write, params, limit_bytes):
+    path, _ = write(
+        meta__obstacles=np.float32([sphere([1, 0, 0], 0.1)]),
+        meta__obstacle_ends=np.array([0, 0, 1]),
+    )
+
+    def read():
+        return load_dataset(path, None, params.dataset, limit_bytes)
+
+    check_that_damage_is_named(path, read, "meta/split")
+
+
+@pytest.mark.parametrize("zeros", [(18, 6), (25, 7)])
+def test_arrays_of_other_widths_are_named(write, zeros):
+    path, _ = write(data__state=np.zeros((12, zeros[0]), np.float32),
+                    data__action=np.zeros((12, zeros[1]), np.float32))  # fmt: skip
+    name, width = ("state", 18) if zeros[0] == 18 else ("action", 7)
+    with pytest.raises(StoreError, match=rf"pen\.zarr: data/{name} has shape \(12, {width}\)"):
         load_dataset(path)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dataset import zarr_arrays
@@ -24,6 +24,7 @@ def test_what_is_no_zarr_is_refused(tmp_path):
         open_group(tmp_path)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 25), min_size=1, max_size=6), st.integers(1, 12))
 def test_rows_that_are_appended_equal_an_array_written_at_once(
     tmp_path_factory, lengths, chunk_rows

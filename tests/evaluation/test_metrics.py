@@ -94,6 +94,15 @@ def test_chunk_errors_are_in_degrees_by_joint_and_by_step() -> None:
     assert errors["total"] == pytest.approx(3 / np.sqrt(6))
 
 
+def test_the_joint_that_is_furthest_away_counts_and_continuous_joints_wrap_around() -> None:
+    start, here = np.array([0.1, 3.1]), np.array([[0.3, -3.1], [0.1, 3.0]])
+    turns = 2 * np.pi - 6.2
+    for continuous, expected in (([False, True], [0.2, 0.1]), ([False, False], [6.2, 0.1])):
+        found = metrics.joint_distance(here, start, np.array(continuous))
+        assert found == pytest.approx(expected)
+    assert metrics.joint_distance(here[:1, 1:], start[1:], np.array([True])) == pytest.approx(turns)
+
+
 def test_jerk_of_a_cubic_is_constant() -> None:
     time = np.arange(20) / 10.0
     assert metrics.root_mean_square_jerk((time**3)[:, None], 10.0) == pytest.approx(6.0)

@@ -141,6 +141,16 @@ def test_a_preview_equals_what_is_sent(seed: int, smooth: int) -> None:
     np.testing.assert_array_equal(seen, sent.transpose(1, 0, 2)[order])
 
 
+def test_a_preview_from_outside_the_limits_leads_back_as_fast_as_what_is_sent() -> None:
+    limiter = _limiter(np.array([[1.2, 0.0, 0.0]]))
+    rows = np.array([1.2, 0.0, 0.0]) - np.outer(np.arange(1, 6), [1e-4, 0.0, 0.0])
+    seen = limiter.preview(rows[None], np.array([0]))
+    after = np.concatenate([rows[1:], 2 * rows[-1:] - rows[-2:-1]])
+    sent = [limiter.step(row[None], then[None])[0] for row, then in zip(rows, after, strict=True)]
+    np.testing.assert_array_equal(seen[0], sent)
+    assert sent[-1][0] < rows[-1, 0]
+
+
 def test_without_limits_every_target_is_sent_unchanged() -> None:
     endless = np.full(2, np.inf)
     limiter = make_limiter(JointLimits(-endless, endless, endless, endless), RATE_HZ)

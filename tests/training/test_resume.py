@@ -1,16 +1,31 @@
 from __future__ import annotations
 
+import errno
 import os
+import re
 import resource
+import shutil
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from pipeline import hashing
 from pipeline.policy.checkpoint import CheckpointError
-from pipeline.training.resume import StateStore, StopSignal, state_key
+from pipeline.training.logging import Record
+from pipeline.training.resume import Progress, StateStore, StopSignal, state_key
+from pipeline.training.selection import Epoch, Score
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self.path,))
 
 
 def test_a_state_comes_back_with_its_checkpoints(tmp_path: Path) -> None:
@@ -28,6 +43,8 @@ def test_a_state_comes_back_with_its_checkpoints(tmp_path: Path) -> None:
         assert checkpoint.read_bytes() == b"weights"
         store.save({"step": 4}, {})
         assert not (store.folder / "best_epoch_1.pt").exists()
+        store.save({"step": 5}, {"best_epoch_1.pt": checkpoint})
+        assert (store.folder / "best_epoch_1.pt").read_bytes() == b"weights"
         store.remove()
     assert not (tmp_path / "a").exists()
 
@@ -40,7 +57,39 @@ def test_a_checkpoint_that_is_replaced_leaves_the_kept_one_alone(tmp_path: Path)
         new = tmp_path / "new"
         new.write_bytes(b"new")
         new.replace(checkpoint)
+        store.save({}, {"best_epoch_1.pt": checkpoint})  # the same name, so the same content
         assert (store.folder / "best_epoch_1.pt").read_bytes() == b"old"
+
+
+def test_checkpoints_are_copied_where_they_cannot_be_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Path, target: Path) -> None:
+        raise OSError(errno.EXDEV, "another disk")
+
+    monkeypatch.setattr(Path, "hardlink_to", fail)
+    checkpoint = tmp_path / "best_model.pt"
+    checkpoint.write_bytes(b"weights")
+    with StateStore(tmp_path, "a") as store:
+        store.save({}, {"best_epoch_1.pt": checkpoint})
+        checkpoint.write_bytes(b"later")
+        store.restore("best_epoch_1.pt", checkpoint)
+    assert checkpoint.read_bytes() == b"weights"
+
+
+def test_the_position_of_a_training_survives_a_round_trip(tmp_path: Path) -> None:
+    record = Record(Epoch(1, 0.5, 0.4, 1e-3, Score(0.5, 4.0, 80), 100.0), [0.6, 0.4], 70, 0.1)
+    made = Progress(
+        7, np.float32([0.5, 0.25]), {"order": torch.arange(3)}, 1.5, [record], {"a": "b"}, 9.0
+    )
+    with StateStore(tmp_path, "a") as store:
+        store.save(made.to_dict(), {})
+        found = Progress.from_dict(store.load() or {})
+    assert found.losses.tolist() == [0.5, 0.25]
+    assert found.prefetcher.keys() == {"order"}
+    assert found.prefetcher["order"].tolist() == [0, 1, 2]
+    for name in ("step", "epoch_s", "records", "files", "seconds"):
+        assert getattr(found, name) == getattr(made, name)
 
 
 def test_a_second_process_of_the_same_training_keeps_its_hands_off(tmp_path: Path) -> None:
@@ -56,9 +105,17 @@ def test_a_second_process_of_the_same_training_keeps_its_hands_off(tmp_path: Pat
         assert state["step"] == 1
 
 
+def test_folders_are_made_and_may_be_cleaned_away_meanwhile(tmp_path: Path) -> None:
+    with StateStore(tmp_path / ".state/train", "a") as store:
+        assert store.owned
+        shutil.rmtree(tmp_path / ".state")  # as `make clean` does
+    assert not (tmp_path / ".state").exists()
+
+
 def test_another_key_is_another_training() -> None:
     keys = {state_key(*parts) for parts in ([1], [2], [1, 2], ["1"])}
     assert len(keys) == 4
+    assert all(re.fullmatch("[0-9a-f]{16}", key) for key in keys)
     assert state_key({"a": 1, "b": 2}) == state_key({"b": 2, "a": 1})
 
 
@@ -72,10 +129,34 @@ def test_states_of_unfinished_trainings_are_bounded(tmp_path: Path) -> None:
     for number in range(6):
         with StateStore(tmp_path, f"k{number}") as store:
             store.save({"step": number}, {})
-        os.utime(store.folder, (number, number))
+        os.utime(store.folder, (9 - number, 9 - number))
+    with StateStore(tmp_path, "k0"):  # it is used again, so the newest
+        pass
     with StateStore(tmp_path, "new") as store:
         store.save({}, {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["k3", "k4", "k5", "new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["k0", "k1", "k2", "new"]
+
+
+def test_the_state_of_a_training_that_runs_stays_and_older_ones_go(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        for age, name in enumerate(("k0", "k1", "k2", "running", "old")):
+            store = stack.enter_context(StateStore(tmp_path, name))
+            store.save({"step": age}, {})
+            os.utime(store.folder, (20 - age, 20 - age))
+            if name != "running":
+                store.__exit__(None, None, None)
+        with StateStore(tmp_path, "new") as store:
+            store.save({}, {})
+        kept = ["k0", "k1", "k2", "new", "running"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    with StateStore(tmp_path, "a") as store:
+        torch.save({"step": Bomb(tmp_path / "owned")}, store.folder / "state.pt")
+        with pytest.raises(CheckpointError, match="not a state of training"):
+            store.load()
+    assert not (tmp_path / "owned").exists()
 
 
 def test_a_disk_that_is_full_leaves_the_last_state_whole(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ def test_a_closed_loop_outranks_a_validation_loss_unless_that_was_asked_for() ->
     history = [epoch(1, 0.1), epoch(2, 0.3, Score(0.5, 4.0, 80)), epoch(3, 0.2)]
     assert best_epoch(history, "rollout").epoch == 2
     assert best_epoch(history, "val_loss").epoch == 1
+    nothing_reached = [epoch(1, 0.0), epoch(2, 0.3, Score(0.0, 400.0, 80))]
+    assert best_epoch(nothing_reached, "rollout").epoch == 2
 
 
 def test_the_latest_epoch_within_one_standard_error_of_the_best_is_taken() -> None:

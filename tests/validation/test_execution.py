@@ -1,5 +1,6 @@
 """A plan and the joints measured meanwhile: success, onset, and the motion that was executed."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from pipeline.validation.build_batch import add_poses
 from pipeline.validation.build_episode import build_drafts as draft
+from tests.fixtures.recordings import path
 
 
 def build_drafts(candidate, source, arm, rules):
@@ -99,7 +101,30 @@ def test_an_execution_that_does_not_follow_the_plan_is_rejected(validate, candid
     for wrong in (slow, replace(detour, joint_pos=way)):
         result = validate(candidate(execution=wrong), state="measured")
         assert codes(result) == ["EXECUTION_FAILED"]
-        assert "off the plan at best" in result.findings[0].value
+        assert re.fullmatch(
+            r"0\.\d{4} rad off the plan at best, if it began -?\d\.\d{3} s after it",
+            result.findings[0].value,
+        )
+        assert result.findings[0].limit == "0.05 rad"
+
+
+def test_an_execution_that_began_long_before_the_plan_is_none_of_it(validate, candidate, execution):
+    result = validate(candidate(execution=begun_late(execution, -0.9)), state="measured")
+    assert codes(result) == ["EXECUTION_FAILED"]
+
+
+def test_too_few_samples_after_the_onset_are_rejected(validate, candidate, execution, segment):
+    t = np.linspace(0.0, 1.2, 121)
+    position, velocity = path(t)
+    plan = segment(t=t, joint_pos=position, joint_vel=velocity)
+    late = begun_late(execution, 0.5)
+    for points, failed in ((80, False), (100, True)):
+        result = validate(
+            candidate(segments=(plan,), execution=late), state="measured", min_points=points
+        )
+        assert codes(result) == ["EXECUTION_FAILED" if failed else "EXECUTION_DELAYED"]
+    assert re.fullmatch(r"8\d joint states", result.findings[0].value)
+    assert result.findings[0].limit == "100 during the plan"
 
 
 def test_measured_states_keep_the_plan_as_their_command(validate, candidate, execution, segment):

@@ -1,5 +1,7 @@
 """A motion that breaks a rule is rejected with its code."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from pipeline.validation.rules import (
     Rejected,
     check_motion,
     idle_ends,
+    measure_extent,
     mend_velocity,
 )
 from pipeline.validation.segments import merge_segments
@@ -72,6 +75,48 @@ def test_a_jump_of_a_turn_is_refused(segment, params):
     assert result([segment(joint_pos=position)], params) == "WRAP_JUMP"
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ([[0.0, 0.0], [0.1, 0.1]], "TOO_SHORT: 2 points, expected 3 points"),
+        (
+            [[0.0, 0.0], [1.0, 3.5], [0.0, 3.2]],
+            "LIMIT_VIOLATION: 3.50000 rad at point 1, joint 2, expected -3.14000 … 3.14000 rad",
+        ),
+        (
+            [[-3.2, 0.0], [0.0, 0.0], [0.0, 0.0]],
+            "LIMIT_VIOLATION: -3.20000 rad at point 0, joint 1, expected -3.14000 … 3.14000 rad",
+        ),
+        ([[0.0, 1.0], [0.0, 90.0], [0.0, -30.0]], "SUSPECT_DEGREES: 90.00, expected radians"),
+        (
+            [[-1.0, 0.0], [-0.9, 0.0], [2.25, 0.0]],
+            "WRAP_JUMP: 3.1500 rad, expected 3.0 rad",
+        ),
+        ([[0.5, 0.5], [0.502, 0.5], [0.5, 0.5]], "NO_MOTION: 0.002000 rad, expected 0.01 rad"),
+    ],
+)
+def test_a_rejection_says_what_was_found_and_expected(params, path, says):
+    motion = Motion(np.arange(float(len(path))), np.array(path), None, 4, JOINTS[:2])
+    with pytest.raises(Rejected) as reason:
+        check_motion(motion, LOWER[:2], UPPER[:2], NONE[:2], params.ingest)
+    assert str(reason.value) == says
+    assert reason.value.segment == 4
+
+
+@pytest.mark.parametrize("path", [[0.0, 0.01, 0.0], [-1.5, 1.5, 1.5]], ids=["span", "jump"])
+def test_what_is_exactly_at_a_limit_is_accepted(params, path):
+    motion = Motion(np.arange(3.0), np.array(path)[:, None], None, 0, ("turn",))
+    check_motion(motion, LOWER[:1], UPPER[:1], NONE[:1], params.ingest)
+
+
+def test_steps_and_ranges_are_those_of_each_motion_alone():
+    paths = np.array([0.0, 0.1, 0.3, 2.0, 2.5, 4.0, -1.0])[:, None]
+    extent = measure_extent(paths, np.array([0, 3, 5]), np.array([-0.5]), np.array([3.0]))
+    np.testing.assert_allclose(extent.jump_rad, [0.2, 0.5, 5.0])
+    np.testing.assert_allclose(extent.span_rad, [0.3, 0.5, 5.0])
+    np.testing.assert_allclose(extent.excess_rad, [-0.5, -0.5, 1.0])
+
+
 def test_velocities_that_fit_are_kept(segment):
     whole = segment()
     velocity, finding = mend_velocity(whole.t, whole.joint_pos, whole.joint_vel, 0.25)
@@ -80,17 +125,21 @@ def test_velocities_that_fit_are_kept(segment):
 
 
 @pytest.mark.parametrize(
-    ("bend", "code"),
+    ("bend", "says"),
     [
-        (lambda velocity: None, "VEL_DERIVED"),
-        (lambda velocity: np.where(np.arange(6) == 2, np.nan, velocity), "VEL_DERIVED"),
-        (lambda velocity: velocity + 1.0, "VEL_INCONSISTENT"),
+        (lambda velocity: None, ("VEL_DERIVED", "no velocities", "finite velocities")),
+        (
+            lambda velocity: np.where(np.arange(6) == 2, np.nan, velocity),
+            ("VEL_DERIVED", "velocities that are not finite", "finite velocities"),
+        ),
+        (lambda velocity: velocity + 10.0, ("VEL_INCONSISTENT", "1.00", "0.25 rad/s")),
     ],
 )
-def test_velocities_that_are_missing_or_wrong_are_differentiated(segment, bend, code):
+def test_velocities_that_are_missing_or_wrong_are_differentiated(segment, bend, says):
     whole = segment()
     velocity, finding = mend_velocity(whole.t, whole.joint_pos, bend(whole.joint_vel), 0.25)
-    assert finding[0] == code
+    assert finding[0] == says[0] and finding[2] == says[2]
+    assert finding[1] == says[1] or re.fullmatch(r"10\.0\d\d\d rad/s off", finding[1])
     np.testing.assert_allclose(velocity, whole.joint_vel, atol=0.05)
 
 
@@ -101,8 +150,9 @@ def test_only_the_wrong_velocities_of_a_cusp_are_replaced():
     bent = velocity.copy()
     bent[100] += 1.0
     mended, finding = mend_velocity(t, position, bent, 0.25)
-    assert finding[0] == "CUSP"
-    assert finding[1] == "0.5000 rad/s off in 2 of 199 intervals, at 1.990 s"
+    assert finding == (
+        "CUSP", "0.5000 rad/s off in 2 of 199 intervals, at 1.990 s", "0.25 rad/s"
+    )  # fmt: skip
     np.testing.assert_allclose(mended, velocity, atol=1e-3)
     np.testing.assert_array_equal(mended[:99], velocity[:99])
 

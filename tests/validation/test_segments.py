@@ -63,7 +63,25 @@ def test_segments_that_meet_are_joined_and_share_the_pose_between(segment, param
 
 
 def test_segments_that_do_not_meet_are_refused(segment, params):
-    assert result([segment(), segment()], params) == "SEGMENT_GAP"
+    gap = np.abs(segment().joint_pos[-1] - segment().joint_pos[0]).max()
+    with pytest.raises(Rejected) as reason:
+        merge_segments([segment(), segment()], JOINTS, NONE, params.ingest)
+    assert str(reason.value) == f"SEGMENT_GAP: {gap:.4f} rad, expected 0.01 rad"
+    assert reason.value.segment == 1
+
+
+def test_velocities_are_those_of_both_segments_or_none(segment, params):
+    whole, after = segment(), segment().joint_pos[-1] + segment().joint_pos
+    after = after - segment().joint_pos[0]
+    for first, second, known in ((None, None, False), (None, 1, False), (1, None, False),
+                                 (1, 1, True)):  # fmt: skip
+        parts = [segment(joint_vel=first and whole.joint_vel),
+                 segment(joint_pos=after, joint_vel=second and 2 * whole.joint_vel)]  # fmt: skip
+        motion = result(parts, params)
+        assert (motion.joint_vel is not None) == known
+        assert motion.t.tolist() == pytest.approx([*whole.t, *(1.2 + whole.t[1:])])
+        assert (motion.segment, motion.joint_names) == (0, JOINTS)
+    np.testing.assert_array_equal(motion.joint_vel[13:], 2 * whole.joint_vel[1:])
 
 
 def test_a_way_point_written_twice_is_kept_once(segment, params):
@@ -76,19 +94,38 @@ def test_a_way_point_written_twice_is_kept_once(segment, params):
 
 
 @pytest.mark.parametrize(
-    ("changes", "code"),
+    ("changes", "says"),
     [
-        ({"t": np.zeros(13)}, "TIME_ALL_ZERO"),
-        ({"t": T[::-1].copy()}, "TIME_NOT_INCREASING"),
-        ({"t": np.where(np.arange(13) == 5, T[4], T)}, "TIME_NOT_INCREASING"),
-        ({"t": np.where(np.arange(13) == 5, np.nan, T)}, "NONFINITE"),
-        ({"joint_names": (*JOINTS[:5], "other")}, "JOINT_MISSING"),
-        ({"joint_names": ("a", "b", "c", "d", "e", "f")}, "JOINT_MISSING"),
-        ({"multi_dof": True}, "MULTI_DOF"),
+        ({"t": np.zeros(13)}, "TIME_ALL_ZERO: 13 points at 0 s, expected rising times"),
+        ({"t": T[::-1].copy()}, "TIME_NOT_INCREASING: 1.1 s after 1.2 s, expected rising times"),
+        (
+            {"t": np.where(np.arange(13) == 5, T[4], T)},
+            "TIME_NOT_INCREASING: 0.4 s after 0.4 s, expected rising times",
+        ),
+        (
+            {"t": np.where(np.arange(13) == 5, np.nan, T)},
+            "NONFINITE: time or position of point 5, expected finite numbers",
+        ),
+        (
+            {"joint_names": (*JOINTS[:5], "other")},
+            f"JOINT_MISSING: without joint_6, expected {', '.join(JOINTS)}",
+        ),
+        (
+            {"joint_names": ("a", "b", "c", "d", "e", "f")},
+            f"JOINT_MISSING: only a, b, c, d, e, f, gripper, expected {', '.join(JOINTS)}",
+        ),
+        (
+            {"multi_dof": True},
+            "MULTI_DOF: a trajectory of multi-DOF joints, expected revolute joints",
+        ),
     ],
 )
-def test_segments_that_make_no_motion_are_refused(segment, params, changes, code):
-    assert result([segment(**changes)], params, check=False) == code
+def test_segments_that_make_no_motion_are_refused(segment, params, changes, says):
+    gripper = Segment(("gripper",), np.array([0.0, 1.0]), np.zeros((2, 1)), None)
+    with pytest.raises(Rejected) as reason:
+        merge_segments([gripper, segment(**changes)], JOINTS, NONE, params.ingest)
+    assert str(reason.value) == says
+    assert reason.value.segment == (None if "only" in says else 1)
 
 
 def test_a_position_that_is_not_finite_is_refused_with_its_point(segment, params):
@@ -99,7 +136,8 @@ def test_a_position_that_is_not_finite_is_refused_with_its_point(segment, params
 
 
 def test_no_segments_at_all_are_too_short(params):
-    assert result([], params) == "TOO_SHORT"
+    with pytest.raises(Rejected, match="TOO_SHORT: 0 points, expected 3 points"):
+        merge_segments([], JOINTS, NONE, params.ingest)
 
 
 def test_prefixed_joints_are_found_unless_two_arms_match(segment, params):
