@@ -39,6 +39,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
             task["backend"],
             deployment=Deployment.from_json(task["deployment"], "the task"),
             threads=task["threads"],
+            prepare=False,
         )
     except PipelineError as error:
         _say(answers, {"error": str(error)})

@@ -97,7 +97,7 @@ class TrainParams(Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
     threads: Count
     precision: Literal["auto", "fp32", "bf16"]
-    compile: Literal["auto", "on", "off"]
+    compile: Literal["auto", "on", "graphs", "off"]
     data_limit_gb: Positive
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.obstacles import COLUMNS
 from pipeline.policy.checkpoint import Checkpoint, load_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.policy.observation import (
@@ -141,6 +143,9 @@ class DiffusionPolicy:
     ) -> Tensor:
         """Predict a chunk of actions.
 
+        Float32 tensors on a GPU are checked there and do not pass through the host (never run on a
+        GPU).
+
         Args:
             obs: raw observations, shape (T, S) or (B, T, S), oldest step first. Where the policy
                 sees obstacles, 12 numbers for each slot may follow the state.
@@ -161,18 +166,38 @@ class DiffusionPolicy:
         """
         layout = self.layout
         slots = obstacle_slots(self.checkpoint.config)
-        seen = observations(_numpy(obs), layout, slots, obstacles)
-        checked = check_observation(seen, layout, self.n_obs_steps, slots)
+        checked = self._on_device(obs, slots) if obstacles is None else None
+        if checked is None:
+            seen = observations(_numpy(obs), layout, slots, obstacles)
+            on_host = check_observation(seen, layout, self.n_obs_steps, slots)
+            checked = torch.from_numpy(on_host).to(self.device)
         shape = (len(checked), self.horizon, self.action_dim)
         if noise is None:
             source = self.device if generator is None else generator.device
             start = torch.randn(shape, generator=generator, device=source).to(self.device)
+        elif is_usable(noise, shape):
+            start = noise.to(self.device)
         else:
             start = torch.from_numpy(check_noise(_numpy(noise), shape)).to(self.device)
         if self._model is None:
             raise PolicyError("no weights: call policy.load('best_model.pt') first")
-        action: Tensor = self._model(torch.from_numpy(checked).to(self.device), start)
+        action: Tensor = self._model(checked, start)
         return action
+
+    def _on_device(self, obs: Tensor | NDArray[np.floating], slots: int) -> Tensor | None:
+        """Observations that already lie on a GPU and are right; None where the host must look."""
+        steps = (self.n_obs_steps, self.layout.state_dim + slots * COLUMNS)
+        if not isinstance(obs, Tensor) or obs.ndim not in (2, 3) or not obs.numel():
+            return None
+        batch = obs if obs.ndim == 3 else obs[None]
+        if not is_usable(batch, (len(batch), *steps)):
+            return None
+        if self.layout.has("ee_pose"):
+            part = self.layout.field("ee_pose").slice
+            quaternion = batch[..., part][..., 3:]
+            if not (quaternion.abs().amax(dim=-1) > 1e-3).all():
+                return None
+        return batch.to(self.device)
 
 
 def choose_device(name: str) -> torch.device:
@@ -190,6 +215,26 @@ def choose_device(name: str) -> torch.device:
         logger.warning("device %s was asked for, but torch sees no GPU: using the CPU", name)
         return torch.device("cpu")
     return torch.device(name)
+
+
+def is_usable(value: object, shape: tuple[int, ...]) -> TypeGuard[Tensor]:
+    """Whether a value is a finite float32 tensor of a shape on a GPU, which needs no way round.
+
+    Args:
+        value: what a caller passed.
+        shape: that it must have.
+    """
+    return (
+        isinstance(value, Tensor)
+        and _on_gpu(value)
+        and value.dtype == torch.float32
+        and tuple(value.shape) == shape
+        and bool(value.isfinite().all())
+    )
+
+
+def _on_gpu(value: Tensor) -> bool:
+    return value.device.type != "cpu"
 
 
 def _numpy(value: Tensor | NDArray[np.floating]) -> NDArray[np.floating]:

@@ -14,11 +14,14 @@ from pipeline.errors import PipelineError
 from pipeline.runtime.backends.backend import Backend
 from pipeline.runtime.deployment import Deployment, DeploymentError
 from pipeline.runtime.session import RobotPolicy
+from pipeline.runtime.warm_up import warm_up
 
 logger = logging.getLogger(__name__)
 
 BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime", "torch")
-"""All backends, in the order in which `auto` tries them."""
+"""The backends that `auto` tries, in this order."""
+ASKED = ("onnxruntime-cuda", "torch-graphs")
+"""Backends that are taken only where they are asked for: a small network may be faster on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def load_policy(
     deployment: Deployment | None = None,
     threads: int = 1,
     cache: str | Path | None = None,
+    prepare: bool = True,
 ) -> RobotPolicy:
     """Load a policy for a robot.
 
@@ -51,7 +55,8 @@ def load_policy(
         path: folder that the stage export wrote, policy.onnx, or a checkpoint (.pt); or a released
             policy as REPOSITORY@VERSION, where REPOSITORY is a git address or a folder. DVC fetches
             a released policy once.
-        backend: auto, tensorrt, tensorrt-rtx, onnxruntime or torch.
+        backend: auto, tensorrt, tensorrt-rtx, onnxruntime or torch; or onnxruntime-cuda or
+            torch-graphs (a checkpoint as CUDA graphs), which auto does not try.
         seed: seed of the noise that chunks start from.
         control_hz: calls of `act` per second; None for the policy's own rate.
         deployment: execution settings and limits; None for those in policy.onnx. A checkpoint has
@@ -59,14 +64,17 @@ def load_policy(
         threads: CPU threads of ONNX Runtime.
         cache: folder for fetched policies and for engines that are built here; None for a folder
             below `~/.cache`. Engines of a fetched policy are not loaded but built here.
+        prepare: whether to compute chunks once, so that the first `act` takes no longer than the
+            others.
 
     Raises:
         DeploymentError: no backend can run the policy; the message gives the reason for each.
     """
     from pipeline.runtime.released import fetch, is_fetched
 
-    if backend not in ("auto", *BACKENDS):
-        raise DeploymentError(f"backend {backend!r} is unknown; known: auto, {', '.join(BACKENDS)}")
+    known = ("auto", *BACKENDS, *ASKED)
+    if backend not in known:
+        raise DeploymentError(f"backend {backend!r} is unknown; known: {', '.join(known)}")
     kept = Path(cache) if cache else None
     found = fetch(str(path), kept)
     source = _source(found, kept, is_fetched(found, kept), threads)
@@ -74,17 +82,21 @@ def load_policy(
     loaders: dict[str, Callable[[_Source], Backend]] = {
         "tensorrt": lambda source: _engine(source, "tensorrt"),
         "tensorrt-rtx": lambda source: _engine(source, "tensorrt-rtx"),
-        "onnxruntime": _onnxruntime,
-        "torch": _torch,
+        "onnxruntime": lambda source: _onnxruntime(source, cuda=False),
+        "onnxruntime-cuda": lambda source: _onnxruntime(source, cuda=True),
+        "torch": lambda source: _torch(source, graphs=False),
+        "torch-graphs": lambda source: _torch(source, graphs=True),
     }
     reasons = []
     for name in wanted:
         try:
             loaded = loaders[name](source)
+            chosen = deployment or loaded.deployment
+            if prepare and chosen is not None:
+                warm_up(loaded, _sizes(name, chosen))
         except (PipelineError, ImportError, OSError) as error:
             reasons.append(f"{name}: {error}")
             continue
-        chosen = deployment or loaded.deployment
         if chosen is None:
             raise DeploymentError(
                 f"{path}: holds no execution settings and no joint limits; export the policy with "
@@ -105,6 +117,14 @@ def load_policy(
             )  # fmt: skip
         return RobotPolicy(loaded, name, chosen, seed, control_hz)
     raise DeploymentError(f"{path}: no backend runs it here. " + "; ".join(reasons))
+
+
+def _sizes(name: str, deployment: Deployment) -> set[int]:
+    """Observations of the calls that a session makes: its own, and the guard's other chunks."""
+    execution = deployment.execution
+    # Without shapes compiled or captured for them, other sizes cost nothing the first time.
+    others = name not in ("onnxruntime", "torch") and execution.guard == "repair"
+    return {1, execution.guard_samples or 1} if others else {1}
 
 
 def _source(path: Path, cache: Path | None, fetched: bool, threads: int) -> _Source:
@@ -136,15 +156,19 @@ def _graph(source: _Source) -> Path:
     return source.onnx
 
 
-def _onnxruntime(source: _Source) -> Backend:
+def _onnxruntime(source: _Source, *, cuda: bool) -> Backend:
     from pipeline.runtime.backends.onnx_runtime import OnnxRuntimePolicy
 
-    return OnnxRuntimePolicy(_graph(source), source.threads)
+    return OnnxRuntimePolicy(_graph(source), source.threads, cuda=cuda)
 
 
-def _torch(source: _Source) -> Backend:
+def _torch(source: _Source, *, graphs: bool) -> Backend:
     if source.checkpoint is None:
         raise DeploymentError("needs a checkpoint (.pt)")
+    if graphs:
+        from pipeline.runtime.backends.torch_graphs import TorchGraphPolicy
+
+        return TorchGraphPolicy(source.checkpoint)
     from pipeline.runtime.backends.torch_checkpoint import TorchPolicy
 
     return TorchPolicy(source.checkpoint)
@@ -169,4 +193,4 @@ def _engine(source: _Source, backend: str) -> Backend:
     engine = fitting_engine(graph, backend, version, gpus[0], cache, shipped=not source.fetched)
     from pipeline.runtime.backends.tensorrt_engine import EnginePolicy
 
-    return EnginePolicy(engine, graph, backend)
+    return EnginePolicy(engine, graph, backend, cache)

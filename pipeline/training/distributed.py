@@ -26,6 +26,11 @@ from pipeline.errors import PipelineError
 
 TIMEOUT = timedelta(minutes=60)
 """How long workers wait for the main process, which alone validates, rolls out and writes."""
+RESTARTS = 1
+"""How often torchrun starts all workers again after one was lost; they go on from the last state.
+
+More would only repeat an error that does not pass.
+"""
 
 
 class WorkerError(PipelineError):
@@ -39,6 +44,10 @@ class Workers:
     rank: int
     """From 0."""
     size: int
+    late_errors: bool = False
+    """Whether a lost worker may show only after later steps, as with NCCL: only the GPU waits for
+    its sums. Weights may then be wrong already, so only a state saved before counts; NCCL may also
+    end the process itself. Never run on a GPU."""
 
     @property
     def is_main(self) -> bool:
@@ -98,6 +107,24 @@ class Workers:
             raise WorkerError(f"a worker is gone ({_reason(error)})") from error
         return values[0]
 
+    def least(self, value: int) -> int:
+        """The smallest value of all workers, on each of them.
+
+        Args:
+            value: this worker's.
+
+        Raises:
+            WorkerError: another worker is gone.
+        """
+        if self.size == 1:
+            return value
+        values: list[int] = [value] * self.size
+        try:
+            dist.all_gather_object(values, value)
+        except RuntimeError as error:
+            raise WorkerError(f"a worker is gone ({_reason(error)})") from error
+        return min(values)
+
 
 def _reason(error: RuntimeError) -> str:
     """First sentence of an error of gloo or NCCL, without the line of their source."""
@@ -134,21 +161,23 @@ def joined_workers(device: torch.device) -> Iterator[Workers]:
     Args:
         device: of this worker.
     """
+    if device.index is not None:  # else the first GPU, which is current already
+        torch.cuda.set_device(device)
     if torchrun_size() == 1:
         yield SINGLE_PROCESS
         return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=TIMEOUT)
     try:
-        yield Workers(dist.get_rank(), dist.get_world_size())
+        yield Workers(dist.get_rank(), dist.get_world_size(), late_errors=backend == "nccl")
     finally:
         dist.destroy_process_group()
 
 
 def launch(processes: int, arguments: Sequence[str | Path]) -> None:
     """Run a command of the pipeline in several workers on this machine and wait for them.
+
+    If a worker is lost, torchrun ends the others and starts all of them once more.
 
     Args:
         processes: number of workers; 0 starts one for each GPU.
@@ -165,10 +194,14 @@ def launch(processes: int, arguments: Sequence[str | Path]) -> None:
         )
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone",
-        f"--nproc-per-node={number}", "-m", "pipeline", *map(str, arguments),
+        f"--nproc-per-node={number}", f"--max-restarts={RESTARTS}",
+        "-m", "pipeline", *map(str, arguments),
     ]  # fmt: skip
+    # torch 2.13 shares torchrun's own store with the workers and keeps it for a restart, whose
+    # workers then find the addresses of those that are gone.
+    environment = {**os.environ, "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     asked: list[int] = []
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, env=environment) as process:
 
         def forward_signal(number: int, frame: FrameType | None) -> None:
             asked.append(number)

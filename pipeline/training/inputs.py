@@ -26,7 +26,7 @@ from pipeline.training.batches.streamed import StreamedWindows, resident_bytes
 from pipeline.training.batches.windows import Windows
 from pipeline.training.distributed import Workers
 from pipeline.training.finetune import exceeding, load_initial
-from pipeline.training.memory import BatchMemory, choose_batch, free_bytes
+from pipeline.training.memory import BatchMemory, choose_batch, free_bytes, try_batch
 from pipeline.training.threads import find_threads, remembered_threads, usable_cores
 from pipeline.training.trainer import Trainer, seeded_generators
 
@@ -113,9 +113,11 @@ def make_inputs(params: Params, dataset: Dataset, device: torch.device) -> Input
 def choose_machine(inputs: Inputs, workers: Workers) -> Inputs:
     """Check or choose the batch by the device's memory, and the number of CPU threads.
 
+    Workers may have GPUs with different memory free; all take the smallest batch.
+
     Args:
         inputs: with the batch and threads of section train.
-        workers: the main process chooses for all.
+        workers: the main process chooses the threads for all.
 
     Raises:
         MemoryLimitError: the batch does not fit the device.
@@ -124,6 +126,9 @@ def choose_machine(inputs: Inputs, workers: Workers) -> Inputs:
     first = inputs.train.batch(torch.zeros(1, dtype=torch.int64, device=device))
     memory = BatchMemory(model, *first, train.noise_draws)
     batch = choose_batch(train.batch_size, memory, free_bytes(device), device)
+    if train.batch_size == "auto" and device.type == "cuda":
+        batch = try_batch(model, *first, train.noise_draws, batch)
+    batch = workers.least(batch)
     if workers.is_main and train.batch_size == "auto":
         console.print(f"Batches of {batch} windows (train.batch_size is auto)")
     threads = train.threads or workers.broadcast(

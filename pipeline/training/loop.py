@@ -148,7 +148,7 @@ class TrainingLoop:
             if stop.number and not is_main:
                 raise SystemExit(stop.status) from error  # every worker got the signal
             self.prefetcher.undo()
-            kept = self._save_state() if is_main else ""
+            kept = self._save_state() if is_main and not self.trainer.workers.late_errors else ""
             raise TrainingError(
                 f"{error} in step {step + 1} of {self.trainer.num_steps}{kept}"
             ) from error

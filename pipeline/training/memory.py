@@ -1,7 +1,9 @@
 """Check whether a batch fits the device, and find the largest that does.
 
 The memory of a step is measured on two small batches and extrapolated: a forward pass keeps the
-same number of bytes for every window, and gradients and optimiser come on top.
+same number of bytes for every window, and gradients and optimiser come on top. On a GPU, a batch
+that `auto` chose is tried once more with a real forward and backward pass; this was never run on a
+GPU, tests simulate one.
 """
 
 from __future__ import annotations
@@ -130,7 +132,9 @@ def free_bytes(device: torch.device) -> int:
         MemoryLimitError: the system does not say.
     """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
+        # What torch has reserved and does not use is free for the same process.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
@@ -151,7 +155,10 @@ class BatchMemory:
     """Memory of a training step as a linear function of its batch."""
 
     def __init__(self, model: PolicyModel, obs: Tensor, action: Tensor, draws: int) -> None:
-        """Measure two small batches.
+        """Measure two small batches, after a first pass that does not count.
+
+        The first pass on a GPU allocates what stays for good, as cuBLAS's workspace. Counted in
+        the smaller batch, it would make a larger batch look cheaper.
 
         Args:
             model: the policy, on its device.
@@ -159,12 +166,14 @@ class BatchMemory:
             action: its actions, rad, shape (1, H, A).
             draws: noise draws of each observation.
         """
-        few, many = (
+        _, few, many = (
             forward_bytes(model, obs.repeat(n, 1, 1), action.repeat(n, 1, 1), draws)
-            for n in PROBE_BATCHES
+            for n in (max(PROBE_BATCHES), *PROBE_BATCHES)
         )
         weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-        self.window = (many - few) / (PROBE_BATCHES[1] - PROBE_BATCHES[0])
+        # A window takes at least its own noise, whatever an allocator reports.
+        least = draws * action[0].numel() * action.element_size()
+        self.window = max((many - few) / (PROBE_BATCHES[1] - PROBE_BATCHES[0]), float(least))
         self.fixed = few - self.window * PROBE_BATCHES[0] + WEIGHT_COPIES * weights
 
     def needed(self, batch: int) -> int:
@@ -211,3 +220,57 @@ def choose_batch(
             f"which {USABLE:.0%} may be used; {advice}"
         )
     return asked
+
+
+def largest_that_runs(batch: int, run: Callable[[int], object]) -> int:
+    """Halve a batch until it runs.
+
+    Args:
+        batch: windows to begin with.
+        run: takes a step of so many windows, or raises torch's error for exhausted memory.
+
+    Raises:
+        MemoryLimitError: not even one window runs.
+    """
+    while True:
+        try:
+            run(batch)
+            return batch
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if batch == 1:
+                raise MemoryLimitError(
+                    f"a step of one window does not fit ({str(error).splitlines()[0]}); free "
+                    "memory, or choose a smaller network"
+                ) from error
+        batch //= 2
+
+
+def try_batch(model: PolicyModel, obs: Tensor, action: Tensor, draws: int, batch: int) -> int:
+    """The largest batch whose forward and backward pass really run, by halving.
+
+    Args:
+        model: the policy, on its device; its gradients stay as they are.
+        obs: one raw observation, shape (1, T, S).
+        action: its actions, rad, shape (1, H, A).
+        draws: noise draws of each observation.
+        batch: windows to begin with.
+
+    Raises:
+        MemoryLimitError: not even one window runs.
+    """
+
+    def run(windows: int) -> None:
+        shape = (draws * windows, *action.shape[1:])
+        noise = torch.zeros(shape, device=obs.device)
+        steps = torch.zeros(shape[:1], dtype=torch.int64, device=obs.device)
+        loss = model.loss(obs.repeat(windows, 1, 1), action.repeat(windows, 1, 1), noise, steps)
+        # Kept together: gradients, and as much again twice for AdamW's moments.
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        _ = [gradients, *([torch.empty_like(each) for each in gradients] for _ in range(2))]
+
+    found = largest_that_runs(batch, run)
+    if obs.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return found

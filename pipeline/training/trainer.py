@@ -131,7 +131,9 @@ class Trainer:
         self.model, self.params, self.num_steps = model, params, num_steps
         self.ema = copy.deepcopy(model).eval().requires_grad_(False)
         self.generator = generator
-        self._loss = training_loss(model, params.precision, params.compile)
+        part = workers.part(params.batch_windows)
+        rows = params.noise_draws * (part.stop - part.start)
+        self._loss = training_loss(model, params.precision, params.compile, num_steps, rows)
         self.perturb: Perturb = unperturbed
         if limits is not None and model.geometry is not None:
             self.perturb = StatePerturbation(

@@ -12,7 +12,7 @@ import torch
 from pipeline.layout import Layout, LayoutError
 from pipeline.obstacles import ObstacleError, pad
 from pipeline.params import Params
-from pipeline.policy import DiffusionPolicy
+from pipeline.policy import DiffusionPolicy, diffusion_policy
 from pipeline.policy.checkpoint import Checkpoint, save_checkpoint
 from pipeline.policy.diffusion_policy import PolicyError, choose_device
 from pipeline.policy.observation import ObservationError, with_obstacles
@@ -82,6 +82,35 @@ def test_wrong_shapes_and_nan_are_refused(path: Path) -> None:
         policy.predict(np.full((2, 25), np.nan))
     with pytest.raises(ObservationError, match="noise"):
         policy.predict(torch.randn(2, 25), noise=torch.zeros(16, 6))
+
+
+def test_tensors_on_a_gpu_do_not_pass_through_the_host(
+    path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = DiffusionPolicy.from_checkpoint(path, device="cpu")
+    obs, noise = checkpoint.examples, torch.randn(len(checkpoint.examples), 16, 6)
+    expected = policy.predict(obs, noise)
+    one = policy.predict(obs[0], noise[:1])
+    through_host: list[object] = []
+    to_host = diffusion_policy._numpy
+    # The CPU's tensors stand for a GPU's.
+    monkeypatch.setattr(diffusion_policy, "_on_gpu", lambda value: True)
+    monkeypatch.setattr(
+        diffusion_policy, "_numpy", lambda value: (through_host.append(value), to_host(value))[1]
+    )
+    assert torch.equal(policy.predict(obs, noise), expected)
+    assert torch.equal(policy.predict(obs[0], noise[:1]), one)
+    assert through_host == []
+    # What is wrong goes there, and gets the same words.
+    flat = obs.clone()
+    flat[..., checkpoint.layout.field("ee_pose").slice] = 0
+    for wrong, words in (
+        (obs[:, :1], "shape"), (obs.clone().fill_(torch.nan), "finite"), (flat, "length 0"),
+    ):  # fmt: skip
+        with pytest.raises(ObservationError, match=words):
+            policy.predict(wrong, noise)
+    with pytest.raises(ObservationError, match="noise"):
+        policy.predict(obs, noise[:, :3])
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

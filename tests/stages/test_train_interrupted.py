@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
@@ -101,6 +102,36 @@ def test_two_workers_learn_what_one_does_and_survive_the_loss_of_one(
     np.testing.assert_allclose(losses(lost), losses(one), rtol=1e-3)
     weights = [load_checkpoint(folder / "final_model.pt").ema for folder in (one, two)]
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_only_the_steps_since_the_last_state(
+    small: Params, plans_zarr: Path, tmp_path: Path
+) -> None:
+    chosen = small.override(
+        "train", num_epochs=40, launcher="torchrun", devices=2, rollout_every=0, select="val_loss"
+    )
+    (tmp_path / "params.yaml").write_text(json.dumps(chosen.model_dump(mode="json")))
+    options = ["--params", "params.yaml", "--data-path", str(plans_zarr), "--out", "out"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pipeline", "train", *options]
+    killed, lines = False, []
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith("Epoch 3/40") and not killed:
+                killed = True
+                children = psutil.Process(process.pid).children(recursive=True)
+                # torchrun itself is the first of them.
+                next(each for each in children[1:] if "train" in each.cmdline()).kill()
+        _, errors = process.communicate()
+    assert process.returncode == 0, "".join(lines) + errors[-6000:]
+    assert sum(line.startswith("Resumed in epoch") for line in lines) == 1
+    assert any(line.startswith("Epoch 40/40") for line in lines)
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ def test_without_torchrun_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) ->
     assert torchrun_size() == 1
     assert SINGLE_PROCESS.is_main
     assert SINGLE_PROCESS.broadcast({"a": 1}) == {"a": 1}
+    assert SINGLE_PROCESS.least(5) == 5
     assert worker_device(torch.device("cuda")) == torch.device("cuda")
 
 
@@ -63,7 +64,7 @@ with joined_workers(torch.device("cpu")) as workers:
     weight = torch.ones(3, requires_grad=True)
     weight.sum().backward()
     workers.sum_gradients([weight], torch.zeros(()))
-    print(weight.grad.tolist(), flush=True)
+    print(weight.grad.tolist(), workers.least(256 >> workers.rank), flush=True)
     if workers.rank == 1:
         os._exit(9)
     try:
@@ -89,8 +90,9 @@ def test_two_processes_sum_their_gradients_and_a_lost_one_is_told_in_a_sentence(
         ]  # fmt: skip
         first, second = (process.communicate()[0].splitlines() for process in processes)
     assert [process.returncode for process in processes] == [0, 9]
-    assert second == ["[2.0, 2.0, 2.0]"]
-    assert first[0] == "[2.0, 2.0, 2.0]"
+    # Each also learns the smaller of both batches.
+    assert second == ["[2.0, 2.0, 2.0] 128"]
+    assert first[0] == "[2.0, 2.0, 2.0] 128"
     (sentence,) = first[1:]
     assert sentence.startswith("a worker is gone (")
     assert "[/" not in sentence and ". " not in sentence

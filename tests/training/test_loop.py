@@ -155,6 +155,22 @@ def test_a_lost_worker_leaves_a_state_of_before_its_step(
     )
 
 
+def test_with_errors_that_come_late_no_state_is_saved_after_one(
+    params: Params, layout: Layout, tmp_path: Path
+) -> None:
+    training = SmallTraining(params, layout, tmp_path / "out", state_every_s=1e6)
+
+    def lost(index: int, batch: Prepared) -> torch.Tensor:
+        raise WorkerError("a worker is gone")
+
+    training.trainer.step = lost  # type: ignore[method-assign]
+    training.trainer.workers = Workers(0, 2, late_errors=True)
+    with StateStore(tmp_path / "states", "a") as store:
+        with pytest.raises(TrainingError, match=r"gone in step 1 of 15$"):
+            training.run(store)
+        assert store.load() is None
+
+
 @pytest.mark.parametrize(
     ("loss", "text"), [(0.0523, "0.0523"), (0.000123, "0.000123"), (1.5, "1.5000")]
 )

@@ -60,7 +60,10 @@ def build(task: dict[str, Any]) -> dict[str, Any]:
         target = getattr(trt.ComputeCapability, name, None)
         if target is None:
             known = ", ".join(n for n in dir(trt.ComputeCapability) if n.startswith("SM"))
-            return {**found, "status": "skipped", "reason": f"no build for {name}; known: {known}"}
+            return {**found, "status": "skipped", "reason": (
+                f"TensorRT-RTX {found['version']} builds nothing for {name}, only for {known}; "
+                "ONNX Runtime or full TensorRT runs the policy on such a GPU"
+            )}  # fmt: skip
         config.num_compute_capabilities = 1
         config.set_compute_capability(target, 0)
     profile = builder.create_optimization_profile()

@@ -35,7 +35,7 @@ class BackendError(PipelineError):
 
 
 class OnnxRuntimePolicy:
-    """policy.onnx in ONNX Runtime, on the CPU.
+    """policy.onnx in ONNX Runtime, on the CPU or (never run) on a GPU.
 
     Attributes:
         layout: the meaning of observations and actions.
@@ -46,29 +46,38 @@ class OnnxRuntimePolicy:
         denoising: form of the denoising steps in the graph, loop or unrolled.
     """
 
-    def __init__(self, path: str | Path, threads: int = 1) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, *, cuda: bool = False) -> None:
         """Load the graph.
 
         Args:
             path: policy.onnx.
             threads: CPU threads of one inference; a small network is fastest with one.
+            cuda: whether to run on the first GPU.
 
         Raises:
             BackendError: the file is missing, is not an ONNX graph, or was not exported by this
-                pipeline.
+                pipeline; or this ONNX Runtime does not run on a GPU here.
             LayoutError: the layout in its metadata is broken.
         """
         if not Path(path).is_file():
             raise BackendError(f"{path}: no such file; expected policy.onnx of stage export")
+        provider = "CUDAExecutionProvider"
+        if cuda and provider not in ort.get_available_providers():
+            raise BackendError(
+                "this ONNX Runtime was built without CUDA; install onnxruntime-gpu in its place"
+            )
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         try:
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
+            providers = [*([provider] if cuda else []), "CPUExecutionProvider"]
+            self._session = ort.InferenceSession(str(path), options, providers=providers)
         except Exception as error:  # the library's exceptions have no common base class
             raise BackendError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        if cuda and provider not in self._session.get_providers():
+            raise BackendError(
+                "ONNX Runtime found no CUDA that it can run on; its log names the library"
+            )
         metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
         missing = [key for key in ("layout", "config", "rate_hz") if key not in metadata]
         if missing:

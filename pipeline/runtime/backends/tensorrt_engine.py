@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.hashing import sha256_file
 from pipeline.policy.observation import (
     check_noise,
     check_observation,
@@ -30,13 +31,15 @@ class EnginePolicy:
         deployment: execution settings and limits; None in graphs of older exports.
     """
 
-    def __init__(self, engine: Path, onnx: Path, backend: str) -> None:
+    def __init__(self, engine: Path, onnx: Path, backend: str, cache: Path | None = None) -> None:
         """Load the engine on the first GPU.
 
         Args:
             engine: an engine file chosen by `engine_store.fitting_engine`.
             onnx: the policy.onnx that it was built from.
             backend: tensorrt or tensorrt-rtx.
+            cache: folder for the kernels that TensorRT-RTX compiles when an engine first runs; None
+                to compile them again in every process.
 
         Raises:
             CudaError: no driver.
@@ -45,7 +48,8 @@ class EnginePolicy:
         graph = OnnxRuntimePolicy(onnx)
         self.layout, self.config, self.rate_hz = graph.layout, graph.config, graph.rate_hz
         self.deployment = graph.deployment
-        self._runner = EngineRunner(engine, backend.replace("-", "_"))
+        kernels = None if cache is None else cache / f"{sha256_file(engine)[:32]}.kernels"
+        self._runner = EngineRunner(engine, backend.replace("-", "_"), kernels)
 
     def predict(self, obs: ArrayLike, noise: ArrayLike) -> Float32:
         """Compute chunks of actions.

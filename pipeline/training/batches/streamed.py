@@ -221,8 +221,7 @@ class StreamedWindows:
             offsets[int(block)] = total
             total += int(inside.sum())
         state, action = (torch.from_numpy(np.concatenate(part)) for part in parts)
-        if self.device.type == "cuda":
-            state, action = state.pin_memory(), action.pin_memory()
+        # Not pinned: this thread may wait for its copies, and pinning would happen on GPU 0.
         return _Buffer(state.to(self.device), action.to(self.device), offsets)
 
 

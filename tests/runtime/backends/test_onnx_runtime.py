@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from pipeline.policy.checkpoint import Checkpoint
@@ -65,3 +66,19 @@ def test_nothing_of_its_use_is_recorded(exported: tuple[Checkpoint, Path], tmp_p
     command = [sys.executable, "-c", code, str(exported[1])]
     subprocess.run(command, env=environment, check=True, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_gpu_is_not_replaced_by_the_cpu_without_a_word(
+    exported: tuple[Checkpoint, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "CUDAExecutionProvider" in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime was built with CUDA")
+    with pytest.raises(BackendError, match="built without CUDA"):
+        OnnxRuntimePolicy(exported[1], cuda=True)
+    # As a build with CUDA does where it finds no libraries: a warning, and the CPU.
+    monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(BackendError, match="found no CUDA"),
+    ):
+        OnnxRuntimePolicy(exported[1], cuda=True)

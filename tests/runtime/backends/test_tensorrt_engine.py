@@ -30,7 +30,7 @@ from tests.fixtures.serving import served
 has_library = pytest.mark.skipif(
     find_spec("tensorrt_rtx") is None, reason="tensorrt-rtx is for Linux x86-64"
 )
-GPUS, REASON = find_gpus()
+GPUS, _ = find_gpus()
 
 
 @pytest.mark.skipif(bool(GPUS), reason="this machine has a GPU")
@@ -40,7 +40,7 @@ def test_without_a_driver_it_is_refused(exported: tuple[Checkpoint, Path], tmp_p
 
 
 @has_library
-@pytest.mark.skipif(not GPUS, reason=f"needs a GPU: {REASON}")
+@pytest.mark.gpu
 def test_it_predicts_as_onnx_runtime_does(
     exported: tuple[Checkpoint, Path], tmp_path: Path
 ) -> None:
