@@ -13,11 +13,12 @@ FEATURES = 27
 """Number of features of one observation in our default configuration."""
 
 
-def lerobot_model(policy: PolicyParams) -> Any | None:
+def lerobot_model(policy: PolicyParams, device: str = "cpu") -> Any | None:
     """An untrained `DiffusionModel`; prints a note and returns None if LeRobot is not installed.
 
     Args:
         policy: sizes of the U-Net and of a chunk, number of sampling steps (DDIM).
+        device: cpu or cuda.
     """
     try:
         from lerobot.configs.types import FeatureType, PolicyFeature
@@ -37,26 +38,28 @@ def lerobot_model(policy: PolicyParams) -> Any | None:
         use_film_scale_modulation=True,
         noise_scheduler_type="DDIM",
         num_inference_steps=policy.num_inference_steps,
-        device="cpu",
+        device=device,
         input_features={
             "observation.state": PolicyFeature(FeatureType.STATE, (6,)),
             "observation.environment_state": PolicyFeature(FeatureType.ENV, (FEATURES - 6,)),
         },
         output_features={"action": PolicyFeature(FeatureType.ACTION, (6,))},
     )
-    return DiffusionModel(config)
+    return DiffusionModel(config).to(device)
 
 
-def lerobot_batch(policy: PolicyParams, batch: int) -> dict[str, torch.Tensor]:
+def lerobot_batch(policy: PolicyParams, batch: int, device: str = "cpu") -> dict[str, torch.Tensor]:
     """A made-up batch in the form that LeRobot's model takes.
 
     Args:
         policy: determines the shapes.
         batch: number of windows.
+        device: cpu or cuda.
     """
-    return {
+    made = {
         "observation.state": torch.randn(batch, policy.n_obs_steps, 6),
         "observation.environment_state": torch.randn(batch, policy.n_obs_steps, FEATURES - 6),
         "action": torch.rand(batch, policy.horizon, 6) * 2 - 1,
         "action_is_pad": torch.zeros(batch, policy.horizon, dtype=torch.bool),
     }
+    return {name: values.to(device) for name, values in made.items()}

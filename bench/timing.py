@@ -8,6 +8,23 @@ from collections.abc import Callable, Mapping
 Step = Callable[[], object]
 
 
+def repeated(step: Step, times: int, wait: Step) -> Step:
+    """Several calls as one, and what they leave to a device.
+
+    Args:
+        step: a function.
+        times: number of calls.
+        wait: returns when the device has done everything.
+    """
+
+    def run() -> None:
+        for _ in range(times):
+            step()
+        wait()
+
+    return run
+
+
 def interleaved(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
     """Time each step once per round, s; the first round warms up and does not count.
 

@@ -9,11 +9,12 @@ interleaved steps of one run:
   average). The work before the network is done for several steps at once; each counts its share;
 - outside: that share, as a part of the step;
 - of the peak: the network's rate of floating-point operations, relative to the best rate that a
-  1024 × 1024 product reaches here;
+  large product reaches here (1024 × 1024 in float32; on a GPU 8192 × 8192 in bfloat16);
 - LeRobot: the same U-Net, by LeRobot's own class in its own step (loss, gradient clipping, Adam as
   in its training), on batches that are already in memory, without data loader and averaging.
 
-Writes bench/results/train.json and prints the table as Markdown.
+Writes bench/results/train.json and prints the table as Markdown. `bench.gpu` measures with the same
+functions on a GPU.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.peer import lerobot_batch, lerobot_model
-from bench.timing import Step, interleaved
+from bench.timing import Step, interleaved, repeated
 from pipeline.layout import Layout
 from pipeline.params import Params, load_params
 from pipeline.policy.model import PolicyModel
@@ -38,10 +39,12 @@ from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
 from pipeline.run import console, versions, write_json
 from pipeline.training.batches.windows import Windows
+from pipeline.training.precision import autocast, choose_precision
 from pipeline.training.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results" / "train.json"
 ROWS = 20000
+CPU = torch.device("cpu")
 NETWORKS: dict[str, dict[str, Any]] = {
     "MLP 256 × 3": {"network": "mlp"},
     "U-Net 64–128–256": {"network": "unet", "unet_channels": [64, 128, 256]},
@@ -54,15 +57,18 @@ NETWORKS: dict[str, dict[str, Any]] = {
 BATCHES = (64, 256)
 
 
-def windows(layout: Layout, params: Params) -> Windows:
+def windows(
+    layout: Layout, params: Params, device: torch.device = CPU, number: int = ROWS
+) -> Windows:
     """Made-up rows and the windows of one long episode."""
     rng = torch.Generator().manual_seed(0)
-    state = torch.randn((ROWS, layout.state_dim), generator=rng)
+    state = torch.randn((number, layout.state_dim), generator=rng)
     joints = layout.field("joint_pos").slice
-    action = state[:, joints] + 0.1 * torch.randn((ROWS, layout.action_dim), generator=rng)
-    rows = torch.arange(ROWS - params.policy.horizon)[:, None]
+    action = state[:, joints] + 0.1 * torch.randn((number, layout.action_dim), generator=rng)
+    rows = torch.arange(number - params.policy.horizon)[:, None]
     reach = torch.arange(params.policy.horizon)
-    return Windows(state, action, rows + torch.arange(params.policy.n_obs_steps), rows + reach)
+    arrays = (state, action, rows + torch.arange(params.policy.n_obs_steps), rows + reach)
+    return Windows(*(array.to(device) for array in arrays))
 
 
 @dataclass(frozen=True)
@@ -80,16 +86,27 @@ class Ours:
     weights: int
 
 
-def our_step(params: Params, batch: int) -> Ours:
-    """A training step of the network that the parameters describe."""
+def made_up_training(
+    params: Params, device: torch.device = CPU, number: int = ROWS, steps: int = 10**6
+) -> tuple[Trainer, Windows]:
+    """A trainer with the network that the parameters describe, and windows; the same every time."""
     layout = Layout.from_params(params)
     robot = RobotModel.from_params(params.robot)
-    model = PolicyModel(params.policy, layout, policy_geometry(robot, params.task))
-    generator = torch.Generator().manual_seed(0)
-    trainer = Trainer(model, params.train, 10**6, generator, robot.limits)
-    data = windows(layout, params)
-    model.fit([data.batch(torch.arange(2000))], lambda *pair: pair)
-    trainer.ema.load_state_dict(model.state_dict())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = PolicyModel(params.policy, layout, policy_geometry(robot, params.task))
+    data = windows(layout, params, device, number)
+    model.to(device)
+    few = torch.arange(min(len(data), 2000), device=device)
+    model.fit([data.batch(few)], lambda *pair: pair)
+    generator = torch.Generator(device).manual_seed(0)
+    return Trainer(model, params.train, steps, generator, robot.limits), data
+
+
+def our_step(params: Params, batch: int, device: torch.device = CPU, number: int = ROWS) -> Ours:
+    """A training step of the network that the parameters describe."""
+    trainer, data = made_up_training(params, device, number)
+    model, generator = trainer.model, trainer.generator
     windows_of_block = data.order(generator)[: trainer.block_steps * batch]
     block, count = trainer.prepare(*data.batch(windows_of_block)), iter(range(10**9))
 
@@ -102,7 +119,8 @@ def our_step(params: Params, batch: int) -> Ours:
         trainer.step(number, block.part(slice(start, start + batch)))
 
     draws = params.train.noise_draws
-    noise, steps = torch.randn(draws * batch, params.policy.horizon, 6), torch.zeros(draws * batch)
+    noise = torch.randn(draws * batch, *block.clean.shape[1:], device=device)
+    steps = torch.zeros(draws * batch, device=device)
     with FlopCounterMode(display=False) as counter:
         few = data.batch(windows_of_block[:batch])
         torch.autograd.backward(model.loss(*few, noise, steps.long()))
@@ -111,19 +129,21 @@ def our_step(params: Params, batch: int) -> Ours:
     return Ours(step, prepare, trainer.block_steps, float(counter.get_total_flops()), weights)
 
 
-def lerobot_step(params: Params, batch: int) -> tuple[Step, int] | None:
+def lerobot_step(params: Params, batch: int, device: torch.device = CPU) -> tuple[Step, int] | None:
     """LeRobot's training step with the same U-Net and condition; None if it is not installed."""
-    model = lerobot_model(params.policy)
+    model = lerobot_model(params.policy, device.type)
     if model is None:
         return None
     model.train()
     optimizer = torch.optim.Adam(
         model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6
     )
-    data = lerobot_batch(params.policy, batch)
+    data = lerobot_batch(params.policy, batch, device.type)
+    precision = choose_precision(params.train.precision, device)
 
     def step() -> None:
-        loss = model.compute_loss(data)
+        with autocast(device, precision):
+            loss = model.compute_loss(data)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 10.0)
         optimizer.step()
@@ -132,23 +152,46 @@ def lerobot_step(params: Params, batch: int) -> tuple[Step, int] | None:
     return step, sum(weight.numel() for weight in model.parameters())
 
 
-def measure(params: Params, batch: int, rounds: int) -> dict[str, Any]:
-    """One row of the table."""
-    ours = our_step(params, batch)
-    left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
-    steps: dict[str, Step] = {
-        "step": ours.step,
-        "prepare": ours.prepare,
-        "product": lambda: left @ right,
-    }
-    theirs = lerobot_step(params, batch) if params.policy.network == "unet" else None
+def product(device: torch.device, size: int | None = None) -> tuple[Step, float]:
+    """The product whose rate is the peak, and its floating-point operations."""
+    chosen = size or (8192 if device.type == "cuda" else 1024)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    left, right = (torch.randn(chosen, chosen, device=device, dtype=dtype) for _ in range(2))
+    return lambda: left @ right, 2.0 * chosen**3
+
+
+def wait_for(device: torch.device) -> None:
+    """Return when a device has done everything."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def measure(
+    params: Params,
+    batch: int,
+    rounds: int,
+    device: torch.device = CPU,
+    repeats: int = 1,
+    number: int = ROWS,
+) -> dict[str, Any]:
+    """One row of the table; on a GPU several steps are timed together, as training queues them."""
+    ours = our_step(params, batch, device, number)
+    multiply, operations = product(device)
+    steps: dict[str, Step] = {"step": ours.step, "prepare": ours.prepare, "product": multiply}
+    theirs = lerobot_step(params, batch, device) if params.policy.network == "unet" else None
     if theirs is not None:
         steps["lerobot"] = theirs[0]
-    times = interleaved(steps, rounds)
+    grouped = {
+        name: repeated(step, repeats, lambda: wait_for(device)) for name, step in steps.items()
+    }
+    times = {
+        name: [seconds / repeats for seconds in found]
+        for name, found in interleaved(grouped, rounds).items()
+    }
     least = {name: min(found) for name, found in times.items()}
     outside = least["prepare"] / ours.steps
     whole = least["step"] + outside
-    peak = 2 * 1024**3 / least["product"]
+    peak = operations / least["product"]
     samples = batch * params.train.noise_draws
     row: dict[str, Any] = {
         "parameters": ours.weights,

@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,8 @@ class Timing:
     """Reason why the backend does not run here."""
     load_s: float | None = None
     """Time from a fresh interpreter to the first chunk, s."""
+    first_ms: float | None = None
+    """Time of the first call, ms; it may compile or load code."""
     peak_rss_mb: float | None = None
     ms: list[float] = field(default_factory=list)
     """Time of each call in order, ms."""
@@ -65,6 +67,7 @@ class Timing:
             "p99_ms": round(float(high), 4),
             "max_ms": round(max(self.ms), 4),
             "load_s": None if self.load_s is None else round(self.load_s, 3),
+            "first_ms": None if self.first_ms is None else round(self.first_ms, 3),
             "peak_rss_mb": None if self.peak_rss_mb is None else round(self.peak_rss_mb, 1),
         }
 
@@ -89,7 +92,9 @@ def time_backends(
         for name, subject in subjects.items():
             child = stack.enter_context(_child(subject, threads))
             answer = child.ask(None)
-            timings[name] = Timing(answer.get("error"), answer.get("load_s"))
+            timings[name] = Timing(
+                answer.get("error"), answer.get("load_s"), answer.get("first_call_ms")
+            )
             if "error" not in answer:
                 child.ask({"calls": max(calls // 10, 1), "batch": batch})
                 children[name] = child
@@ -98,6 +103,37 @@ def time_backends(
                 answer = child.ask({"calls": size, "batch": batch})
                 timings[name].ms += answer["ms"]
                 timings[name].peak_rss_mb = answer["peak_rss_mb"]
+    return timings
+
+
+def time_batches(
+    subject: Subject, calls: int, threads: int, batches: Sequence[int]
+) -> dict[int, Timing]:
+    """Time calls of one backend with several batch sizes, one after the other.
+
+    Args:
+        subject: the backend.
+        calls: timed calls of each batch size; a tenth as many warm it up first.
+        threads: CPU threads per call.
+        batches: observations per call; 1 comes first.
+
+    Returns:
+        Measurements by batch size; of the first alone where the backend does not run here.
+
+    Raises:
+        TimingError: the child ended without an answer.
+    """
+    timings: dict[int, Timing] = {}
+    with _child(subject, threads) as child:
+        loaded = child.ask(None)
+        for batch in batches:
+            timings[batch] = timing = Timing(loaded.get("error"), loaded.get("load_s"))
+            if timing.reason is not None:
+                return timings
+            warm = child.ask({"calls": max(calls // 10, 1), "batch": batch})["ms"]
+            timing.first_ms = loaded["first_call_ms"] if batch == 1 else warm[0]
+            answer = child.ask({"calls": calls, "batch": batch})
+            timing.ms, timing.peak_rss_mb = answer["ms"], answer["peak_rss_mb"]
     return timings
 
 

@@ -83,7 +83,7 @@ def inference(params: Params, out: Path, calls: int, _: Path | None = None) -> N
     for network in NETWORKS:
         chosen = params.override("policy", network=network)
         result["networks"][network] = by_threads = {}
-        with _exported(chosen, VARIANTS) as subjects:
+        with exported(chosen, VARIANTS) as subjects:
             for threads in sorted({1, cores}):
                 load = os.getloadavg()[0]
                 timings = time_backends(subjects, calls, threads)
@@ -110,7 +110,7 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
         calls: direct calls, and the least number of all clients' calls together.
         model: folder of export; None for an untrained default policy.
     """
-    with _exported(params, []) as subjects:
+    with exported(params, []) as subjects:
         subject = subjects["onnxruntime"]
         served = model or subject.path
         deployment = Deployment.from_json(subject.deployment, "params.yaml")
@@ -154,7 +154,7 @@ def _show_served(row: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]]:
+def exported(params: Params, variants: Variants) -> Iterator[dict[str, Subject]]:
     """An untrained policy as a checkpoint and as graphs, in a temporary folder."""
     layout, robot = Layout.from_params(params), RobotModel.from_params(params.robot)
     geometry = policy_geometry(robot, params.task)

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.benchmark.latency import BLOCK, Subject, Timing, TimingError, blocks, time_backends
+from pipeline.benchmark.latency import (
+    BLOCK,
+    Subject,
+    Timing,
+    TimingError,
+    blocks,
+    time_backends,
+    time_batches,
+)
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint
 from pipeline.robot.model import RobotModel
@@ -48,6 +56,17 @@ def test_a_child_that_ends_is_named(exported: tuple[Checkpoint, Path], deploymen
             1,
             "many",  # type: ignore[arg-type]
         )
+
+
+def test_batches_of_several_sizes_are_timed_in_one_child(
+    exported: tuple[Checkpoint, Path], deployment: str
+) -> None:
+    found = time_batches(Subject("onnxruntime", exported[1], deployment), 5, 1, (1, 4))
+    assert {batch: len(timing.ms) for batch, timing in found.items()} == {1: 5, 4: 5}
+    assert found[1].first_ms != found[4].first_ms
+    absent = time_batches(Subject("torch-graphs", exported[1], deployment), 5, 1, (1, 4))
+    assert list(absent) == [1]
+    assert "needs a checkpoint" in absent[1].summary()["reason"]
 
 
 @given(st.integers(0, 1000))

@@ -24,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     # What docs/en/guide.md asks for before a zarr of the team's form is read.
     "ingest": {"workers": 1, "cache_gb": 0.0, "frame_rate_hz": 30.0},
     "policy": {"mlp_width": 16, "mlp_blocks": 1},
-    "train": {"num_epochs": 1, "rollout_pens": 2, "threads": 1},
+    "train": {"num_epochs": 1, "rollout_pens": 2, "threads": 1, "device": "cpu"},
     "evaluate": {"pens": 2, "robustness": "off", "grasp_pens": 0, "films": 0, "backends": ["torch"],
                  "open_loop_windows": 50},
     "export": {"targets": [], "latency_calls": 2},
@@ -72,6 +72,8 @@ SHOWN = (
           "stages/test_play.py::test_it_shows_recordings_until_it_is_stopped", '"play"'),
     Shown(r"python -m pipeline bench serve",
           "stages/test_bench.py::test_a_served_policy_is_measured", '"serve"'),
+    Shown(r"make bench-gpu( .*)?", "bench/test_gpu.py::"
+          "test_every_part_runs_or_says_in_a_line_why_not", '"bench.gpu"'),
     Shown(r"(make sweep|python -m pipeline sweep -S) .*",
           "experiments/test_sequential.py::test_a_grid_runs_once_and_the_workspace_is_restored",
           "run_sequentially"),
@@ -133,6 +135,7 @@ NOT_HERE = (
      "tests, needs it first"),
     (r"source \.venv/bin/activate", "the environment is the one that runs these tests"),
     (r"make test", "it is what runs these tests"),
+    (r"python -m bench\.wheels .*", "takes packages from an index; what it does to them is tested"),
     (r"pip install \.\[(cluster|search|lerobot)\]", "takes packages from an index; the extras are "
      "checked"),
 )  # fmt: skip
