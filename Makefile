@@ -16,7 +16,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 DVC := dvc $(if $(filter -S% --set-param%,$(ARGS)),exp run,repro)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-chain bench-inference bench-train bench-startup bench-guard bench-rehearsal bench-play bench-gpu lock clean
+.PHONY: help setup repro $(STAGES) pull release sweep show play tensorboard lint types test test-slow mutants check images engine bench bench-chain bench-inference bench-train bench-startup bench-guard bench-rehearsal bench-play bench-gpu bench-scale lock clean
 
 help: ## print this help
 	@grep -hE '^[a-z $$()A-Z-]+:.*##' $(MAKEFILE_LIST) | sed 's/$$(STAGES)/$(firstword $(STAGES)) … $(lastword $(STAGES))/' \
@@ -109,6 +109,9 @@ bench-play: $(PLAY) ## measure how many frames a second the page of `make play` 
 
 bench-gpu: $(STAMP) ## measure everything that needs a GPU, in nine minutes; ARGS=--dry-run tries it on a CPU
 	python -m bench.gpu $(ARGS)
+
+bench-scale: $(STAMP) ## measure what each stage costs with the number of episodes; ARGS="--sizes 1000 10000"
+	python -m bench.scale $(ARGS)
 
 bench-train: $(STAMP) ## measure training speed; with bench/requirements.txt also LeRobot's
 	python -m bench.train $(ARGS)

@@ -1,19 +1,22 @@
-"""Runs shards of work, each in a process of its own, and yields the results in order.
+"""Runs shards of work in processes of this machine or of a Ray cluster; yields results in order.
 
-Each shard gets a new process because OMPL can be seeded only once per process. So the results do
-not depend on the number of workers.
+A shard can have a process of its own, because OMPL can be seeded only once per process. So the
+results depend neither on the number of workers nor on where they run. Ray is an optional
+dependency, imported only when it is needed.
 """
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import multiprocessing
 import signal
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 from pipeline.errors import PipelineError
 from pipeline.machine import available_cores
@@ -21,8 +24,43 @@ from pipeline.machine import available_cores
 Result = TypeVar("Result")
 
 
+RETRIES = 3
+"""How often Ray computes a shard again whose worker or machine was lost."""
+
+
 class WorkerError(PipelineError):
     """A worker process ended without a result."""
+
+
+class EngineError(PipelineError):
+    """Ray was asked for but is not installed."""
+
+
+def in_shards(
+    work: Callable[[int], Result],
+    engine: Literal["process", "ray"],
+    workers: int,
+    preload: list[str],
+    *,
+    fresh: bool,
+) -> Generator[Result, None, None]:
+    """Yield work(0), work(1), … in order, without end; close the iterator to stop.
+
+    Args:
+        work: picklable function of the shard's number.
+        engine: process (on this machine) or ray (on a cluster).
+        workers: processes of this machine at a time; 0 takes one per core. Ray takes what the
+            cluster has.
+        preload: modules that every process of this machine needs; they are imported only once.
+        fresh: whether each shard needs a process in which no other has run. On this machine each
+            has one in any case.
+
+    Raises:
+        PipelineError: what `work` raised.
+        WorkerError: a process died, or `work` raised another kind of exception.
+        EngineError: Ray is not installed.
+    """
+    return in_ray(work, fresh=fresh) if engine == "ray" else in_processes(work, workers, preload)
 
 
 def in_processes(
@@ -83,19 +121,78 @@ def _receive(connection: Connection, number: int, process: BaseProcess) -> Any:
     finally:
         connection.close()
     process.join()
-    if isinstance(outcome, PipelineError):
-        raise outcome
-    return outcome
+    return _unwrap(outcome)
 
 
 def _shard(connection: Connection, work: Callable[[int], Result], number: int) -> None:
     # Ctrl-C reaches all processes, but only the parent shall report it. It ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        connection.send(work(number))
-    except PipelineError as error:
-        connection.send(error)
-    except Exception:
-        connection.send(WorkerError(f"shard {number} failed:\n{traceback.format_exc()}"))
+        connection.send(_outcome(work, number))
     finally:
         connection.close()
+
+
+def in_ray(work: Callable[[int], Result], *, fresh: bool) -> Generator[Result, None, None]:
+    """Yield work(0), work(1), … in order, computed by Ray's workers; close the iterator to stop.
+
+    A running cluster is used if Ray finds it (RAY_ADDRESS); otherwise one is started on this
+    machine. All machines of a cluster must see the repository, the recordings and `.state` at the
+    same paths. A shard is computed again if its worker or its machine is lost.
+
+    Args:
+        work: picklable function of the shard's number.
+        fresh: whether each shard needs a process in which no other has run.
+
+    Raises:
+        PipelineError: what `work` raised.
+        WorkerError: `work` raised another kind of exception, or a shard was lost too often.
+        EngineError: Ray is not installed.
+    """
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as error:
+        raise EngineError(
+            "collect.engine or ingest.engine is ray, but Ray is not installed; expected the extra: "
+            "pip install ray, or set the engine to process"
+        ) from error
+    own = not ray.is_initialized()
+    if own:
+        ray.init(log_to_driver=False)
+    waiting: deque[Any] = deque()
+    try:
+        # A worker of Ray ends after so many calls; 0 stands for no limit.
+        remote = ray.remote(max_calls=int(fresh), max_retries=RETRIES)(_outcome)
+        for number in itertools.count():
+            # Run only a few shards ahead, so that memory stays bounded.
+            while len(waiting) < max(2, 2 * int(ray.cluster_resources().get("CPU", 1))):
+                waiting.append(remote.remote(work, number + len(waiting)))
+            try:
+                outcome = ray.get(waiting.popleft())
+            except ray.exceptions.RayError as error:
+                raise WorkerError(
+                    f"Ray lost shard {number} {RETRIES + 1} times: {error}; often because memory "
+                    "ran out or because machines leave the cluster"
+                ) from error
+            yield _unwrap(outcome)
+    finally:
+        for unwanted in waiting:
+            ray.cancel(unwanted, force=True)
+        if own:
+            ray.shutdown()
+
+
+def _outcome(work: Callable[[int], Result], number: int) -> Result | PipelineError:
+    """The result, or the reason why there is none."""
+    try:
+        return work(number)
+    except PipelineError as error:
+        return error
+    except Exception:
+        return WorkerError(f"shard {number} failed:\n{traceback.format_exc()}")
+
+
+def _unwrap(outcome: Any) -> Any:
+    if isinstance(outcome, PipelineError):
+        raise outcome
+    return outcome

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from functools import partial
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.processes import WorkerError, in_processes
+from pipeline.processes import EngineError, WorkerError, in_processes, in_ray
 from pipeline.robot.model import ModelError
 
 
@@ -56,3 +57,9 @@ def test_another_error_includes_its_traceback() -> None:
 def test_a_dead_worker_raises_an_error() -> None:
     with pytest.raises(WorkerError, match="exit code 3"):
         next(in_processes(_die, 1, []))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_a_missing_ray_is_named() -> None:
+    with pytest.raises(EngineError, match="pip install ray"):
+        next(in_ray(abs, fresh=False))

@@ -39,6 +39,7 @@ class CollectParams(Section):
     hold_s: NonNegative
     storage: Literal["mcap", "sqlite3"]
     workers: Count
+    engine: Literal["process", "ray"]
 
 
 class IngestParams(Section):

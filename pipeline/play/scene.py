@@ -12,22 +12,19 @@ from numpy.typing import NDArray
 from pipeline.obstacles import OBSTACLE
 from pipeline.params import Params
 from pipeline.play.arm import ArmShapes, Shape, obstacle_shape
+from pipeline.play.camera import set_camera
 from pipeline.robot.model import axis_quaternion
 
 Array = NDArray[np.float64]
 Colour = tuple[int, int, int]
 OBJECT, BOX, TOUCHED = (0, 158, 115), (204, 121, 167), (215, 25, 28)
 WANTED, SENT, EXPERT, DEMONSTRATION = (0, 114, 178), (230, 140, 0), (120, 128, 138), (148, 82, 180)
-LINE_M = 0.004
-"""Thickness of lines, m."""
+LINE_PIXELS = 3.0
+"""Thickness of lines. Lines whose thickness is in metres are drawn twice."""
 GIZMO_M = 0.16
 """Length of the arrows by which things are dragged, m."""
-CAMERA_M, LOOK_AT_M = (1.80, -1.20, 1.05), (0.36, 0.17, 0.42)
-"""The camera looks from the front right and slightly from above, base frame. The arm stands left of
-the middle, because the controls are on the right."""
-FIELD_OF_VIEW_RAD = 0.7
-NARROW_CAMERA_M, NARROW_LOOK_AT_M = (2.35, -2.0, 0.75), (0.25, 0.05, -0.05)
-"""In a narrow window, whose lower half the controls cover, the arm is further away and higher."""
+SEGMENTS = 20
+"""Sides of a drawn cylinder. Few, because a browser without a GPU draws each triangle slowly."""
 TABLE, TABLE_M, TABLE_CELL_M = (196, 202, 210), ((-0.6, -0.8), (1.0, 0.8)), 0.2
 """Colour of the lines on the table, the corners of the drawn part, and their distance, m."""
 
@@ -104,7 +101,9 @@ def _draw(server: viser.ViserServer, name: str, shape: Shape, opacity: float | N
         return server.scene.add_box(name, dimensions=tuple(shape.size), **look)
     if len(shape.size) == 2:
         radius, length = shape.size
-        return server.scene.add_cylinder(name, radius=radius, height=length, **look)
+        return server.scene.add_cylinder(
+            name, radius=radius, height=length, radial_segments=SEGMENTS, **look
+        )
     if len(shape.size) == 1:
         return server.scene.add_icosphere(name, radius=shape.size[0], **look)
     return server.scene.add_mesh_simple(name, shape.vertices, shape.faces, **look)
@@ -137,7 +136,7 @@ class Scene:
         """The fixed boxes and those that a user adds, by the collision checker's names."""
         self._fixed, self._placed = len(self.boxes), dict[str, Any]()
         self.handle = server.scene.add_transform_controls(
-            "/object", scale=GIZMO_M, line_width=3.0, depth_test=False
+            "/object", scale=GIZMO_M, line_width=3.0, depth_test=False, disable_sliders=True
         )
         self._object = self._draw_object("/object", OBJECT)
         self._marked: frozenset[str] = frozenset()
@@ -147,10 +146,9 @@ class Scene:
 
         Shadows and pictures of a surrounding would double the time of a frame without a GPU.
         """
-        scene, camera = self.server.scene, self.server.initial_camera
+        scene = self.server.scene
         scene.set_up_direction("+z")
-        camera.position, camera.look_at, camera.fov = CAMERA_M, LOOK_AT_M, FIELD_OF_VIEW_RAD
-        self.server.on_client_connect(_fit_narrow)
+        set_camera(self.server, self.model)
         scene.configure_environment_map(None)
         scene.configure_default_lights(cast_shadow=False)
         scene.add_light_hemisphere(
@@ -173,11 +171,11 @@ class Scene:
         task, scene = self._task, self.server.scene
         scene.add_icosphere(
             f"{name}/cap", radius=1.3 * task.object_radius_m, color=colour, opacity=opacity,
-            position=(0.0, 0.0, task.object_length_m / 2),
+            subdivisions=1, position=(0.0, 0.0, task.object_length_m / 2),
         )  # fmt: skip
         return scene.add_cylinder(
             f"{name}/body", radius=task.object_radius_m, height=task.object_length_m,
-            color=colour, opacity=opacity,
+            radial_segments=SEGMENTS, color=colour, opacity=opacity,
         )  # fmt: skip
 
     def place_object(self, position: Array, axis: Array) -> None:
@@ -209,7 +207,6 @@ class Scene:
             visible: whether it can be dragged.
         """
         self.handle.disable_axes = self.handle.disable_rotations = not visible
-        self.handle.disable_sliders = not visible
 
     def show_object(self, visible: bool) -> None:
         """Show or hide the object.
@@ -264,19 +261,23 @@ class Scene:
         if points is None or len(points) < 2:
             return
         segments = np.stack([points[:-1], points[1:]], axis=1).astype(np.float32)
+        # A colour for each point from the start: a line that gets them later is drawn white.
+        colours = np.tile(_linear(colour), (*segments.shape[:2], 1))
         if old is None:
             self._lines[name] = self.server.scene.add_line_segments(
-                f"/lines/{name}", segments, colour, thickness=LINE_M
+                f"/lines/{name}", segments, colours, thickness=LINE_PIXELS, thickness_units="screen"
             )
             return
         if len(segments) != len(old.points):
-            old.colors = np.broadcast_to(np.array(colour, np.uint8), segments.shape)
+            old.colors = colours
         old.points = segments
 
 
-def _fit_narrow(client: Any) -> None:
-    if client.camera.aspect < 1:
-        client.camera.position, client.camera.look_at = NARROW_CAMERA_M, NARROW_LOOK_AT_M
+def _linear(colour: Colour) -> NDArray[np.uint8]:
+    """Colours of points are linear, those of whole nodes sRGB (IEC 61966-2-1)."""
+    share = np.array(colour) / 255
+    low, high = share / 12.92, ((share + 0.055) / 1.055) ** 2.4
+    return np.round(255 * np.where(share <= 0.04045, low, high)).astype(np.uint8)
 
 
 def quaternion_axis(wxyz: Array) -> Array:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from pipeline.errors import PipelineError
 from pipeline.params import Params
-from pipeline.processes import in_processes
+from pipeline.processes import in_shards
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.robot.demonstrations import SHARD_TRIES, Demonstration, Try, demonstrate
 from pipeline.robot.model import axis_quaternion
@@ -91,7 +91,7 @@ def run(params: Params, out: Path) -> None:
     Writes `bag/` (a rosbag2: per episode the obstacles, the object's pose, the plan, joint states
     during its execution) and `collect.json` (tries, failures by reason and tilt, durations,
     versions). On one machine the bytes depend only on parameters and library versions, not on
-    `collect.workers`.
+    `collect.workers` and `collect.engine`.
 
     Args:
         params: every parameter.
@@ -128,9 +128,10 @@ def _demonstrations(
     params: Params, statistics: Statistics
 ) -> Generator[tuple[Try, Demonstration], None, None]:
     """Yield `collect.episodes` demonstrations with their tries, and count all tries."""
-    wanted = params.collect.episodes
+    collect = params.collect
+    wanted, preload = collect.episodes, [demonstrate.__module__]
     work = partial(demonstrate, params.robot, params.task, params.collect)
-    with closing(in_processes(work, params.collect.workers, [demonstrate.__module__])) as shards:
+    with closing(in_shards(work, collect.engine, collect.workers, preload, fresh=True)) as shards:
         for attempt in itertools.chain.from_iterable(shards):
             statistics.add(attempt)
             if attempt.demonstration is not None:

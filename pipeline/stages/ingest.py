@@ -22,7 +22,7 @@ from pipeline.hashing import sha256_file
 from pipeline.kinematics import ForwardKinematics
 from pipeline.machine import available_cores
 from pipeline.params import Params
-from pipeline.processes import in_processes
+from pipeline.processes import in_shards
 from pipeline.recordings.recording import Source
 from pipeline.recordings.sources import find_recordings
 from pipeline.robot.chain import kinematic_chain
@@ -37,11 +37,11 @@ from pipeline.validation.cache import (
     remove_oldest,
     stream_results,
 )
-from pipeline.validation.executors import in_ray, make_shards
 from pipeline.validation.findings import HINTS
 from pipeline.validation.multimodality import Modes
 from pipeline.validation.plots import draw_histograms
 from pipeline.validation.report import IngestReport
+from pipeline.validation.shards import make_shards
 
 # Recordings with a row of their own in the terminal; report.json has them all.
 _SHOWN = 20
@@ -119,18 +119,11 @@ def _results_by_recording(
             yield stream_results(cache, path, arm, params)
         return
     work = partial(cache_shard, cache, shards, arm, params)
-    if rules.engine == "ray":
-        files: Iterator[list[tuple[Source, Path]]] = in_ray(work, len(shards))
-    else:
-        processes = in_processes(work, workers, [cache_shard.__module__])
-        files = islice(processes, len(shards))
-    try:
-        for shard in files:
+    preload = [cache_shard.__module__]
+    with closing(in_shards(work, rules.engine, workers, preload, fresh=False)) as files:
+        for shard in islice(files, len(shards)):
             for source, file in shard:
                 yield source, load_results(cache, source, file, arm, params)
-    finally:
-        if rules.engine == "process":
-            processes.close()
 
 
 def _require_enough(report: IngestReport, params: Params, recordings: list[Path]) -> None:

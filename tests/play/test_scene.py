@@ -77,6 +77,7 @@ def test_the_arm_moves_with_its_joints(page: Page, scene: Scene) -> None:
 def test_lines_are_moved_and_hidden(page: Page, scene: Scene) -> None:
     handles = page.server.scene._handle_from_node_name
     scene.line("wanted", np.eye(3))
+    assert handles["/lines/wanted"].colors.shape == (2, 2, 3), "one for each point from the start"
     scene.line("wanted", np.zeros((5, 3)))
     assert handles["/lines/wanted"].points.shape == (4, 2, 3)
     assert handles["/lines/wanted"].colors.shape == (4, 2, 3)

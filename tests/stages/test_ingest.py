@@ -15,7 +15,7 @@ from pipeline.recordings import sources
 from pipeline.recordings.rosbag.reader import open_bag
 from pipeline.recordings.rosbag.writer import BagWriter
 from pipeline.stages import ingest
-from pipeline.validation import executors
+from pipeline.validation import shards
 
 UP = np.array([0.0, 0.0, 0.0, 1.0])
 BENDS = ("times", "frame", "degrees", "pose", "twin")
@@ -277,7 +277,7 @@ def files_of(folder):
 def test_workers_and_the_cache_do_not_change_a_byte(tmp_path, params, monkeypatch):
     """Two bags with duplicates and a damaged one: in one process, in two, and cached."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "repository"))
-    monkeypatch.setattr(executors, "SHARD_BYTES", 0)  # as if each were large
+    monkeypatch.setattr(shards, "SHARD_BYTES", 0)  # as if each were large
     record(tmp_path / "all/day_1", params, bad=BENDS)
     cut = record(tmp_path / "all/day_2", params, good=5) / "day_2.mcap"
     cut.write_bytes(cut.read_bytes()[:-50])

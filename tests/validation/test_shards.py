@@ -1,21 +1,20 @@
-"""Shards hold every recording once, in order; a missing Ray is named."""
+"""Shards hold every recording once, in order."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.validation import executors
-from pipeline.validation.executors import ExecutorError, in_ray, make_shards
+from pipeline.validation import shards as module
+from pipeline.validation.shards import make_shards
 
 
 @given(st.lists(st.integers(0, 10**8), max_size=200))
 def test_shards_hold_every_recording_in_order(sizes):
     paths = [Path(str(index)) for index in range(len(sizes))]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(executors, "_size", lambda path: sizes[int(path.name)])
+        patch.setattr(module, "_size", lambda path: sizes[int(path.name)])
         shards = make_shards(paths)
     assert [path for shard in shards for path in shard] == paths
     assert all(0 < len(shard) <= 64 for shard in shards)
@@ -33,15 +32,3 @@ def test_many_small_files_share_a_shard_and_large_ones_do_not(tmp_path):
     with (folder / "a").open("wb") as file:
         file.truncate(8_000_000)
     assert make_shards([*paths[:3], folder]) == [paths[:3], [folder]]
-
-
-@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
-def test_a_missing_ray_is_named():
-    with pytest.raises(ExecutorError, match="pip install ray"):
-        list(in_ray(abs, 3))
-
-
-@pytest.mark.slow
-def test_ray_gives_the_results_in_order():
-    pytest.importorskip("ray")
-    assert list(in_ray(abs, 5)) == [0, 1, 2, 3, 4]
