@@ -231,6 +231,7 @@ def _origins(found: Findings, folder: Path) -> dict[str, Any]:
         "robustness_rows": robustness,
         "backends": found.metrics.get("backends") or {},
         "guard": found.metrics.get("guard") or {},
+        "redirected": (found.metrics.get("execution") or {}).get("redirected"),
         "fallback": found.metrics.get("fallback") or {},
         "robustness_png": _data_uri(picture) if picture.is_file() else None,
         "numbers": list(_flat(found.metrics)),

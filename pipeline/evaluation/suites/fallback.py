@@ -31,9 +31,10 @@ REST_RAD = 1e-6
 STILL_RAD = 0.001
 """An arm stands still if no joint's command moves further than this times the number of control
 steps, rad."""
-CLOSER = (0.5, 0.25, 0.1)
+CLOSER = (0.5, 0.25)
 """Shares of `collect.clearance_m` that are tried in turn, since the guard may have stopped the arm
-nearer to an obstacle than plans come."""
+nearer to an obstacle than plans come. Closer than the guard's least distance the servo's lag may
+touch it."""
 
 
 def takeover_steps(

@@ -132,6 +132,21 @@ def test_the_page_shows_the_results(page: str) -> None:
     assert "<script>alert" not in page
 
 
+@pytest.mark.parametrize(
+    ("redirected", "words"),
+    [(3, "in 3 of the rollouts another one was started"), (0, "own always arrived"), (None, "")],
+)
+def test_motions_that_were_started_another_way_are_counted(
+    found: Findings, tmp_path: Path, redirected: int | None, words: str
+) -> None:
+    counts = dict.fromkeys(("free", "held"), 1)
+    guard = {"chunks": counts, "rollouts": counts, "reasons": {}}
+    metrics = {"guard": guard, "execution": {"redirected": redirected}}
+    page = _report(replace(found, metrics=metrics), tmp_path)
+    assert words in page
+    assert ("Whole motions were computed ahead" in page) == (redirected is not None)
+
+
 def test_files_of_earlier_stages_are_shown(found: Findings, tmp_path: Path) -> None:
     train, ingest = found.model.parent, found.dataset.path.parent.parent / "ingest"
     history, report, plots = train / "history.csv", ingest / "report.json", tmp_path / "plots"
