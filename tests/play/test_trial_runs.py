@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.evaluation.execution import make_guard
+from pipeline.evaluation.execution import make_guard, make_rehearsal
 from pipeline.evaluation.judge import judge
 from pipeline.evaluation.results import write_table
 from pipeline.evaluation.rollout import Loop
@@ -74,6 +74,7 @@ def test_a_trial_runs_as_in_its_batch(params: Params, policy: RobotPolicy, trial
     loop = Loop(
         Simulator(params.robot, 30.0, params.evaluate.physics_steps), model, policy.layout, 16, 2,
         params.execution, 30.0, make_guard(params, model),
+        rehearsal=make_rehearsal(params, model, policy.layout, 16, 30.0),
     )  # fmt: skip
     batch = loop.run(
         lambda obs, noise: np.asarray(policy.backend.predict(obs, noise), float),

@@ -58,7 +58,8 @@ def test_the_arm_reaches_the_object_and_the_lamp_goes_on(page: Page, live: LiveV
     assert "On its way" in live.status and "nearest is" in live.status
     assert "episode 17" in live.status and "inverse kinematics" in live.status
     wanted = line(page, "wanted")
-    assert tuple(wanted.colors.reshape(-1, 3)[0]) == WANTED
+    assert WANTED == (0, 114, 178)
+    assert tuple(wanted.colors.reshape(-1, 3)[0]) == (0, 43, 114), "the same in linear numbers"
     assert wanted.points.shape == (15, 2, 3), "sixteen steps"
     draw(page, 90)
     assert "At the grasp" in live.status and "contact" in live.status
