@@ -12,6 +12,7 @@ bytes that it leaves. train runs one epoch without rollouts. collect and train a
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
 import subprocess
 import sys
@@ -34,6 +35,8 @@ PLANS, POINTS, STEP_S = 1000, 40, 0.03
 SPREAD_RAD = 0.6
 """Largest distance of each joint from the home pose at the end of a plan, rad."""
 PAUSE_NS = 10 * 10**9
+SET_CHILD_SUBREAPER = 36
+"""Of Linux's prctl(2)."""
 GOAL_EPISODES = 1_000_000
 
 
@@ -121,15 +124,25 @@ def _record(params: Params, folder: Path, size: int) -> None:
 
 def _run(command: list[str], out: Path) -> dict[str, float]:
     """Run a command: CPU seconds, largest memory of one process MB, size of its output MB."""
+    # Workers belong to a server process, which outlives the command; this process inherits it.
+    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1)
+    cpu_s, memory_kb = 0.0, 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as child:
-        _, status, used = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+        while True:
+            try:
+                ended, status, used = os.wait3(0)
+            except ChildProcessError:
+                break
+            cpu_s += used.ru_utime + used.ru_stime
+            memory_kb = max(memory_kb, used.ru_maxrss)
+            if ended == child.pid:
+                child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"{' '.join(command)} failed")
     left = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return {
-        "cpu_s": round(used.ru_utime + used.ru_stime, 2),
-        "memory_mb": round(used.ru_maxrss / 1024, 1),
+        "cpu_s": round(cpu_s, 2),
+        "memory_mb": round(memory_kb / 1024, 1),
         "disk_mb": round(left / 1e6, 2),
     }
 
