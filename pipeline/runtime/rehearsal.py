@@ -92,8 +92,9 @@ class Rehearsal:
         Args:
             settings: the section `execution`.
         """
-        allowed = settings.guard == "repair" and settings.noise_scale == 0
-        return bool(settings.rehearsals and allowed)
+        # An ensemble averages the chunks of many steps, which no single motion stands for.
+        allowed = settings.guard == "repair" and settings.mode != "ensemble"
+        return bool(settings.rehearsals and allowed and settings.noise_scale == 0)
 
     def reset(self, robots: int) -> None:
         """Forget all motions.

@@ -168,7 +168,13 @@ def test_it_needs_a_guard_and_no_noise_of_its_own(params: Params) -> None:
         "execution", guard="repair", rehearsals=4, noise_scale=0.0
     ).execution
     assert Rehearsal.is_on(execution)
-    for change in ({"guard": "off"}, {"guard": "check"}, {"rehearsals": 0}, {"noise_scale": 1.0}):
+    for change in (
+        {"mode": "ensemble"},
+        {"guard": "off"},
+        {"guard": "check"},
+        {"rehearsals": 0},
+        {"noise_scale": 1.0},
+    ):
         assert not Rehearsal.is_on(execution.model_copy(update=change))
 
 
