@@ -135,6 +135,7 @@ NOT_HERE = (
      "tests, needs it first"),
     (r"source \.venv/bin/activate", "the environment is the one that runs these tests"),
     (r"make test", "it is what runs these tests"),
+    (r"make bench-scale", "takes minutes and gigabytes; the stages that it runs are tested"),
     (r"python -m bench\.wheels .*", "takes packages from an index; what it does to them is tested"),
     (r"pip install \.\[(cluster|search|lerobot)\]", "takes packages from an index; the extras are "
      "checked"),
