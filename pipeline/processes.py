@@ -14,7 +14,9 @@ import signal
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Any, Literal, TypeVar, cast
 
@@ -64,31 +66,32 @@ def in_shards(
 
 
 def in_processes(
-    work: Callable[[int], Result], workers: int, preload: list[str]
+    work: Callable[[int], Result], workers: int, preload: list[str], total: int | None = None
 ) -> Generator[Result, None, None]:
-    """Yield work(0), work(1), … in order, without end; close the iterator to stop.
+    """Yield work(0), work(1), … in order; close the iterator to stop.
 
     Args:
         work: picklable function of the shard's number, called once in each process.
         workers: processes at a time; 0 takes one per core.
         preload: modules that every process needs; they are imported only once.
+        total: number of shards; None goes on without end.
 
     Raises:
         PipelineError: what `work` raised.
         WorkerError: a process died, or `work` raised another kind of exception.
     """
     workers = workers or available_cores()
-    # Not "fork", because the parent may have threads. A fork server has none and starts fast.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(preload)
+    context = start_server(preload)
     running: dict[Connection, tuple[int, BaseProcess]] = {}
     results: dict[int, Result] = {}
     started = 0
     try:
-        for wanted in itertools.count():
+        for wanted in itertools.count() if total is None else range(total):
             while wanted not in results:
                 # Run only a few shards ahead, so that memory stays bounded.
-                while len(running) < workers and started < wanted + 2 * workers:
+                ahead = wanted + 2 * workers
+                most = ahead if total is None else min(ahead, total)
+                while len(running) < workers and started < most:
                     ours, theirs = context.Pipe(duplex=False)
                     process = context.Process(
                         target=_shard, args=(theirs, work, started), daemon=True
@@ -107,6 +110,19 @@ def in_processes(
             unwanted.terminate()
             unwanted.join()
             connection.close()
+
+
+def start_server(preload: list[str]) -> ForkServerContext:
+    """Start the server that forks processes, if none runs; it imports modules meanwhile.
+
+    Args:
+        preload: modules that every process needs; they are imported only once.
+    """
+    # Not "fork", because the parent may have threads. A fork server has none and starts fast.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(preload)
+    forkserver.ensure_running()
+    return context
 
 
 def _receive(connection: Connection, number: int, process: BaseProcess) -> Any:

@@ -18,6 +18,10 @@ from pipeline.errors import PipelineError
 
 # Small chunks are read several at a time: a call costs about a millisecond.
 _BLOCK_ROWS = 4096
+Compression = tuple[Literal["zstd", "lz4"], int]
+"""Compressor and its level."""
+TEAM_COMPRESSION: Compression = ("zstd", 5)
+"""Of the team's data."""
 
 
 class StoreError(PipelineError):
@@ -59,9 +63,9 @@ def create_array(
     shape: tuple[int, ...],
     dtype: str,
     chunk_rows: int,
-    level: int = 5,
+    compression: Compression = TEAM_COMPRESSION,
 ) -> zarr.Array[Any]:
-    """Make an array whose chunks span whole rows, compressed as the team's data is.
+    """Make an array whose chunks span whole rows.
 
     Args:
         group: where.
@@ -69,13 +73,14 @@ def create_array(
         shape: rows first.
         dtype: numpy name.
         chunk_rows: rows of a chunk; one chunk if the array has fewer.
-        level: compression level of zstd; the team's is 5.
+        compression: how chunks are compressed.
     """
     compressor: Any
+    kind, level = compression
     if group.metadata.zarr_format == 2:
-        compressor = Blosc(cname="zstd", clevel=level, shuffle=Blosc.BITSHUFFLE)
+        compressor = Blosc(cname=kind, clevel=level, shuffle=Blosc.BITSHUFFLE)
     else:
-        compressor = BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle")
+        compressor = BloscCodec(cname=kind, clevel=level, shuffle="bitshuffle")
     parent, _, leaf = name.rpartition("/")
     return group.require_group(parent).create_array(
         leaf,
@@ -192,7 +197,7 @@ class ArrayWriter:
         row_shape: tuple[int, ...],
         dtype: str,
         chunk_rows: int,
-        level: int = 5,
+        compression: Compression = TEAM_COMPRESSION,
     ) -> None:
         """Create the array.
 
@@ -202,9 +207,9 @@ class ArrayWriter:
             row_shape: shape of one row.
             dtype: numpy name.
             chunk_rows: rows of a chunk.
-            level: compression level of zstd.
+            compression: see `create_array`.
         """
-        self._array = create_array(group, name, (0, *row_shape), dtype, chunk_rows, level)
+        self._array = create_array(group, name, (0, *row_shape), dtype, chunk_rows, compression)
         self._chunk_rows = chunk_rows
         self._waiting: list[NDArray[Any]] = []
         self._number = 0

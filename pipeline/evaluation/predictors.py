@@ -7,7 +7,7 @@ export, so that the evaluated graph equals the one that would be released. N obs
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,15 @@ class Predictor:
     reason: str = ""
 
 
-def load_predictors(policy: DiffusionPolicy, params: Params) -> tuple[Predict, list[Predictor]]:
-    """Load the backends in `evaluate.backends`; the first must run, the others may be missing.
+def load_predictors(
+    policy: DiffusionPolicy, names: Sequence[str], params: Params
+) -> tuple[Predict, list[Predictor]]:
+    """Load backends; the first must run, the others may be missing.
 
     Args:
         policy: the checkpoint, loaded with torch.
-        params: sections evaluate and export, and those that the graph stores.
+        names: those of `evaluate.backends`, or the first ones of them.
+        params: section export, and those that the graph stores.
 
     Returns:
         The prediction function of the first backend, and all backends.
@@ -60,7 +63,6 @@ def load_predictors(policy: DiffusionPolicy, params: Params) -> tuple[Predict, l
     Raises:
         PredictorError: the first backend does not run here.
     """
-    names = params.evaluate.backends
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "policy.onnx"
         limits = RobotModel.from_params(params.robot).limits

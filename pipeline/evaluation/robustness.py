@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline.errors import PipelineError
 from pipeline.evaluation import metrics
 from pipeline.evaluation.disturbance import UNDISTURBED, Disturbance
-from pipeline.evaluation.judge import ClosedLoop, first_contacts, judge, measure
+from pipeline.evaluation.judge import first_contacts, judge, measure
 from pipeline.evaluation.results import write_table
 from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.trials import Trials
@@ -176,8 +176,6 @@ class Suite:
     """The undisturbed loop at the policy's rate."""
     trials: Trials
     """Objects for every condition. N trials."""
-    nominal: ClosedLoop
-    """The undisturbed rollouts on these trials, or on a longer list that starts with them."""
     planner: Planner
     """Decides where an object may be moved to."""
     params: Params
@@ -196,14 +194,11 @@ class Suite:
 
     def _summary(self, condition: Condition) -> dict[str, Any]:
         evaluate, task = self.params.evaluate, self.params.task
-        if condition.family == NOMINAL:
-            # A rollout does not depend on the rest of its batch, so these results are known.
-            return self.nominal.first(len(self.trials), task).summary
         rate = condition.control_hz or self.loop.policy_hz
         ratio = rate / self.loop.policy_hz
         moved = self._second_places(condition.move_m) if condition.move_m > 0 else None
         steps = self.trials.steps(rate, round(evaluate.rollout_steps * ratio))
-        simulator = make_simulator(self.params, condition, self.loop.policy_hz)
+        simulator = make_simulator(self.params, condition, self.loop.policy_hz, threads=1)
         rollouts = replace(self.loop, simulator=simulator).run(
             self.predict, self.trials, steps, evaluate.seed, condition.disturbance,
             self._starts(condition.disturbance.start_rad), moved,

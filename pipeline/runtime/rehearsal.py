@@ -138,13 +138,25 @@ class Rehearsal:
         self._left[robots[going]] -= 1
         return np.where(going[:, None, None], self._noise[robots], np.float32(0))
 
+    def may_be_due(self, obs: Float32) -> bool:
+        """Whether the next chunk of the only robot may need motions; they take long.
+
+        Args:
+            obs: what the policy has seen so far. Shape (T, S).
+        """
+        return bool(self._left[0] == 0 and self._is_still(obs[None])[0])
+
+    def _is_still(self, obs: Float32) -> Mask:
+        """Whether each arm stands still. (B,)."""
+        joint_pos = self._layout.unpack(obs[..., : self._layout.state_dim], "joint_pos")
+        change = np.abs(np.diff(joint_pos.astype(np.float64), axis=1))
+        return np.asarray(change.max(axis=(1, 2), initial=0.0) <= STILL_RAD)
+
     def _is_waiting(self, obs: Float32, objects: Objects) -> Mask:
         """Whether each arm stands still short of the grasp of a known object. (B,)."""
         joint_pos = self._layout.unpack(obs[..., : self._layout.state_dim], "joint_pos")
-        change = np.abs(np.diff(joint_pos.astype(np.float64), axis=1))
-        still = change.max(axis=(1, 2), initial=0.0) <= STILL_RAD
         known = np.abs(objects.position).max(axis=1) < FAR_M / 2
-        return np.asarray(still & known & ~self._arrived(joint_pos[:, -1], objects))
+        return np.asarray(self._is_still(obs) & known & ~self._arrived(joint_pos[:, -1], objects))
 
     def _arrived(self, joint_pos: NDArray[np.floating], objects: Objects) -> Mask:
         """Whether the TCP is at the grasp, its z axis opposite to the object's axis. (B,)."""

@@ -43,12 +43,9 @@ class Session:
     """
 
     def __init__(
-        self,
-        backend: Backend,
-        deployment: Deployment,
-        seed: int = 0,
+        self, backend: Backend, deployment: Deployment, seed: int = 0,
         control_hz: float | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Start with an empty history.
 
         Args:
@@ -78,21 +75,18 @@ class Session:
         self._slots = obstacle_slots(backend.config)
         self._reader = ObservationReader(backend.layout, self._slots, self.control_hz)
         self._execution = deployment.execution
-        guard = carried_guard(
-            deployment.execution, backend.config, backend.layout.joints, deployment.limits
-        )
+        joints = backend.layout.joints
+        guard = carried_guard(deployment.execution, backend.config, joints, deployment.limits)
         self._executor = ChunkExecutor(
-            deployment.execution, deployment.limits, self._chunk[1], rate_hz, control_hz,
-            guard,
-        )  # fmt: skip
+            deployment.execution, deployment.limits, self._chunk[1], rate_hz, control_hz, guard
+        )
         self._rehearsal = carried_rehearsal(
             deployment.execution, backend.config, backend.layout, deployment.limits, rate_hz
         )
         self._filter = ObjectFilter(deployment.execution)
         # Long enough for the oldest observation, which may lie between two control steps.
-        self._past: deque[dict[str, Array]] = deque(
-            maxlen=math.ceil((self._steps - 1) * self._ratio) + 2
-        )
+        length = math.ceil((self._steps - 1) * self._ratio) + 2
+        self._past: deque[dict[str, Array]] = deque(maxlen=length)
         self.reset()
 
     def reset(self, seed: int | None = None) -> None:
@@ -177,6 +171,13 @@ class Session:
             return self._backend.predict(np.repeat(history, count, axis=0), noise)[None]
 
         return sample
+
+    @property
+    def may_rehearse(self) -> bool:
+        """Whether the next call of `act` may compute whole motions ahead, which takes long."""
+        if self._rehearsal is None or self.steps_left:
+            return False
+        return not self._started or self._rehearsal.may_be_due(self.history())
 
     @property
     def steps_left(self) -> int:

@@ -58,6 +58,8 @@ class PolicyServer:
         self._policy, self._token, self._tls = policy, token, tls
         # The engine computes outside Python's lock, so as many threads as cores are useful.
         self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="policy")
+        # Whole motions take a hundred times as long as a chunk, and their robots are at rest.
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="rehearsal")
 
     async def start(self, host: str, port: int, shared: bool = False) -> Server:
         """Listen; the caller keeps the server running.
@@ -141,8 +143,10 @@ class PolicyServer:
             if message.get("call") == "act" and session.steps_left:
                 # The network is not needed: handing this to a thread would cost as much again.
                 return number | self._call(session, message)
+            ahead = message.get("call") == "act" and session.may_rehearse
+            pool = self._ahead if ahead else self._pool
             loop = asyncio.get_running_loop()
-            return number | await loop.run_in_executor(self._pool, self._call, session, message)
+            return number | await loop.run_in_executor(pool, self._call, session, message)
         except PipelineError as error:
             return number | {"error": str(error)}
         except Exception:  # one client's failure must not stop the others

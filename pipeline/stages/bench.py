@@ -17,12 +17,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline.benchmark.latency import Subject, Timing, time_backends
 from pipeline.benchmark.server_latency import Load, direct_calls, under_load
 from pipeline.errors import PipelineError
+from pipeline.evaluation.draw import draw_trials
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.machine import available_cores, processor
@@ -31,6 +33,7 @@ from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
+from pipeline.robot.planner import Planner
 from pipeline.run import console, versions, write_json
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import BACKENDS, load_policy
@@ -115,11 +118,7 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
         served = model or subject.path
         deployment = Deployment.from_json(subject.deployment, "params.yaml")
         policy = load_policy(served, "onnxruntime", deployment=deployment)
-        home = {
-            field.kind: np.zeros(field.size) for field in policy.layout.state
-            if field.kind in ("joint_pos", "object_pos", "object_axis")
-        }  # fmt: skip
-        home["object_axis"][-1] = 1.0
+        home = start(params)
         direct = Timing(ms=direct_calls(policy, home, calls)).summary()
         policy.act(home)
         asked: dict[str, tuple[dict[str, Any], float]] = {
@@ -141,6 +140,21 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
                 _show_served(row)
     console.print(f"direct: median {direct['median_ms']} ms, 99 % below {direct['p99_ms']} ms")
     write_json(out / "serve.json", {"machine": machine(), "direct": direct, "served": rows})
+
+
+def start(params: Params) -> dict[str, NDArray[np.float64]]:
+    """An arm at home and an object that it can reach.
+
+    Args:
+        params: sections robot, task and collect.
+
+    Returns:
+        Keys joint_pos, object_pos and object_axis.
+    """
+    planner = Planner(params.robot, params.task, params.collect)
+    trials = draw_trials(planner, params.task, 1, params.evaluate.seed)
+    place = {"object_pos": trials.object_pos[0], "object_axis": trials.object_axis[0]}
+    return {"joint_pos": np.array(params.robot.home_rad), **place}
 
 
 def _show_served(row: Mapping[str, Any]) -> None:

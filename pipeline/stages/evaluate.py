@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pipeline.dataset.store import Dataset, load_dataset
@@ -18,13 +17,11 @@ from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.execution import (
     execution_summary,
     guard_summary,
-    make_guard,
-    make_rehearsal,
 )
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
 from pipeline.evaluation.judge import ClosedLoop, judge, obstacle_clearances
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.predictors import Predictor, compare_backends, load_predictors
+from pipeline.evaluation.predictors import load_predictors
 from pipeline.evaluation.report import plots
 from pipeline.evaluation.report.console import (
     print_backends,
@@ -35,10 +32,11 @@ from pipeline.evaluation.report.console import (
 )
 from pipeline.evaluation.report.html import Findings, films_of, write_report
 from pipeline.evaluation.results import write_failures, write_tables
-from pipeline.evaluation.robustness import Outcome, Suite, conditions, write_outcomes
+from pipeline.evaluation.robustness import Outcome, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.suites.fallback import fall_back
 from pipeline.evaluation.suites.grasps import grasp_summary, lifted
+from pipeline.evaluation.suites.parts import Parts, load_on_cpu, make_loop
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -48,7 +46,6 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
-from pipeline.robot.simulator import Simulator
 from pipeline.run import console, output_folder, require_own_folder, track, write_json
 
 Array = NDArray[np.float64]
@@ -79,25 +76,21 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     dataset = load_dataset(data, layout, params.dataset)
     rate_hz = _rate(policy.checkpoint.config["rate_hz"], model, dataset, data)
 
-    predict, predictors = load_predictors(policy, params)
-    slots = obstacle_slots(policy.checkpoint.config)
+    # Graphs for the other backends are made in a process, meanwhile.
+    predict = load_predictors(policy, params.evaluate.backends[:1], params)[0]
+    Parts.prepare(params)
     robot = RobotModel.from_params(params.robot)
     console.print(f"Open loop on {data}")
     open_loop = compare(
         predict, dataset, robot, policy.horizon, policy.n_obs_steps, rate_hz,
         params.evaluate.open_loop_windows, params.evaluate.seed, params.execution.noise_scale,
-        slots,
+        obstacle_slots(policy.checkpoint.config),
     )  # fmt: skip
     console.print(f"Closed loop on {params.evaluate.pens} {params.task.object}s")
     seed_planning(params.evaluate.seed)
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
-    loop = Loop(
-        Simulator(params.robot, rate_hz, params.evaluate.physics_steps), robot,
-        layout, policy.horizon, policy.n_obs_steps, params.execution, rate_hz,
-        make_guard(params, robot), slots,
-        make_rehearsal(params, robot, layout, policy.horizon, rate_hz),
-    )  # fmt: skip
+    loop = make_loop(params, policy, rate_hz)
     results = _roll_out(loop, predict, trials, params, rate_hz)
     pool = ThreadPoolExecutor(1)  # draws in a child process, meanwhile
     drawn = pool.submit(films_of, params, trials, results, rate_hz)
@@ -105,7 +98,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
         "fallback": fall_back(loop, results["policy"], trials, planner, params),
         **_grasp(params, results, trials),
     }
-    outcomes = _robustness(Suite(predict, loop, trials, results["policy"], planner, params))
+    backends, outcomes = _measure(Parts(params, model, rate_hz, trials, results["policy"]))
     known = Demonstrations.from_dataset(dataset)
     failures = classify(
         results["policy"], results["expert"], trials, known, robot, params.task,
@@ -119,7 +112,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             plots.robustness(folder / "plots" / "robustness.png", outcomes)
         metrics = {
             **_metrics(trials, results, open_loop, failures),
-            "backends": _backends(predictors, loop, results["policy"], trials, params),
+            "backends": backends,
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
             "guard": guard_summary(results["policy"].rollouts),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
@@ -152,9 +145,7 @@ def _print(
 
 def _load(model: Path, layout: Layout) -> DiffusionPolicy:
     """Load a checkpoint, and refuse one of another layout."""
-    # A small network is fastest on one, and the results then do not depend on the number of cores.
-    torch.set_num_threads(1)
-    policy = DiffusionPolicy.from_checkpoint(model, device="cpu")
+    policy = load_on_cpu(model)
     if policy.layout.is_generic:
         raise EvaluateError(
             f"{model}: its layout is generic, so there is no arm to roll out; run the policy in "
@@ -195,29 +186,20 @@ def _roll_out(
     }
 
 
-def _backends(
-    predictors: list[Predictor], loop: Loop, first: ClosedLoop, trials: Trials, params: Params
-) -> dict[str, Any]:
-    """The entry `backends` of metrics.json: every backend on the same trials and noise."""
-    checker = CollisionChecker(params.robot, params.task)
-    steps = first.rollouts.command.shape[1]
-
-    def run(predict: Predict) -> ClosedLoop:
-        rollouts = loop.run(predict, trials, steps, params.evaluate.seed)
-        return judge(rollouts, trials, checker, params.task)
-
-    return compare_backends(predictors, first, run)
-
-
-def _robustness(suite: Suite) -> list[Outcome]:
-    size = suite.params.evaluate.robustness
-    if size == "off":
-        return []
-    number = min(suite.params.evaluate.robustness_pens, len(suite.trials))
-    suite = replace(suite, trials=suite.trials.first(number))
-    chosen = conditions(size, suite.loop.policy_hz)
-    console.print(f"Robustness: {len(chosen)} conditions, {number} trials each")
-    return list(track(suite.run(chosen), "Robustness", len(chosen)))
+def _measure(parts: Parts) -> tuple[dict[str, Any], list[Outcome]]:
+    """The entry `backends` of metrics.json, and the outcomes of the robustness suite."""
+    backends: dict[str, Any] = {}
+    outcomes = parts.known()
+    if outcomes:
+        conditions = 1 + sum(map(len, parts.families))
+        console.print(
+            f"Robustness: {conditions} conditions, {outcomes[0].summary['n']} trials each"
+        )
+    with closing(parts.run()) as results:
+        for found, family in track(results, "Measuring", len(parts)):
+            backends |= found
+            outcomes += family
+    return backends, outcomes
 
 
 def _grasp(params: Params, results: dict[str, ClosedLoop], trials: Trials) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def draw_histograms(
     )
     panes = list(figure.subplots(1, panels))
     for axes, (label, values) in zip(panes, rows, strict=False):
-        axes.hist(values, bins=_edges(np.asarray(values)).tolist(), color=_COLOUR)
+        axes.stairs(*np.histogram(values, _edges(np.asarray(values))), fill=True, color=_COLOUR)
         axes.set_xlabel(label)
         axes.set_ylabel("episodes")
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -42,8 +42,8 @@ def test_every_call_of_every_client_is_counted(
 ) -> None:
     load = Load(message(SEEN), clients=3, calls=5, rate_hz=100.0)
     row = under_load(exported[1], deployment, load, workers=2).summary()
-    assert (row["clients"], row["calls"], row["errors"]) == (3, 15, 0)
-    assert 0 < row["median_ms"] <= row["max_ms"]
+    assert (row["clients"], row["calls"], row["errors"]) == (3, 12, 0), "and 3 first ones"
+    assert 0 < row["median_ms"] <= row["max_ms"] and row["first_ms"] > 0
     assert row["client_cpu_ms"] > 0
 
 

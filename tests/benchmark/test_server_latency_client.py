@@ -12,8 +12,10 @@ from pipeline.serving.protocol import decode, encode
 
 
 def test_a_summary_is_of_all_clients() -> None:
-    row = RoundTrips(2, 30.0, [1.0, 3.0], errors=0, late=1).summary()
-    assert (row["median_ms"], row["late"]) == (2.0, 1)
+    found = RoundTrips(2, 30.0, [1.0, 3.0], [50.0, 70.0], errors=0, late=1, server_cpu_s=0.4)
+    row = found.summary()
+    assert (row["median_ms"], row["max_ms"], row["first_ms"], row["late"]) == (2.0, 3.0, 70.0, 1)
+    assert row["server_cpu_ms"] == 100.0, "of all four calls"
 
 
 def test_every_robot_says_what_it_sees_and_counts_errors() -> None:
@@ -43,5 +45,5 @@ def test_every_robot_says_what_it_sees_and_counts_errors() -> None:
     assert heard == ["act"] * 12
     # Each robot is where it was told to be; the one that got an error stays.
     assert (min(where), max(where)) == (0, 3)
-    assert (len(found.ms), found.errors) == (12, 1)
+    assert (len(found.first_ms), len(found.ms), found.errors) == (3, 9, 1)
     assert min(found.ms) > 0

@@ -51,8 +51,8 @@ def policy(small: Params, tmp_path_factory: pytest.TempPathFactory) -> Diffusion
 def test_every_backend_rolls_out_the_same_trials_or_gives_a_reason(
     small: Params, policy: DiffusionPolicy, loop: Loop, trials: Trials
 ) -> None:
-    chosen = small.override("evaluate", backends=("torch", "onnxruntime", "tensorrt-rtx"))
-    first, predictors = load_predictors(policy, chosen)
+    names = ("torch", "onnxruntime", "tensorrt-rtx")
+    first, predictors = load_predictors(policy, names, small)
     checker = CollisionChecker(small.robot, small.task)
 
     def run(predict: object) -> object:
@@ -65,13 +65,13 @@ def test_every_backend_rolls_out_the_same_trials_or_gives_a_reason(
     assert 0 < found["onnxruntime"]["max_joint_difference_rad"] < 1e-3
     assert found["tensorrt-rtx"] == {"status": "not here", "reason": "no NVIDIA driver"}
     with pytest.raises(PredictorError, match="tensorrt-rtx, which does not run here: no NVIDIA"):
-        load_predictors(policy, small.override("evaluate", backends=("tensorrt-rtx",)))
+        load_predictors(policy, ["tensorrt-rtx"], small)
 
 
 def test_torch_alone_exports_nothing(
     small: Params, policy: DiffusionPolicy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("pipeline.evaluation.predictors.export_onnx", None)
-    _, (predictor,) = load_predictors(policy, small.override("evaluate", backends=("torch",)))
+    _, (predictor,) = load_predictors(policy, ["torch"], small)
     assert isinstance(predictor, Predictor)
     assert predictor.name == "torch"

@@ -219,11 +219,14 @@ def test_a_session_and_evaluation_go_around_an_obstacle_alike(
 
     session = Session(backend, Deployment.from_params(changed.execution, robot.limits), seed=3)
     simulator.reset(robot.home[None])
-    joint_pos, sent = robot.home, []
+    joint_pos, sent, asked = robot.home, [], []
     seen = {"pen_pos": case.free.position[0], "pen_axis": case.free.axis[0], "obstacles": rows}
     for _ in range(110):
+        asked.append(session.may_rehearse)
         sent.append(session.act({"joint_pos": joint_pos, **seen}))
         joint_pos = simulator.run(sent[-1][None, None])[0][0, -1]
     np.testing.assert_allclose(sent, rollouts.command[0], atol=1e-5)
+    assert asked[0] == (rehearsals > 0) and not any(asked[1:24]), "nothing while it moves"
+    assert any(asked[24:]) == (rehearsals > 0), "at rest it may look again whether it has arrived"
     counted = session.report().redirected
     assert (None if counted is None else counted.tolist()) == ([1] if rehearsals else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from pipeline.machine import available_cores
 from pipeline.obstacles import ObstacleError, sphere
 from pipeline.params import Params
 from pipeline.policy.checkpoint import Checkpoint
@@ -23,7 +25,7 @@ from pipeline.policy.observation import obstacle_slots
 from pipeline.robot.model import RobotModel
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import load_policy
-from pipeline.runtime.session import RobotPolicy
+from pipeline.runtime.session import Given, RobotPolicy, Session
 from pipeline.serving.client import ClientError, PolicyClient
 from pipeline.serving.protocol import decode, encode
 from pipeline.serving.security import tls_context
@@ -126,6 +128,34 @@ def test_a_hundred_clients_have_each_their_own_history(url: str, policy: RobotPo
     with ExitStack() as stack, ThreadPoolExecutor(100) as pool:
         clients = [stack.enter_context(PolicyClient(url, timeout_s=HANG_S)) for _ in range(100)]
         assert all(pool.map(drive, range(100), clients))
+
+
+def test_motions_that_are_computed_ahead_keep_nobody_waiting(
+    policy: RobotPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, ahead = threading.Event(), available_cores() + 1
+    act = Session.act
+
+    def slow(session: Session, observation: Given) -> object:
+        if session.may_rehearse:
+            assert go_on.wait(HANG_S)
+        return act(session, observation)
+
+    monkeypatch.setattr(Session, "may_rehearse", property(lambda session: session._chosen == 99))
+    monkeypatch.setattr(Session, "act", slow)
+    with ExitStack() as stack, ThreadPoolExecutor(ahead) as pool:
+        url = stack.enter_context(served(policy))
+        *resting, moving = (
+            stack.enter_context(PolicyClient(url, timeout_s=HANG_S)) for _ in range(ahead + 1)
+        )
+        for client in resting:
+            client.reset(seed=99)
+        waiting = [pool.submit(client.act, OBSERVATION) for client in resting]
+        moving.reset(seed=1)
+        assert moving.act(OBSERVATION).shape == (6,)
+        assert not any(each.done() for each in waiting)
+        go_on.set()
+        assert all(each.result().shape == (6,) for each in waiting)
 
 
 def test_an_answer_carries_the_id_of_its_call(url: str) -> None:

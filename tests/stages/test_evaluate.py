@@ -12,6 +12,9 @@ import torch
 
 from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.evaluation.draw import draw_trials
+from pipeline.evaluation.predictors import load_predictors
+from pipeline.evaluation.robustness import Suite, conditions
+from pipeline.evaluation.suites.parts import load_on_cpu, make_loop
 from pipeline.evaluation.trials import expert_commands
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
@@ -19,7 +22,7 @@ from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.robot.planner import Planner
+from pipeline.robot.planner import Planner, seed_planning
 from pipeline.stages import evaluate
 
 RATE_HZ = 30.0
@@ -149,8 +152,27 @@ def test_the_robustness_suite_is_reported(evaluated: Path) -> None:
     noise = metrics["robustness"]["noise_mm_5"]
     assert noise["n"] == 2
     assert noise["success_strict"] == noise["ci95_strict"][0] == 0.0
+    assert list(metrics["robustness"]) == [each.name for each in conditions("short", RATE_HZ)]
+    nominal, all_trials = metrics["robustness"]["nominal_0"], metrics["closed_loop"]
+    assert nominal["n"] == 2 and nominal["success_strict"] == all_trials["success_strict"]
     with (evaluated / "robustness.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(metrics["robustness"])
+
+
+def test_a_condition_measures_the_same_in_any_process(
+    evaluated: Path, small: Params, data: Path
+) -> None:
+    policy = load_on_cpu(evaluated.parent / "best_model.pt")
+    seed_planning(small.evaluate.seed)
+    planner = Planner(small.robot, small.task, small.collect)
+    trials = draw_trials(planner, small.task, 4, small.evaluate.seed)
+    loop = make_loop(small, policy, RATE_HZ)
+    suite = Suite(
+        load_predictors(policy, ["torch"], small)[0], loop, trials.first(2), planner, small
+    )
+    chosen = [each for each in conditions("short", RATE_HZ) if each.name == "noise_mm_5"]
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert [each.summary for each in suite.run(chosen)] == [metrics["robustness"]["noise_mm_5"]]
 
 
 def test_the_robustness_suite_can_be_left_out(small: Params, data: Path, tmp_path: Path) -> None:
