@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from examples.pusht import environment, evaluate, recipe, train
+from examples.pusht import environment, evaluate, mirror, recipe, train
 from pipeline.dataset.generic import load_generic
 from pipeline.dataset.zarr_arrays import open_group
 from tests.fixtures.generic import EPISODES, STEPS, write_generic
 
 DATA = os.environ.get("PUSHT_ZARR")
+Array = NDArray[np.float64]
 START = [235, 124, 335, 128]
 GOAL = np.array([300.0, 480.0, 256.0, 256.0, np.pi / 4])
 SIDEWAYS = np.array([0.0, 0.0, 40.0, 0.0, 0.0])
@@ -107,6 +109,63 @@ def test_the_score_is_the_largest_coverage(gym: Any, monkeypatch: pytest.MonkeyP
     assert len(far.seen) == 20
 
 
+def test_a_mirror_image_is_the_same_task(gym: Any) -> None:
+    def reset_to(wanted: Array) -> Array:
+        # The environment turns the block about its centre of gravity, which moves its position.
+        reached, _ = gym.reset(options={"reset_to_state": wanted})
+        return np.asarray(gym.reset(options={"reset_to_state": 2 * wanted - reached})[0])
+
+    for seed in range(3):
+        start = environment.start_state(100000 + seed)[None]
+        start[:, 4] %= 2 * np.pi
+        actions = np.linspace(start[0, :2], start[0, 2:4] + [15, 5], 40)
+        seen, scores = [], []
+        for first, commands in (
+            (start, actions), (mirror.mirrored_state(start), mirror.mirrored_points(actions)),
+        ):  # fmt: skip
+            state = reset_to(first[0])
+            np.testing.assert_allclose(state[2:4], first[0, 2:4], atol=1e-3)
+            run = [gym.step(command)[:2] for command in commands]
+            seen.append(np.array([state, *(each for each, _ in run)]))
+            scores.append([reward for _, reward in run])
+        assert np.ptp(seen[0][:, 2:], axis=0).max() > 5, "the block was pushed"
+        image = mirror.mirrored_state(seen[0])
+        turned = np.abs(np.angle(np.exp(1j * (image[:, 4] - seen[1][:, 4]))))
+        np.testing.assert_allclose(image[:, :4], seen[1][:, :4], atol=1.0)
+        assert turned.max() < 0.02
+        np.testing.assert_allclose(*scores, atol=0.02)
+
+
+def test_mirror_images_follow_the_demonstrations(tmp_path: Path) -> None:
+    source, out = write_pusht(tmp_path / "x.zarr"), tmp_path / "mirrored.zarr"
+    mirror.add_mirrored(source, out)
+    twice = load_generic(out, recipe.params().dataset)
+    once = load_generic(source, recipe.params().dataset)
+    half = once.num_steps
+    assert twice.num_episodes == 2 * once.num_episodes and twice.num_steps == 2 * half
+    np.testing.assert_array_equal(twice.state[:half], once.state[:])
+    np.testing.assert_array_equal(
+        np.diff(twice.episode_ends), np.tile(np.diff(once.episode_ends, prepend=0), 2)[1:]
+    )
+    agent = np.asarray(once.state[:])[:, 18:]
+    np.testing.assert_allclose(twice.state[half:][:, 18:], 512 - agent[:, ::-1], atol=1e-4)
+    # A key point and the block's centre keep their distance, and images of images are originals.
+    image = mirror.mirrored_state(np.asarray(open_group(out)["data/state"][half:], float))
+    np.testing.assert_allclose(image, open_group(source)["data/state"][:], atol=1e-4)
+
+
+@pytest.mark.parametrize("change", ["train.no=1", "nothing", "no.seed=1"])
+def test_a_change_of_no_parameter_is_refused(change: str) -> None:
+    with pytest.raises(SystemExit, match="expected a parameter"):
+        train.changed(recipe.params(), [change])
+
+
+def test_changes_of_one_section_count_together() -> None:
+    changes = ["policy.sampler=mip", "policy.num_inference_steps=2", "train.seed=3"]
+    params = train.changed(recipe.params(), changes)
+    assert (params.policy.sampler, params.train.seed) == ("mip", 3)
+
+
 def test_it_trains_and_is_evaluated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,8 +177,9 @@ def test_it_trains_and_is_evaluated(
     monkeypatch.setitem(
         recipe.CHANGES, "dataset", recipe.CHANGES["dataset"] | {"val_fraction": 0.3}
     )
-    data, out = write_pusht(tmp_path / "x.zarr"), tmp_path / "out"
-    train.main(["--data-path", str(data), "--out", str(out), "--num-epochs", "3"])
+    data, out = tmp_path / "mirrored.zarr", tmp_path / "out"
+    mirror.main([str(write_pusht(tmp_path / "x.zarr")), "--out", str(data)])
+    train.main(["--data-path", str(data), "--out", str(out), "--set", "train.num_epochs=3"])
     assert "s of CPU time" in capsys.readouterr().out
     pytest.importorskip("gym_pusht", reason="the extra `pusht` is not installed")
     scores = tmp_path / "scores.json"

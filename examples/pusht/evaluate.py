@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from examples.pusht import recipe
@@ -94,6 +95,7 @@ def evaluate(
         JSON: scores of every episode, the mean of each checkpoint, the mean over all with its
         interval, and the CPU time, s.
     """
+    torch.set_num_threads(1)  # the networks are small, and two threads would wait for each other
     environment, started = make_environment(), time.process_time()
     scores = np.zeros((len(paths), episodes))
     for row, path in enumerate(paths):

@@ -111,6 +111,8 @@ SHOWN = (
     Shown(r"dvc artifacts get .*", "stages/test_release.py::"
           "test_a_release_is_one_commit_with_card_and_tags_that_others_can_fetch",
           '"artifacts", "get"'),
+    Shown(r"python -m examples\.pusht\.mirror .*",
+          "test_pusht.py::test_it_trains_and_is_evaluated", "mirror.main"),
     Shown(r"python -m examples\.pusht\.train .*",
           "test_pusht.py::test_it_trains_and_is_evaluated", "train.main"),
     Shown(r"python -m examples\.pusht\.evaluate .*",
