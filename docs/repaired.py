@@ -86,11 +86,11 @@ class WatchedGuard:
         Args:
             plan: rad. Shape (N, K, J).
             limiter: the limiter of these robots.
-            others: the guard's other arguments; the last one lists the robots.
+            others: the guard's other arguments; the last but one lists the robots.
         """
         chosen = self._guard.review(plan, limiter, *others)
         last = self._guard.report().last
-        robots = others[-1].tolist()
+        robots = others[-2].tolist()
         for row, robot in enumerate(robots):
             if last[robot].verdict == "repaired":
                 one = np.array([row])

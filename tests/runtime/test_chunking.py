@@ -218,6 +218,7 @@ def test_resampling_keeps_quadratics_and_the_chunk_s_duration(ratio: float, seed
 def test_chunks_too_short_for_the_parameters_are_refused(changes: Any, words: str) -> None:
     with pytest.raises(ExecutionError, match=words):
         _executor(**changes)
+    _executor(**changes | {"execute_steps": changes["execute_steps"] - 1})
 
 
 def test_what_does_not_fit_is_refused() -> None:

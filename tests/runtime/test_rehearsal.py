@@ -22,7 +22,7 @@ from pipeline.robot.model import RobotModel
 from pipeline.robot.retime import Plan
 from pipeline.robot.simulator import Simulator
 from pipeline.runtime.deployment import Deployment
-from pipeline.runtime.rehearsal import NOISY_CHUNKS, Rehearsal
+from pipeline.runtime.rehearsal import MOST_CHUNKS, NOISY_CHUNKS, Rehearsal
 from pipeline.runtime.session import Session
 
 Array = NDArray[np.float64]
@@ -89,6 +89,7 @@ def case(params: Params) -> Case:
 def test_a_motion_that_arrives_is_left_as_it_is(case: Case) -> None:
     assert not case.noise(case.obs(case.policy.robot.home), case.free).any()
     assert set(case.policy.batches) == {1}, "no other motion is computed"
+    assert NOISY_CHUNKS < len(case.policy.batches) < MOST_CHUNKS, "it ends where the arm rests"
     assert case.rehearsal.redirected.tolist() == [0]
 
 
@@ -161,6 +162,60 @@ def test_robots_do_not_depend_on_each_other(case: Case) -> None:
     case.rehearsal.reset(1)
     np.testing.assert_array_equal(noise[:1], case.noise(case.obs(home), case.blocked))
     assert not noise[1].any()
+
+
+def test_only_the_robots_that_were_redirected_are_counted(case: Case) -> None:
+    both = Objects(
+        np.repeat(case.free.position, 2, axis=0), np.repeat(case.free.axis, 2, axis=0),
+        np.stack([case.blocked.obstacles[0], box([9.0] * 3, [0.1] * 3)[None]]),
+    )  # fmt: skip
+    case.rehearsal.reset(2)
+    obs = np.repeat(case.obs(case.policy.robot.home), 2, axis=0)
+    case.rehearsal.noise(case.policy, obs, both, np.arange(2), np.array([0, 1]), 0)
+    assert case.rehearsal.redirected.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_arm_is_there_if_place_and_direction_fit(case: Case, seed: int) -> None:
+    robot, rng = case.policy.robot, np.random.default_rng(seed)
+    joint_pos = robot.home + rng.uniform(-1, 1, 6)
+    tcp = robot.tcp(joint_pos)
+    sideways, along = tcp.rotation[:, 0], -tcp.rotation[:, 2]
+
+    def asked(tilt_deg: float, off_m: float) -> bool:
+        tilt = np.radians(tilt_deg)
+        axis = np.cos(tilt) * along + np.sin(tilt) * sideways
+        position = tcp.translation + off_m * sideways - case.rehearsal._offset_m * axis
+        case.rehearsal.reset(1)
+        case.policy.batches.clear()
+        case.noise(case.obs(joint_pos), Objects(position[None], axis[None]))
+        return bool(case.policy.batches)
+
+    assert [asked(0, 0), asked(8, 0), asked(0, 0.009)] == [False] * 3
+    assert [asked(12, 0), asked(-12, 0), asked(180, 0), asked(0, 0.011)] == [True] * 4
+
+
+def test_an_arm_that_the_policy_leaves_at_rest_is_followed_until_noise_has_no_say(
+    case: Case,
+) -> None:
+    batches: list[int] = []
+
+    def stay(obs: Float32, noise: Float32) -> Array:
+        batches.append(len(obs))
+        return np.repeat(obs[:, -1:, :6].astype(np.float64), 16, axis=1)
+
+    home = case.obs(case.policy.robot.home)
+    assert not case.rehearsal.noise(stay, home, case.blocked, ONE, ONE, 0).any()
+    assert batches == [1] * (NOISY_CHUNKS + 1) + [8] * (NOISY_CHUNKS + 1)
+
+
+def test_every_one_of_many_obstacles_counts(case: Case) -> None:
+    rows = np.concatenate(
+        [np.repeat(box([9.0] * 3, [0.1] * 3)[None], 13, axis=0), case.blocked.obstacles[0]]
+    )
+    assert case.noise(
+        case.obs(case.policy.robot.home), replace(case.free, obstacles=rows[None])
+    ).any()
 
 
 def test_it_needs_a_guard_and_no_noise_of_its_own(params: Params) -> None:
