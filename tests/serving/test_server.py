@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -30,6 +31,7 @@ from pipeline.serving.client import ClientError, PolicyClient
 from pipeline.serving.protocol import decode, encode
 from pipeline.serving.security import tls_context
 from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError
+from pipeline.serving.workers import shared_port
 from tests.conftest import HANG_S
 from tests.fixtures.policy import SLOTS
 from tests.fixtures.serving import served
@@ -156,6 +158,29 @@ def test_motions_that_are_computed_ahead_keep_nobody_waiting(
         assert not any(each.done() for each in waiting)
         go_on.set()
         assert all(each.result().shape == (6,) for each in waiting)
+
+
+def test_a_server_greets_with_what_it_runs_and_says_how_long_it_took(url: str) -> None:
+    with connect(url) as wire:
+        assert decode(wire.recv())["hello"]["backend"] == "onnxruntime"
+        sent = time.perf_counter()
+        wire.send(encode({"call": "act", "observation": OBSERVATION}))
+        server_ms = decode(wire.recv())["server_ms"]
+        assert 0 < server_ms <= 1e3 * (time.perf_counter() - sent)
+
+
+def test_it_listens_at_the_given_port_alone_or_with_others(policy: RobotPolicy) -> None:
+    async def listen() -> None:
+        server = PolicyServer(policy)
+        with shared_port("127.0.0.1", 0) as port:
+            async with await server.start("127.0.0.1", port, shared=True) as first:
+                async with await server.start("127.0.0.1", port, shared=True) as second:
+                    places = [each.sockets[0].getsockname() for each in (first, second)]
+                    assert places == [("127.0.0.1", port)] * 2
+                with pytest.raises(OSError, match="in use"):
+                    await server.start("127.0.0.1", port)
+
+    asyncio.run(listen())
 
 
 def test_an_answer_carries_the_id_of_its_call(url: str) -> None:
