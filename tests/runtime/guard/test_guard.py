@@ -178,6 +178,40 @@ def test_another_chunk_is_taken_where_repair_does_not_help(params: Params) -> No
     np.testing.assert_array_equal(sent[0], nearer)  # free, and nearer to what was asked for
 
 
+def test_other_chunks_are_repaired_where_none_of_them_is_free(params: Params) -> None:
+    setting = Setting(params, guard_turns=1, guard_turn_rad=0.015, guard_samples=3)
+    start, chunk = _grazing(setting)
+    near, far = (start + share * (chunk - start) for share in (0.4, 0.37))
+    start, chunk, near, far = (np.stack([rows] * 2) for rows in (start, chunk, near, far))
+    pens = PEN.of(np.zeros(2, dtype=np.int64))
+
+    def sent(*samples: Array) -> Array:
+        guard, limiter = setting.guard(), setting.limiter(start)
+        guard.reset(2)
+        plans = guard.review(chunk, limiter, pens, lambda *_: np.stack(samples, axis=1))
+        assert [each.verdict for each in guard.report().last] == ["resampled"] * 2
+        for robot, previewed in enumerate(limiter.preview(plans, np.arange(2))):
+            assert not setting.touches(start[robot], previewed)
+        return plans
+
+    best = sent(chunk, far, near)
+    np.testing.assert_array_equal(best, sent(near, near, near))
+    assert (best != near).any(axis=(1, 2)).all()
+
+
+def test_findings_are_those_of_the_robots_that_were_reviewed(setting: Setting) -> None:
+    start, chunk = _grazing(setting)
+    plans, starts = np.stack([chunk, setting.turning(-1.0)]), np.stack([start, setting.home])
+    guard = setting.guard()
+    guard.reset(3)
+    assert [str(each) for each in guard.report().last] == ["free"] * 3
+    which = np.array([2, 0])
+    guard.review(plans, setting.limiter(starts), PEN.of(np.zeros(2, int)), robots=which)
+    report = guard.report()
+    assert [each.verdict for each in report.last] == ["free", "free", "repaired"]
+    assert report.worst[2].verdict == "repaired" and report.worst[0].verdict == "free"
+
+
 def test_an_arm_that_is_too_near_already_may_move_away(setting: Setting) -> None:
     start = _before_the_box(setting)
     start[0] += 0.11
