@@ -29,8 +29,6 @@ class Onset:
 
     delay_s: float
     """From the plan's log time to the start of its execution; negative if that came first."""
-    lag_s: float
-    """Time constant of the servo."""
     miss_rad: float
     """Largest distance of a measured joint from where plan, delay and lag put it."""
 
@@ -141,7 +139,7 @@ def executed_motion(
 
 
 def estimate_onset(plan: Motion, execution: Execution) -> Onset:
-    """The delay and the servo's time constant with which the plan fits the measured joints best.
+    """The delay with which the plan fits the measured joints best.
 
     The servo is modelled as a first-order lag, and the sum of squared distances is minimised. A
     delay and a lag change the curvature of the motion differently, so both can be estimated.
@@ -177,8 +175,7 @@ def estimate_onset(plan: Motion, execution: Execution) -> Onset:
         xtol=1e-4,
         ftol=1e-4,
     )
-    delay_s, lag_s = (float(value) for value in fit.x)
-    return Onset(delay_s, lag_s, float(np.abs(miss(delay_s, lag_s)).max()))
+    return Onset(float(fit.x[0]), float(np.abs(miss(*fit.x)).max()))
 
 
 def _failed(value: str, rules: IngestParams) -> Rejected:
