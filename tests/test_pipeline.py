@@ -22,7 +22,7 @@ TINY = {
     "rollout_least_steps": "60",
     "rollout_steps": "60",
     "open_loop_windows": "20",
-    "robustness_pens": "2",
+    "robustness": '"off"',
     "test_fraction": "0.3",
     "targets": '["8.9"]',
     "warmup_steps": "5",
