@@ -154,7 +154,9 @@ def test_mirror_images_follow_the_demonstrations(tmp_path: Path) -> None:
     np.testing.assert_allclose(image, open_group(source)["data/state"][:], atol=1e-4)
 
 
-@pytest.mark.parametrize("change", ["train.no=1", "nothing", "no.seed=1"])
+@pytest.mark.parametrize(
+    "change", ["train.no=1", "nothing", "no.seed=1", "train.seed=1,2", "train.seed=x"]
+)
 def test_a_change_of_no_parameter_is_refused(change: str) -> None:
     with pytest.raises(SystemExit, match="expected a parameter"):
         train.changed(recipe.params(), [change])

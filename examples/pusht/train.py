@@ -9,11 +9,9 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from examples.pusht import recipe
+from pipeline.experiments.grid import SettingError, grid, with_values
 from pipeline.params import Params
 from pipeline.stages import train
 
@@ -23,24 +21,20 @@ def changed(params: Params, changes: Sequence[str]) -> Params:
 
     Args:
         params: all parameters.
-        changes: SECTION.NAME=VALUE, the value in YAML.
+        changes: settings as `dvc exp run -S` takes them, with one value each.
 
     Raises:
-        SystemExit: a change names no parameter.
-        ParamsError: a value does not fit.
+        SystemExit: a change names no parameter, has several values, or its value does not fit.
     """
-    sections: dict[str, dict[str, Any]] = {}
-    for change in changes:
-        name, _, value = change.partition("=")
-        section, _, field = name.partition(".")
-        if not hasattr(getattr(params, section, None), field):
-            raise SystemExit(
-                f"--set {change}: expected a parameter of params.yaml, as train.seed=1"
-            )
-        sections.setdefault(section, {})[field] = YAML(typ="safe", pure=True).load(value)
-    for section, values in sections.items():
-        params = params.override(section, **values)
-    return params
+    try:
+        points = grid(changes, params)
+        if len(points) > 1:
+            raise SettingError(f"{len(points)} combinations of values are one training each")
+        return with_values(params, points[0].values)
+    except SettingError as error:
+        raise SystemExit(
+            f"{error}; expected a parameter with one value, as -S train.seed=1"
+        ) from error
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-path", type=Path, required=True, help="the zarr")
     parser.add_argument("--out", type=Path, default=Path("artifacts/pusht"), help="folder to write")
     parser.add_argument(
-        "--set", metavar="SECTION.NAME=VALUE", action="append", default=[], dest="changes",
+        "-S", "--set", metavar="SECTION.NAME=VALUE", action="append", default=[], dest="changes",
         help="a parameter instead of the recipe's, for instance train.seed=1; may be repeated",
     )  # fmt: skip
     given = parser.parse_args(arguments)
