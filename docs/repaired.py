@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -86,11 +87,12 @@ class WatchedGuard:
         Args:
             plan: rad. Shape (N, K, J).
             limiter: the limiter of these robots.
-            others: the guard's other arguments; the last but one lists the robots.
+            others: the guard's other arguments.
         """
         chosen = self._guard.review(plan, limiter, *others)
         last = self._guard.report().last
-        robots = others[-2].tolist()
+        given = signature(self._guard.review).bind(plan, limiter, *others).arguments
+        robots = given["robots"].tolist()
         for row, robot in enumerate(robots):
             if last[robot].verdict == "repaired":
                 one = np.array([row])
