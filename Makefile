@@ -67,7 +67,7 @@ types: $(DEV) ## check types
 	mypy
 
 test: $(DEV) $(PLAY) ## run the tests
-	python -m pytest -q -n 2 --dist loadfile
+	python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(DEV) ## run the slow tests and print how long each took and when it last ran; ARGS="-k fuzz"
 	python -m pytest -q -m slow -p tools.slow_tests $(ARGS)

@@ -17,9 +17,20 @@ from pipeline.runtime.backends.driver_process import find_gpus
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-REPOSITORY = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+REPOSITORY = TESTS.parent
 HANG_S = 600.0
 """Time-out of everything that a test waits for, s. Only what hangs takes that long."""
+
+
+FIRST = ("test_pipeline.py", "docs", "stages", "bench", "export", "evaluation", "runtime")
+"""Files and folders of long tests: none of them is to start when the rest is done."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first, in the order of `FIRST`."""
+    ranks = {name: rank for rank, name in enumerate(FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

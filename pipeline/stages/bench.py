@@ -40,6 +40,8 @@ from pipeline.runtime.load import BACKENDS, load_policy
 
 RATE_HZ = 30.0
 CLIENTS = (1, 10, 30, 100)
+LEAST_CALLS = 60
+"""Calls of each client."""
 NETWORKS = ("mlp", "unet", "transformer")
 Variants = list[tuple[str, bool, str]]
 VARIANTS: Variants = [
@@ -132,7 +134,7 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
         for call, (arguments, rate_hz) in asked.items():
             for workers, clients in product(sorted({1, available_cores()}), CLIENTS):
                 message = {"call": call, **arguments}
-                load = Load(message, clients, max(calls // clients, 60), rate_hz)
+                load = Load(message, clients, max(calls // clients, LEAST_CALLS), rate_hz)
                 before = os.getloadavg()[0]
                 trips = under_load(served, deployment, load, workers).summary()
                 row = {"call": call, "workers": workers, **trips, "load_average": round(before, 2)}

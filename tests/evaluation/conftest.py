@@ -12,6 +12,7 @@ from pipeline.params import Params
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner
 from pipeline.robot.simulator import Simulator
+from tests.fixtures.traces import *
 
 RATE_HZ = 30.0
 

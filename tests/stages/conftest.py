@@ -15,6 +15,7 @@ from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner
 from tests.fixtures.recordings import *
 from tests.fixtures.scenes import *
+from tests.fixtures.traces import *
 
 RATE_HZ = 30.0
 
