@@ -6,6 +6,7 @@ import re
 import resource
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def test_a_checkpoint_that_is_replaced_leaves_the_kept_one_alone(tmp_path: Path)
         new.replace(checkpoint)
         store.save({}, {"best_epoch_1.pt": checkpoint})  # the same name, so the same content
         assert (store.folder / "best_epoch_1.pt").read_bytes() == b"old"
+    with StateStore(tmp_path, "a") as store:
+        store.restore("best_epoch_1.pt", checkpoint)
+        checkpoint.unlink()
+        store.save({}, {"best_epoch_1.pt": checkpoint})
+        assert (store.folder / "best_epoch_1.pt").read_bytes() == b"old"
+
+
+def test_a_checkpoint_that_is_missing_is_named_and_leaves_the_last_state(tmp_path: Path) -> None:
+    with StateStore(tmp_path, "a") as store:
+        store.save({"step": 1}, {})
+        with pytest.raises(CheckpointError, match=r"a: cannot be written \(.*gone\.pt"):
+            store.save({"step": 2}, {"best_epoch_1.pt": tmp_path / "gone.pt"})
+        assert store.load() == {"step": 1}
 
 
 def test_checkpoints_are_copied_where_they_cannot_be_linked(
@@ -96,13 +110,16 @@ def test_a_second_process_of_the_same_training_keeps_its_hands_off(tmp_path: Pat
     with StateStore(tmp_path, "a") as first:
         first.save({"step": 1}, {})
         with StateStore(tmp_path, "a") as second:
-            assert not second.owned
+            assert second.owned is False
             assert second.load() is None
             second.save({"step": 9}, {})
             second.remove()
         state = first.load()
         assert state is not None
         assert state["step"] == 1
+    first.save({"step": 9}, {})  # it has given the lock back
+    with StateStore(tmp_path, "a") as store:
+        assert store.load() == {"step": 1}
 
 
 def test_folders_are_made_and_may_be_cleaned_away_meanwhile(tmp_path: Path) -> None:
@@ -151,7 +168,36 @@ def test_the_state_of_a_training_that_runs_stays_and_older_ones_go(tmp_path: Pat
         assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
-def test_a_state_that_would_run_code_is_refused(tmp_path: Path) -> None:
+def test_an_old_state_that_cannot_be_removed_does_not_stop_a_training(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "states").mkdir()
+    os.utime(tmp_path / "disk", (1, 1))
+    (tmp_path / "states/moved").symlink_to(tmp_path / "disk")  # rmtree refuses links
+    for number in range(4):
+        with StateStore(tmp_path / "states", f"k{number}") as store:
+            store.save({"step": number}, {})
+    assert (tmp_path / "states/moved").is_symlink()
+    assert (tmp_path / "states/k3/state.pt").exists()
+
+
+def test_a_state_from_a_gpu_is_read_into_main_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StateStore(tmp_path, "a") as store:
+        with monkeypatch.context() as patch:  # the file then says what one from a GPU says
+            patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+            store.save({"x": torch.arange(3)}, {})
+        state = store.load()
+    assert state is not None
+    assert state["x"].device.type == "cpu"
+    assert state["x"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.filterwarnings("ignore:Environment variable TORCH_FORCE")
+def test_a_state_that_would_run_code_is_refused_whatever_torch_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     with StateStore(tmp_path, "a") as store:
         torch.save({"step": Bomb(tmp_path / "owned")}, store.folder / "state.pt")
         with pytest.raises(CheckpointError, match="not a state of training"):
@@ -217,3 +263,15 @@ def test_signals_are_given_back() -> None:
     with StopSignal():
         assert signal.getsignal(signal.SIGTERM) != before[0]
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_a_thread_that_cannot_install_handlers_runs_without_them() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def number() -> int:
+        with StopSignal() as stop:
+            assert signal.getsignal(signal.SIGTERM) == before
+        return stop.number
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(number).result() == 0
