@@ -42,6 +42,14 @@ def test_a_still_arm_succeeds_at_nothing_and_touches_nothing(
     assert not judged.passed["team"].any() and not judged.collided.any()
 
 
+def test_rollouts_are_not_judged_by_more_trials_than_they_have(
+    params: Params, loop: Loop, trials: Trials, checker: CollisionChecker
+) -> None:
+    one = loop.replay(np.tile(loop.model.home, (1, 2, 1)), trials.first(1))
+    with pytest.raises(ValueError, match="longer"):
+        judge(one, trials, checker, params.task)
+
+
 def test_a_dive_into_the_table_names_what_touched_it_and_when(
     params: Params, loop: Loop, trials: Trials, checker: CollisionChecker
 ) -> None:

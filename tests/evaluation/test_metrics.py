@@ -46,6 +46,19 @@ def test_axes_and_angles_agree_with_scipy(seed: int) -> None:
     assert angle == pytest.approx(np.degrees((first.inv() * second).magnitude()), abs=1e-9)
 
 
+def test_angles_of_a_batch_are_those_of_its_pairs() -> None:
+    pairs = Rotation.random(12, rng=np.random.default_rng(0)).as_quat().reshape(2, 3, 2, 4)
+    expected = [[metrics.quaternion_angle_deg(*pair) for pair in row] for row in pairs]
+    found = metrics.quaternion_angle_deg(pairs[:, :, 0], pairs[:, :, 1])
+    assert found == pytest.approx(np.array(expected))
+
+
+def test_objects_are_as_far_apart_as_they_are_moved_or_turned() -> None:
+    here = metrics.object_key(np.zeros(3), UP, 0.12)
+    others = metrics.object_key(np.array([[0.03, 0, 0], [0, 0, 0]]), np.eye(3)[[2, 0]], 0.12)
+    assert np.linalg.norm(others - here, axis=-1) == pytest.approx([0.03, 0.12 * np.sqrt(2)])
+
+
 def _errors(cap_m: list[list[float]], angle_deg: float = 0.0) -> metrics.ReachError:
     cap = np.array(cap_m)
     return metrics.ReachError(cap, np.zeros_like(cap), np.full_like(cap, angle_deg))
@@ -63,6 +76,20 @@ def test_success_must_hold_in_each_of_the_last_steps() -> None:
     assert flags["collision_free"].tolist() == [True, False, True, False]
     tilted = metrics.success(_errors([steady], angle_deg=11.0), np.array([False]), TASK)
     assert not tilted["strict"].any()
+
+
+def test_an_error_of_exactly_the_threshold_passes() -> None:
+    strict, tight = (TASK.strict_m, TASK.strict_deg), (TASK.tight_m, TASK.tight_deg)
+    for measure, (cap_m, angle_deg) in {"strict": strict, "tight": tight}.items():
+        error = _errors([[cap_m] * TASK.settle_steps], angle_deg)
+        assert metrics.success(error, np.zeros(1, bool), TASK)[measure].all()
+
+
+def test_the_team_s_measure_is_that_of_the_last_step_alone() -> None:
+    cap = np.array([[1.0, TASK.team_cap_m], [0.0, 1.0], [0.0, 0.0]])
+    axis = np.array([[1.0, TASK.team_axis_m], [0.0, 0.0], [0.0, 1.0]])
+    error = metrics.ReachError(cap, axis, np.full_like(cap, 90.0))
+    assert metrics.success(error, np.zeros(3, bool), TASK)["team"].tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -86,9 +113,10 @@ def test_an_invalid_proportion_is_rejected(successes: int, trials: int) -> None:
 
 
 def test_chunk_errors_are_in_degrees_by_joint_and_by_step() -> None:
-    predicted = np.zeros((5, 2, 3))
-    predicted[:, 1, 2] = np.radians(3.0)
-    errors = metrics.chunk_errors(predicted, np.zeros((5, 2, 3)))
+    expert = np.full((5, 2, 3), 0.5)
+    predicted = expert.copy()
+    predicted[:, 1, 2] += np.radians(3.0)
+    errors = metrics.chunk_errors(predicted, expert)
     assert errors["per_joint"] == pytest.approx([0, 0, 3 / np.sqrt(2)])
     assert errors["per_step"] == pytest.approx([0, 3 / np.sqrt(3)])
     assert errors["total"] == pytest.approx(3 / np.sqrt(6))
@@ -100,6 +128,8 @@ def test_the_joint_that_is_furthest_away_counts_and_continuous_joints_wrap_aroun
     for continuous, expected in (([False, True], [0.2, 0.1]), ([False, False], [6.2, 0.1])):
         found = metrics.joint_distance(here, start, np.array(continuous))
         assert found == pytest.approx(expected)
+        alone = metrics.joint_distance(here[0], start, np.array(continuous))
+        assert alone == pytest.approx(expected[0])
     assert metrics.joint_distance(here[:1, 1:], start[1:], np.array([True])) == pytest.approx(turns)
 
 
@@ -116,6 +146,12 @@ def test_limit_violations_are_counted() -> None:
     assert found == {"position": 1, "velocity": 1}
 
 
+def test_commands_at_the_limits_violate_none() -> None:
+    one, commands = np.array([1.0]), np.array([[-1.0], [1.0], [-1.0]])
+    found = metrics.limit_violations(commands, -one, one, 20 * one, rate_hz=10.0)
+    assert found == {"position": 0, "velocity": 0}
+
+
 def test_the_summary_has_the_contract_s_keys() -> None:
     summary = metrics.closed_loop_summary(_errors([[0.001] * 20] * 4), np.zeros(4, bool), TASK)
     assert summary["n"] == 4
@@ -123,6 +159,15 @@ def test_the_summary_has_the_contract_s_keys() -> None:
     assert summary["ci95_strict"][0] == pytest.approx(0.51, abs=0.01)
     assert summary["error_mm_median"] == pytest.approx(1.0)
     assert summary["collisions"] == 0
+
+
+def test_the_summary_gives_the_errors_of_the_last_step() -> None:
+    error = _errors([[0.5, 0.5, final_m] for final_m in (0.001, 0.002, 0.006)], angle_deg=90.0)
+    error.angle_deg[:, -1] = [8.0, 3.0, 4.0]
+    summary = metrics.closed_loop_summary(error, np.zeros(3, bool), TASK)
+    assert summary["error_mm_median"] == pytest.approx(2.0)
+    assert summary["error_mm_p95"] == pytest.approx(5.6)
+    assert summary["error_deg_median"] == pytest.approx(4.0)
 
 
 def test_strict_and_free_of_contact_is_counted_with_its_interval() -> None:
