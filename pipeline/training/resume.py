@@ -6,6 +6,7 @@ it kept would make every run of a sweep resume from the baseline.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -78,7 +79,7 @@ def state_key(*parts: object) -> str:
     Args:
         parts: everything that decides the result, as JSON values.
     """
-    text = json.dumps([code_hash(), torch.__version__, *parts], sort_keys=True, default=str)
+    text = json.dumps([code_hash(), torch.__version__, *parts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -111,17 +112,26 @@ class StateStore:
 
     def __enter__(self) -> StateStore:
         """Take the lock, if it is free."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = (self.folder / LOCK).open("ab")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            return self
-        self._lock, self.owned = lock, True
-        os.utime(self.folder)
-        self._remove_oldest()
+        while not self._enter():
+            pass
+        if self.owned:
+            self._remove_oldest()
         return self
+
+    def _enter(self) -> bool:
+        """Try to take the lock; False if another process removed the folder meanwhile."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
+            lock = stack.enter_context((self.folder / LOCK).open("ab"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+            os.utime(self.folder)
+            if os.path.samestat(os.fstat(lock.fileno()), (self.folder / LOCK).stat()):
+                stack.pop_all()
+                self._lock, self.owned = lock, True
+        return self.owned
 
     def __exit__(
         self,
@@ -198,10 +208,14 @@ class StateStore:
                     path.unlink()
 
     def _remove_oldest(self) -> None:
-        others = [path for path in self.folder.parent.iterdir() if path != self.folder]
-        others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in others[KEPT:]:
-            with (path / LOCK).open("ab") as lock:
+        ages = []
+        # Other trainings may remove the same folders.
+        for path in self.folder.parent.iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if path != self.folder and path.is_dir():
+                    ages.append((path.stat().st_mtime, path))
+        for _, path in sorted(ages, reverse=True)[KEPT:]:
+            with contextlib.suppress(FileNotFoundError), (path / LOCK).open("ab") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError:

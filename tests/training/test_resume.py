@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import resource
@@ -178,6 +179,44 @@ def test_an_old_state_that_cannot_be_removed_does_not_stop_a_training(tmp_path: 
             store.save({"step": number}, {})
     assert (tmp_path / "states/moved").is_symlink()
     assert (tmp_path / "states/k3/state.pt").exists()
+
+
+def test_other_trainings_may_remove_old_states_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in map(str, range(6)):
+        (tmp_path / name).mkdir()
+    (tmp_path / "gone").symlink_to("nowhere")
+    (tmp_path / ".gitignore").touch()
+    rmtree = shutil.rmtree
+
+    def together(_: Path, **how: bool) -> None:
+        for folder in map(str, range(6)):
+            rmtree(tmp_path / folder, **how)
+
+    monkeypatch.setattr(shutil, "rmtree", together)
+    with StateStore(tmp_path, "a") as store:
+        assert store.owned
+        assert {path.name for path in tmp_path.iterdir()} == {"a", "gone", ".gitignore"}
+
+
+@pytest.mark.parametrize("moment", ["flock", "utime"])
+def test_a_folder_that_another_process_just_removed_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    module = fcntl if moment == "flock" else os
+    now = getattr(module, moment)
+
+    def later(*arguments: object) -> object:
+        monkeypatch.setattr(module, moment, now)
+        shutil.rmtree(tmp_path / "a")
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a/lock").touch()
+        return now(*arguments)
+
+    monkeypatch.setattr(module, moment, later)
+    with StateStore(tmp_path, "a") as store, StateStore(tmp_path, "a") as other:
+        assert (store.owned, other.owned) == (True, False)
 
 
 def test_a_state_from_a_gpu_is_read_into_main_memory(
