@@ -62,7 +62,7 @@ def object_cap(object_pos: Array, object_axis: Array, length_m: float) -> Array:
 def object_key(object_pos: Array, object_axis: Array, length_m: float) -> Array:
     """Map objects to points whose distance tells how similar the objects' poses are.
 
-    A rotation counts by how far it moves the object's end.
+    A rotation counts by how far it moves one end of the object against the other.
 
     Args:
         object_pos: centre, m. Shape (..., 3).
@@ -130,12 +130,13 @@ def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Ma
     def held(position_m: float, angle_deg: float) -> Mask:
         near = error.cap_m[:, last] <= position_m
         aligned = error.angle_deg[:, last] <= angle_deg
-        return np.asarray((near & aligned).all(axis=1), dtype=np.bool_)
+        kept: Mask = (near & aligned).all(axis=1)
+        return kept
 
-    team = (error.cap_m[:, -1] <= task.team_cap_m) & (error.axis_m[:, -1] <= task.team_axis_m)
+    team: Mask = (error.cap_m[:, -1] <= task.team_cap_m) & (error.axis_m[:, -1] <= task.team_axis_m)
     strict = held(task.strict_m, task.strict_deg)
     return {
-        "team": np.asarray(team, dtype=np.bool_),
+        "team": team,
         "strict": strict,
         "tight": held(task.tight_m, task.tight_deg),
         "collision_free": strict & ~collided,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 from pipeline.dataset.store import Dataset, load_dataset
 from pipeline.errors import PipelineError
 from pipeline.evaluation.draw import draw_trials
-from pipeline.evaluation.execution import (
-    execution_summary,
-    guard_summary,
-)
+from pipeline.evaluation.execution import execution_summary, guard_summary
 from pipeline.evaluation.failures import Demonstrations, Failure, classify, count
 from pipeline.evaluation.judge import ClosedLoop, judge, obstacle_clearances
 from pipeline.evaluation.open_loop import OpenLoop, compare
-from pipeline.evaluation.predictors import load_predictors
+from pipeline.evaluation.predictors import compare_backends, load_predictors
 from pipeline.evaluation.report import plots
 from pipeline.evaluation.report.console import (
     print_backends,
@@ -35,8 +32,8 @@ from pipeline.evaluation.results import write_failures, write_tables
 from pipeline.evaluation.robustness import Outcome, write_outcomes
 from pipeline.evaluation.rollout import Loop, Predict
 from pipeline.evaluation.suites.fallback import fall_back
+from pipeline.evaluation.suites.families import Families, load_on_cpu, make_loop, undisturbed
 from pipeline.evaluation.suites.grasps import grasp_summary, lifted
-from pipeline.evaluation.suites.parts import Parts, load_on_cpu, make_loop
 from pipeline.evaluation.trials import Trials, expert_commands
 from pipeline.layout import Layout
 from pipeline.params import Params
@@ -46,7 +43,7 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
-from pipeline.run import console, output_folder, require_own_folder, track, write_json
+from pipeline.run import console, output_folder, require_own_folder, write_json
 
 Array = NDArray[np.float64]
 
@@ -76,9 +73,8 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     dataset = load_dataset(data, layout, params.dataset)
     rate_hz = _rate(policy.checkpoint.config["rate_hz"], model, dataset, data)
 
-    # Graphs for the other backends are made in a process, meanwhile.
     predict = load_predictors(policy, params.evaluate.backends[:1], params)[0]
-    Parts.prepare(params)
+    Families.prepare(params)
     robot = RobotModel.from_params(params.robot)
     console.print(f"Open loop on {data}")
     open_loop = compare(
@@ -90,15 +86,17 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     seed_planning(params.evaluate.seed)
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
-    loop = make_loop(params, policy, rate_hz)
-    results = _roll_out(loop, predict, trials, params, rate_hz)
-    pool = ThreadPoolExecutor(1)  # draws in a child process, meanwhile
-    drawn = pool.submit(films_of, params, trials, results, rate_hz)
-    suites = {
-        "fallback": fall_back(loop, results["policy"], trials, planner, params),
-        **_grasp(params, results, trials),
-    }
-    backends, outcomes = _measure(Parts(params, model, rate_hz, trials, results["policy"]))
+    with Families(params, model, rate_hz, trials).measured() as disturbed:
+        loop = make_loop(params, policy, rate_hz)
+        results = _roll_out(loop, predict, trials, params, rate_hz)
+        pool = ThreadPoolExecutor(1)  # draws in a child process, meanwhile
+        drawn = pool.submit(films_of, params, trials, results, rate_hz)
+        suites = {
+            "fallback": fall_back(loop, results["policy"], trials, planner, params),
+            **_grasp(params, results, trials),
+            "backends": _backends(loop, policy, results["policy"], trials, params),
+        }
+        outcomes = undisturbed(params, rate_hz, results["policy"]) + _awaited(disturbed, params)
     known = Demonstrations.from_dataset(dataset)
     failures = classify(
         results["policy"], results["expert"], trials, known, robot, params.task,
@@ -112,7 +110,6 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             plots.robustness(folder / "plots" / "robustness.png", outcomes)
         metrics = {
             **_metrics(trials, results, open_loop, failures),
-            "backends": backends,
             "execution": execution_summary(results["policy"].rollouts, rate_hz),
             "guard": guard_summary(results["policy"].rollouts),
             "robustness": {outcome.condition.name: outcome.summary for outcome in outcomes},
@@ -186,20 +183,26 @@ def _roll_out(
     }
 
 
-def _measure(parts: Parts) -> tuple[dict[str, Any], list[Outcome]]:
-    """The entry `backends` of metrics.json, and the outcomes of the robustness suite."""
-    backends: dict[str, Any] = {}
-    outcomes = parts.known()
-    if outcomes:
-        conditions = 1 + sum(map(len, parts.families))
-        console.print(
-            f"Robustness: {conditions} conditions, {outcomes[0].summary['n']} trials each"
-        )
-    with closing(parts.run()) as results:
-        for found, family in track(results, "Measuring", len(parts)):
-            backends |= found
-            outcomes += family
-    return backends, outcomes
+def _backends(
+    loop: Loop, policy: DiffusionPolicy, first: ClosedLoop, trials: Trials, params: Params
+) -> dict[str, Any]:
+    """The entry `backends` of metrics.json; the first one's rollouts are known."""
+    predictors = load_predictors(policy, params.evaluate.backends, params)[1]
+    checker = CollisionChecker(params.robot, params.task)
+    steps = first.rollouts.command.shape[1]
+
+    def run(predict: Predict) -> ClosedLoop:
+        rollouts = loop.run(predict, trials, steps, params.evaluate.seed)
+        return judge(rollouts, trials, checker, params.task)
+
+    return compare_backends(predictors, first, run)
+
+
+def _awaited(disturbed: Iterator[list[Outcome]], params: Params) -> list[Outcome]:
+    """The outcomes of the robustness suite, family by family."""
+    if params.evaluate.robustness != "off":
+        console.print(f"Robustness on {params.evaluate.robustness_pens} {params.task.object}s")
+    return [outcome for family in disturbed for outcome in family]
 
 
 def _grasp(params: Params, results: dict[str, ClosedLoop], trials: Trials) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pipeline.dataset.zarr_arrays import create_array, create_group
 from pipeline.evaluation.draw import draw_trials
 from pipeline.evaluation.predictors import load_predictors
 from pipeline.evaluation.robustness import Suite, conditions
-from pipeline.evaluation.suites.parts import load_on_cpu, make_loop
+from pipeline.evaluation.suites.families import load_on_cpu, make_loop
 from pipeline.evaluation.trials import expert_commands
 from pipeline.layout import Layout, LayoutError
 from pipeline.params import Params
