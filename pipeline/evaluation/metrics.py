@@ -130,7 +130,7 @@ def success(error: ReachError, collided: Mask, task: TaskParams) -> dict[str, Ma
     def held(position_m: float, angle_deg: float) -> Mask:
         near = error.cap_m[:, last] <= position_m
         aligned = error.angle_deg[:, last] <= angle_deg
-        kept: Mask = (near & aligned).all(axis=1)
+        kept: Mask = np.all(near & aligned, axis=1)
         return kept
 
     team: Mask = (error.cap_m[:, -1] <= task.team_cap_m) & (error.axis_m[:, -1] <= task.team_axis_m)

@@ -74,7 +74,7 @@ def test_an_error_of_the_caller_cancels_the_families_that_have_not_begun(
         return []
 
     monkeypatch.setattr(Families, "_in_process", measure)
-    monkeypatch.setattr(families, "available_cores", lambda: 2)
+    monkeypatch.setattr(families, "available_cores", lambda: 1)
     shutdown = families.ThreadPoolExecutor.shutdown
 
     def let_go(pool: families.ThreadPoolExecutor, **how: bool) -> None:
