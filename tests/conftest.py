@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,9 @@ settings.load_profile("untimed")
 
 TESTS = Path(__file__).parent
 REPOSITORY = TESTS.parent
+# The commands that tests start would each compile the pipeline again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 HANG_S = 600.0
 """Time-out of everything that a test waits for, s. Only what hangs takes that long."""
 

@@ -58,11 +58,11 @@ else
     "$folder/bin/pip" install -q --no-compile -r "$wanted" -c constraints.txt
 fi
 # An import compiles what it needs, which is a fraction of all files. Where Python is told to write no
-# bytecode, they are compiled here, on all cores (pip would take one). toppra always is: Python warns of
-# escapes in its source when it compiles them, and the tests turn warnings into errors.
+# bytecode, those of requirements.in are compiled here, on all cores (pip would take one). toppra always
+# is: Python warns of escapes in its source when it compiles them, and the tests turn warnings into errors.
 "$folder/bin/python" -W ignore -c '
-import compileall, os, re, sysconfig
+import compileall, os, re, sys, sysconfig
 place = sysconfig.get_path("purelib")
-whole = os.environ.get("PYTHONDONTWRITEBYTECODE")
+whole = sys.argv[1] and os.environ.get("PYTHONDONTWRITEBYTECODE")
 compileall.compile_dir(place if whole else place + "/toppra", quiet=2, workers=0,
-                       rx=re.compile("site-packages/.*/tests/"))'
+                       rx=re.compile("site-packages/.*/tests/"))' "$new"

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.cli import app
 from tests.fixtures.generic import STEPS, write_generic
+from tests.fixtures.traces import *
 
 from .blocks import REPOSITORY
 from .tables import SMALL
