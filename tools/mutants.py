@@ -138,6 +138,8 @@ def main() -> None:
         for entry in tomllib.loads(EQUIVALENT.read_text())["mutant"]
     }
     os.chdir(copy_repository(options.room))
+    # Every mutant's run would trace the tests' policies again, for seconds each.
+    os.environ["TEST_TRACES"] = os.path.abspath("traces")
     names = list_mutants(options.room)
     sample = sorted(random.Random(options.seed).sample(names, min(options.number, len(names))))
     command = [*MUTMUT, "run", "--max-children", str(options.jobs), *sample]
