@@ -139,7 +139,7 @@ def main() -> None:
     }
     os.chdir(copy_repository(options.room))
     # Every mutant's run would trace the tests' policies again, for seconds each.
-    os.environ["TEST_TRACES"] = os.path.abspath("traces")
+    os.environ["TEST_TRACES"] = str(Path("traces").resolve())
     names = list_mutants(options.room)
     sample = sorted(random.Random(options.seed).sample(names, min(options.number, len(names))))
     command = [*MUTMUT, "run", "--max-children", str(options.jobs), *sample]
