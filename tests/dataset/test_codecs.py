@@ -46,12 +46,12 @@ def test_an_array_that_would_be_unpickled_is_refused(tmp_path, monkeypatch, chan
     assert not Path("owned").exists()
 
 
-def test_an_unknown_codec_is_named(tmp_path):
+def test_unknown_codecs_are_named(tmp_path):
     path = array(tmp_path, compressors=None)
     metadata = path / "x" / ".zarray"
-    content = {**json.loads(metadata.read_text()), "compressor": {"id": "base64"}}
-    metadata.write_text(json.dumps(content))
-    with pytest.raises(CodecError, match="x is encoded with base64, which is not decoded here"):
+    change = {"compressor": {"id": "jenkins_lookup3"}, "filters": [{"id": "base64"}]}
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), **change}))
+    with pytest.raises(CodecError, match="x is encoded with base64, jenkins_lookup3, which is"):
         read_array(open_group(path), "x", path)
 
 
@@ -64,10 +64,16 @@ def test_plain_codecs_are_read(tmp_path, options):
     np.testing.assert_array_equal(read_array(open_group(path), "x", path), np.arange(4.0))
 
 
-def test_format_3_with_shards_is_plain(tmp_path):
+def test_format_3_with_shards_is_plain_if_the_codecs_inside_them_are(tmp_path):
     group = zarr.open_group(tmp_path / "b.zarr", mode="w", zarr_format=3)
     created = group.create_array("x", shape=(8,), chunks=(2,), shards=(4,), dtype="float32")
     require_plain(created, "x", tmp_path)
+    metadata = tmp_path / "b.zarr/x/zarr.json"
+    content = json.loads(metadata.read_text())
+    content["codecs"][0]["configuration"]["codecs"] = [{"name": "vlen-bytes"}]
+    metadata.write_text(json.dumps(content))
+    with pytest.raises(CodecError, match="x is encoded with vlen-bytes, which is not"):
+        read_array(open_group(tmp_path / "b.zarr"), "x", tmp_path)
 
 
 def test_text_is_refused(tmp_path):

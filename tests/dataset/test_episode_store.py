@@ -51,6 +51,18 @@ def test_obstacles_survive_the_round_trip(tmp_path, episode):
         np.testing.assert_array_equal(rows, read.obstacles)
 
 
+def test_samples_are_doubles_in_chunks_of_whole_rows_that_unpack_fast(tmp_path, several):
+    group = zarr.open_group(write(tmp_path / "episodes.zarr", several), mode="r")
+    arrays = dict(group["data"].arrays())
+    shapes = {"t": (), "joint_pos": (6,), "joint_vel": (6,), "joint_command": (6,), "ee_pose": (7,)}
+    assert {name: array.shape for name, array in arrays.items()} == {
+        name: (65, *shape) for name, shape in shapes.items()
+    }
+    for name, array in arrays.items():
+        assert (array.dtype, array.chunks) == (np.float64, (65536, *shapes[name]))
+        assert [(codec.cname, codec.clevel) for codec in array.compressors] == [("lz4", 1)]
+
+
 def test_without_obstacles_the_zarr_has_no_arrays_for_them(tmp_path, several):
     path = write(tmp_path / "episodes.zarr", several)
     held = {entry.name for entry in (path / "meta").iterdir()} - {".zgroup", ".zattrs"}
@@ -85,10 +97,17 @@ def test_an_array_that_is_missing_or_damaged_is_named(tmp_path, episode):
     check_that_damage_is_named(path, lambda: list(read_episodes(path, JOINTS, "pen")))
 
 
-def test_arrays_of_different_length_are_refused(tmp_path, several):
+@pytest.mark.parametrize(
+    ("name", "shape", "found"),
+    [
+        ("data/t", (7,), r"episodes \[5\], samples \[7, 65\]"),
+        ("meta/object_pos", (6, 3), r"episodes \[5, 6\], samples \[65\]"),
+    ],
+)
+def test_arrays_of_different_length_are_refused(tmp_path, several, name, shape, found):
     path = write(tmp_path / "episodes.zarr", several)
-    zarr.open_group(path)["data/t"].resize((7,))
-    with pytest.raises(StoreError, match="differ in length"):
+    zarr.open_group(path)[name].resize(shape)
+    with pytest.raises(StoreError, match=f"differ in length.*{found}"):
         list(read_episodes(path, JOINTS, "pen"))
 
 

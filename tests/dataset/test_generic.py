@@ -51,6 +51,9 @@ def test_one_whole_array_stays_on_disk_beyond_the_limit(params: Params, tmp_path
     streamed = load_generic(path, rules(params, "state"), limit_bytes=0)
     assert not isinstance(streamed.state, np.ndarray)
     np.testing.assert_allclose(streamed.state[:], whole.state, atol=1e-6)
+    size = EPISODES * STEPS * (5 * 8 + 3 * 4)
+    loaded = [load_generic(path, rules(params, "state"), size - less) for less in (0, 1)]
+    assert [isinstance(dataset.action, np.ndarray) for dataset in loaded] == [True, False]
     joined = load_generic(path, rules(params, "points", "state"), limit_bytes=0)
     assert joined.state.shape == (EPISODES * STEPS, 9), "several arrays are joined in memory"
 

@@ -28,6 +28,7 @@ def test_the_test_split_does_not_depend_on_the_validation_share(present, val, ot
 def test_shares_are_met():
     many = [hashlib.sha256(str(index).encode()).hexdigest() for index in range(20_000)]
     split = split_episodes(many, 0.1, 0.2)
+    assert split.dtype == split_episodes([], 0.1, 0.2).dtype == np.int8
     shares = np.bincount(split, minlength=3) / len(many)
     np.testing.assert_allclose(shares[[TRAIN, VAL, TEST]], [0.7, 0.1, 0.2], atol=0.01)
 

@@ -138,14 +138,14 @@ def test_a_foreign_data_set_of_other_widths_is_refused(write, layout, params):
 def test_another_layout_is_refused_by_name(write, layout):
     path, _ = write()
     other = Layout.build(layout.joints, "cup", tuple(field.kind for field in layout.state))
-    with pytest.raises(LayoutError, match=r"\(pen\).*\(cup\)"):
+    with pytest.raises(LayoutError, match=r"pen\.zarr.*\(pen\).* params\.yaml .*\(cup\)"):
         load_dataset(path, other)
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data__action": None}, "array data/action is missing.*holds data, data/state"),
+        ({"data__action": None}, "data/action is missing.*holds data, data/state, meta.*split$"),
         ({"data__action": np.zeros((12, 7), np.float32)}, r"shape \(12, 7\), expected \(12, 6\)"),
         ({"data__state": np.zeros((11, 25), np.float32)}, r"shape \(11, 25\), expected \(12, 25"),
         ({"meta__episode_ends": np.array([3, 3, 12])}, "episode_ends must rise"),

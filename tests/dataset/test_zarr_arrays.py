@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import Blosc
+from zarr.codecs import BloscCodec
 
 from pipeline.dataset import zarr_arrays
 from pipeline.dataset.zarr_arrays import (
@@ -22,6 +24,19 @@ def test_what_is_no_zarr_is_refused(tmp_path):
         open_group(tmp_path / "nothing")
     with pytest.raises(StoreError, match="not a zarr group"):
         open_group(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("zarr_format", "codec"),
+    [
+        (2, Blosc(cname="zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)),
+        (3, BloscCodec(typesize=4, cname="zstd", clevel=5, shuffle="bitshuffle")),
+    ],
+)
+def test_chunks_are_compressed_as_those_of_the_team(tmp_path, zarr_format, codec):
+    create_array(create_group(tmp_path / "x", zarr_format), "x", (9, 2), "float32", 4)
+    array = find_array(open_group(tmp_path / "x"), "x", tmp_path / "x")
+    assert (array.compressors, array.chunks) == ((codec,), (4, 2))
 
 
 @settings(max_examples=40)
@@ -57,6 +72,8 @@ def test_spans_are_the_rows_between_their_ends_on_disk_and_in_memory(
         assert [span.tolist() for span in spans] == [
             rows[start:end].tolist() for start, end in zip(starts, ends, strict=True)
         ]
+        with pytest.raises(ValueError, match="shorter"):
+            list(read_spans(stored, starts, ends[:-1], tmp_path))
 
 
 def test_a_span_in_a_damaged_chunk_is_refused(tmp_path):
