@@ -1,13 +1,17 @@
 """A plan and the joints measured meanwhile: success, onset, and the motion that was executed."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pipeline.recordings.recording import Execution
 from pipeline.validation.build_batch import add_poses
 from pipeline.validation.build_episode import build_drafts as draft
+from pipeline.validation.execution import check_execution, estimate_onset, executed_motion
+from pipeline.validation.rules import Motion, Rejected
 from tests.fixtures.recordings import path
 
 
@@ -31,15 +35,66 @@ def codes(result):
 @pytest.mark.parametrize("state", ["planned", "measured"])
 def test_an_execution_that_ends_elsewhere_is_rejected(validate, candidate, execution, state):
     failed = candidate(execution=execution(miss=-0.3))
-    assert codes(validate(failed, state=state)) == ["EXECUTION_FAILED"]
+    (finding,) = validate(failed, state=state).findings
+    assert (finding.code, finding.value) == ("EXECUTION_FAILED", "ended 0.1800 rad away")
 
 
 def test_a_plan_that_was_not_executed_is_accepted_only_as_planned(validate, candidate, execution):
     still = execution()
     still = execution(joint_pos=np.zeros_like(still.joint_pos), final_pos=np.zeros(6))
     assert validate(candidate(execution=still)).episode is not None
-    assert codes(validate(candidate(execution=still), state="measured")) == ["EXECUTION_FAILED"]
-    assert codes(validate(candidate(), state="measured")) == ["EXECUTION_FAILED"]
+    for ran, says in ((still, "ended 0.6000 rad away"), (None, "0 joint states")):
+        (finding,) = validate(candidate(execution=ran), state="measured").findings
+        assert (finding.code, finding.value) == ("EXECUTION_FAILED", says)
+
+
+def one_joint(t, path):
+    return Motion(np.array(t), np.array(path)[:, None], None, 0, ("turn",))
+
+
+def measured(t, path):
+    position = np.array(path)[:, None]
+    return Execution(np.array(t), position, np.full_like(position, np.nan), position[-1])
+
+
+def test_an_execution_moved_and_ended_elsewhere_from_exactly_its_limits_on(params):
+    rules = params.override("ingest", min_motion_rad=0.5, execution_tolerance_rad=1.0).ingest
+    plan = one_joint([0.0, 0.5, 1.0], [0.0, 0.5, 2.0])
+    # From 0 the joint hardly moved, ended elsewhere, or came near enough to the goal.
+    for end, failed in ((0.25, False), (0.5, True), (0.75, True), (1.0, False), (2.0, False)):
+        said = rf"ended {2 - end:.4f} rad away, expected 1\.0 rad"
+        with pytest.raises(Rejected, match=said) if failed else nullcontext():
+            check_execution(plan, measured([0.0, 0.5, 1.5], [0.0, 0.0, end]), rules)
+
+
+def test_an_execution_exactly_as_far_off_its_plan_as_tolerated_is_accepted(params):
+    t = np.arange(0.0, 2.0, 0.02)
+    s = np.clip(t, 0.0, 1.0)
+    plan, detour = one_joint(t, s), measured(t, s + 0.2 * np.sin(np.pi * s))
+    miss_rad = estimate_onset(plan, detour).miss_rad
+    for tolerance_rad, failed in ((miss_rad, False), (np.nextafter(miss_rad, 0.0), True)):
+        rules = params.override("ingest", execution_tolerance_rad=float(tolerance_rad)).ingest
+        with pytest.raises(Rejected, match="off the plan at best") if failed else nullcontext():
+            executed_motion(plan, detour, rules, same_clock=False)
+
+
+def test_a_plan_that_starts_at_full_speed_fits_an_execution_with_a_servos_lag():
+    def servo(t):  # a first-order lag behind a ramp of 2 rad/s
+        return 2 * np.where(t > 0, t - 0.1 * (1 - np.exp(-t.clip(0.0) / 0.1)), 0.0)
+
+    t = np.arange(0.0, 3.0, 0.02)
+    ran = measured(t, servo(t - 0.3) - servo(t - 1.3))
+    onset = estimate_onset(one_joint([0.0, 0.5, 1.0], [0.0, 1.0, 2.0]), ran)
+    assert onset.delay_s == pytest.approx(0.3, abs=0.01)
+    assert onset.miss_rad < 0.002
+
+
+def test_a_motion_to_and_fro_is_not_fitted_a_period_early():
+    t = np.arange(0.0, 5.0, 0.02)
+    waves = [1 - np.cos(2 * np.pi * np.clip(at, 0.0, 1.8) / 0.6) for at in (t, t - 0.3)]
+    onset = estimate_onset(one_joint(t, waves[0]), measured(t, waves[1]))
+    assert onset.delay_s == pytest.approx(0.3, abs=0.02)
+    assert onset.miss_rad < 0.05
 
 
 def test_an_execution_cut_short_by_the_next_plan_does_not_reject_the_plan(
@@ -60,7 +115,7 @@ def test_a_plan_executed_late_becomes_the_episode_as_it_was_planned(
 def begun_late(execution, delay_s, until_s=2.2):
     """Joints that follow the plan of `segment` from `delay_s` on, with a lag of 40 ms."""
     t = np.arange(0.004, until_s, 0.02)
-    prompt = execution(until_s=until_s)
+    prompt = execution(until_s=3.0)
     position, velocity = (
         np.stack([np.interp(t - delay_s, prompt.t, joint) for joint in values.T], axis=1)
         for values in (prompt.joint_pos, prompt.joint_vel)
@@ -85,8 +140,12 @@ def test_the_command_of_an_execution_begun_late_is_the_plan_moved_to_its_onset(
     assert episode.duration_s == pytest.approx(2.2 - delay_s, abs=0.07)
 
 
-def test_an_execution_begun_early_counts_from_its_first_sample(validate, candidate, execution):
-    result = validate(candidate(execution=begun_late(execution, -0.3)), state="measured")
+@pytest.mark.parametrize(("delay_s", "until_s"), [(-0.3, 2.2), (-0.5, 0.75)])
+def test_an_execution_begun_early_counts_from_its_first_sample(
+    validate, candidate, execution, delay_s, until_s
+):
+    early = begun_late(execution, delay_s, until_s)
+    result = validate(candidate(execution=early), state="measured")
     assert codes(result) == ["EXECUTION_DELAYED"]
     lead = result.episode.joint_command - result.episode.joint_pos
     assert np.abs(lead).max() < 0.04
@@ -151,7 +210,8 @@ def test_measured_positions_must_be_finite(validate, candidate, execution):
     position = execution().joint_pos.copy()
     position[3, 3] = np.nan
     broken = candidate(execution=execution(joint_pos=position))
-    assert codes(validate(broken, state="measured")) == ["NONFINITE"]
+    (finding,) = validate(broken, state="measured").findings
+    assert (finding.code, finding.value) == ("NONFINITE", "a measured joint position")
 
 
 def test_an_execution_counts_turns_of_a_continuous_joint_as_the_plan_does(

@@ -88,6 +88,11 @@ def test_a_jump_of_a_turn_is_refused(segment, params):
             "LIMIT_VIOLATION: -3.20000 rad at point 0, joint 1, expected -3.14000 … 3.14000 rad",
         ),
         ([[0.0, 1.0], [0.0, 90.0], [0.0, -30.0]], "SUSPECT_DEGREES: 90.00, expected radians"),
+        ([[0.0, 1.0], [0.0, 179.95], [0.0, 0.0]], "SUSPECT_DEGREES: 179.95, expected radians"),
+        (
+            [[0.0, 1.0], [0.0, 400.0], [0.0, -30.0]],
+            "LIMIT_VIOLATION: 400.00000 rad at point 1, joint 2, expected -3.14000 … 3.14000 rad",
+        ),
         (
             [[-1.0, 0.0], [-0.9, 0.0], [2.25, 0.0]],
             "WRAP_JUMP: 3.1500 rad, expected 3.0 rad",
@@ -157,10 +162,21 @@ def test_only_the_wrong_velocities_of_a_cusp_are_replaced():
     np.testing.assert_array_equal(mended[:99], velocity[:99])
 
 
+@pytest.mark.parametrize(("wrong", "at"), [([0], 0), ([100, 101], 100), ([199], 198)])
+def test_the_velocities_on_either_side_of_a_single_wrong_interval_are_replaced(wrong, at):
+    t = np.linspace(0.0, 4.0, 200)
+    velocity = np.cos(t)[:, None]
+    bent = velocity.copy()
+    bent[wrong] += 0.8 / len(wrong)
+    mended, finding = mend_velocity(t, np.sin(t)[:, None], bent, 0.3)
+    assert finding[1] == f"0.4000 rad/s off in 1 of 199 intervals, at {t[at]:.3f} s"
+    np.testing.assert_allclose(mended, velocity, atol=1e-3)
+
+
 @given(before=st.integers(0, 20), after=st.integers(0, 20), steps=st.integers(2, 20))
 def test_idle_ends_leave_one_sample_at_rest_on_either_side(before, after, steps):
     moving = np.linspace(0, 1, steps)
-    path = np.concatenate([np.zeros(before), moving, np.ones(after)])[:, None]
+    path = 0.5 + np.concatenate([np.zeros(before), moving, np.ones(after)])[:, None]
     kept = idle_ends((path,), 0.001)
     assert (kept.start, kept.stop) == (before, before + steps)
     assert idle_ends((path,), 0.0) == slice(0, len(path))
@@ -177,18 +193,19 @@ def test_a_path_at_rest_is_kept_whole():
 
 
 @pytest.mark.parametrize(
-    ("position", "code", "says"),
+    ("position", "rail_m", "code", "says"),
     [
-        ([0.7, 1.0], "LIMIT_VIOLATION", "0.70000 m at point 2, joint 1"),
-        ([0.2, 4.0], "LIMIT_VIOLATION", "4.00000 rad at point 2, joint 2"),
-        ([0.2, 90.0], "SUSPECT_DEGREES", "90.00"),
-        ([90.0, 1.0], "LIMIT_VIOLATION", "90.00000 m"),
+        ([0.7, 1.0], 0.5, "LIMIT_VIOLATION", "0.70000 m at point 2, joint 1"),
+        ([0.2, 4.0], 0.5, "LIMIT_VIOLATION", "4.00000 rad at point 2, joint 2"),
+        ([0.2, 90.0], 0.5, "SUSPECT_DEGREES", "90.00"),
+        ([90.0, 1.0], 0.5, "LIMIT_VIOLATION", "90.00000 m"),
+        ([10.0, 4.0], 20.0, "LIMIT_VIOLATION", "4.00000 rad at point 2, joint 2"),
     ],
 )
-def test_a_prismatic_joint_is_reported_in_metres(params, position, code, says):
+def test_a_prismatic_joint_is_reported_in_metres(params, position, rail_m, code, says):
     path = np.linspace([0.0, 0.0], position, 3)
     motion = Motion(np.arange(3.0), path, None, 0, ("rail", "turn"))
-    limits, sliding = np.array([0.5, 2.0]), np.array([True, False])
+    limits, sliding = np.array([rail_m, 2.0]), np.array([True, False])
     with pytest.raises(Rejected) as reason:
         check_motion(motion, -limits, limits, sliding, params.ingest)
     assert reason.value.code == code and says in reason.value.value

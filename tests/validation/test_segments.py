@@ -70,6 +70,14 @@ def test_segments_that_do_not_meet_are_refused(segment, params):
     assert reason.value.segment == 1
 
 
+def test_segments_with_exactly_the_largest_gap_meet(segment, params):
+    path, gap = segment().joint_pos, params.ingest.segment_gap_rad
+    first = segment(joint_pos=path - path[-1])
+    assert len(result([first, segment(joint_pos=path + gap)], params).t) == 25
+    farther = segment(joint_pos=path + np.nextafter(gap, 1.0))
+    assert result([first, farther], params) == "SEGMENT_GAP"
+
+
 def test_velocities_are_those_of_both_segments_or_none(segment, params):
     whole, after = segment(), segment().joint_pos[-1] + segment().joint_pos
     after = after - segment().joint_pos[0]
@@ -91,6 +99,17 @@ def test_a_way_point_written_twice_is_kept_once(segment, params):
         t=whole.t[twice], joint_pos=whole.joint_pos[twice], joint_vel=whole.joint_vel[twice]
     )
     np.testing.assert_array_equal(result([doubled], params).t, whole.t)
+
+
+def test_a_way_point_is_written_twice_up_to_a_rounding_of_its_time_and_place(segment, params):
+    first, rest = np.zeros((2, 6)), segment().joint_pos[1:]
+    for s, rad, found in ((1e-9, 1e-9, 13), (2e-9, 1e-9, 14), (0.0, 2e-9, "TIME_NOT_INCREASING")):
+        first[1] = rad
+        doubled = segment(
+            t=np.array([0.0, s, *T[1:]]), joint_pos=np.vstack([first, rest]), joint_vel=None
+        )
+        motion = result([doubled], params)
+        assert found == (motion if isinstance(motion, str) else len(motion.t))
 
 
 @pytest.mark.parametrize(
