@@ -51,4 +51,5 @@ def _names(entry: Any) -> set[str]:
     if not isinstance(entry, dict):
         return set()
     own = {str(entry[key]).removeprefix("numcodecs.") for key in ("id", "name") if key in entry}
-    return own | _names(entry.get("configuration", {}).get("codecs"))
+    inside = entry.get("configuration", {})
+    return own | _names([inside.get("codecs"), inside.get("index_codecs")])

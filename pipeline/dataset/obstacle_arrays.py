@@ -61,7 +61,7 @@ def read_obstacles(
         StoreError: one array is missing, or they do not fit together or to the episodes.
     """
     if _ROWS not in group and _ENDS not in group:
-        return np.zeros((0, COLUMNS), np.float32), np.zeros(episodes, np.int64)
+        return np.zeros((0, COLUMNS)), np.zeros(episodes, np.int64)
     rows = read_array(group, _ROWS, path)
     ends = read_array(group, _ENDS, path).astype(np.int64, copy=False)
     if ends.shape != (episodes,) or (np.diff(ends, prepend=0) < 0).any():

@@ -64,13 +64,14 @@ def test_plain_codecs_are_read(tmp_path, options):
     np.testing.assert_array_equal(read_array(open_group(path), "x", path), np.arange(4.0))
 
 
-def test_format_3_with_shards_is_plain_if_the_codecs_inside_them_are(tmp_path):
+@pytest.mark.parametrize("key", ["codecs", "index_codecs"])
+def test_format_3_with_shards_is_plain_if_the_codecs_inside_them_are(tmp_path, key):
     group = zarr.open_group(tmp_path / "b.zarr", mode="w", zarr_format=3)
     created = group.create_array("x", shape=(8,), chunks=(2,), shards=(4,), dtype="float32")
     require_plain(created, "x", tmp_path)
     metadata = tmp_path / "b.zarr/x/zarr.json"
     content = json.loads(metadata.read_text())
-    content["codecs"][0]["configuration"]["codecs"] = [{"name": "vlen-bytes"}]
+    content["codecs"][0]["configuration"][key] = [{"name": "vlen-bytes"}]
     metadata.write_text(json.dumps(content))
     with pytest.raises(CodecError, match="x is encoded with vlen-bytes, which is not"):
         read_array(open_group(tmp_path / "b.zarr"), "x", tmp_path)
