@@ -1,8 +1,9 @@
 """Mutation testing: `make mutants ROOM=pipeline/release` breaks code and runs the room's tests.
 
-mutmut makes the mutants and runs the tests that reach each of them, in forks of one warm process
-and in a copy of the repository below .state/mutants. It mutates the bodies of functions without
-decorators, so it makes none of module constants, defaults of dataclasses, or deleted statements.
+mutmut makes the mutants and runs the tests that reach each of them, then the others of the same
+files, in forks of one warm process and in a copy of the repository below .state/mutants. It mutates
+the bodies of functions without decorators, so it makes none of module constants, defaults of
+dataclasses, or deleted statements.
 """
 
 from __future__ import annotations
@@ -30,9 +31,29 @@ if os.environ.get("MUTANT_UNDER_TEST") == "stats":
 """Module sitecustomize: Python programs that tests start do not collect mutmut's statistics."""
 PROGRAM = """
 from mutmut.__main__ import cli
+from mutmut.state import state
 from mutmut.workers.isolation import ForkRunner
 # The statistics have just run the same tests without a mutant.
 ForkRunner.run_clean_tests = lambda runner, tests: 0
+
+# What a fixture of a module calls is counted to the first test that asks for it, and what runs in
+# another process to none: all tests of the files are run, those that reach the mutant first.
+class Tests(dict):
+    def get(self, function, default):
+        reached = dict.get(self, function, default)
+        files = {test.partition("::")[0] for test in reached}
+        if not files:
+            room, _, module = function.rpartition(".x")[0].partition(".")[2].rpartition(".")
+            files = {"/".join(filter(None, ["tests", *room.split("."), f"test_{module}.py"]))}
+        known = (test for test in state().duration_by_test if test.partition("::")[0] in files)
+        return list(dict.fromkeys([*reached, *known]))
+
+startup = ForkRunner.startup
+def start_with_files(runner):
+    state().tests_by_mangled_function_name = Tests(state().tests_by_mangled_function_name)
+    return startup(runner)
+
+ForkRunner.startup = start_with_files
 cli()
 """
 MUTMUT = [sys.executable, "-c", PROGRAM]

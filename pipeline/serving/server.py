@@ -57,9 +57,9 @@ class PolicyServer:
         """
         self._policy, self._token, self._tls = policy, token, tls
         # The engine computes outside Python's lock, so as many threads as cores are useful.
-        self._pool = ThreadPoolExecutor(available_cores(), thread_name_prefix="policy")
+        self._pool = ThreadPoolExecutor(available_cores())
         # Whole motions take a hundred times as long as a chunk, and their robots are at rest.
-        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="rehearsal")
+        self._ahead = ThreadPoolExecutor(1)
 
     async def start(self, host: str, port: int, shared: bool = False) -> Server:
         """Listen; the caller keeps the server running.

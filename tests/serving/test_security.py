@@ -41,7 +41,8 @@ def test_files_that_cannot_be_used_are_named(
         ((cert, None), "give both --tls-cert and --tls-key"),
         ((None, key), "give both --tls-cert and --tls-key"),
         ((tmp_path / "no.pem", key), r"no\.pem: no such file"),
-        ((cert, other), r"cert\.pem, .*other\.pem: not a certificate and its key"),
+        ((cert, other), r"cert\.pem, .*other\.pem: not a certificate and its key: .*MISMATCH"),
+        ((cert, other), "expected two PEM files that belong together$"),
         ((key, key), "not a certificate and its key"),
         ((cert, locked), r"locked\.pem: the key is encrypted"),
     ):

@@ -69,6 +69,11 @@ def test_a_client_gets_what_a_direct_call_gives(url: str, policy: RobotPolicy) -
         assert client.server_ms > 0
         obs = np.tile(direct.history(), (3, 1, 1))
         np.testing.assert_array_equal(client.predict(obs, seed=2), policy.predict(obs, seed=2))
+        np.testing.assert_array_equal(client.predict(obs), policy.predict(obs))
+    with connect(url) as wire:  # a client that names no seed
+        wire.recv()
+        wire.send(encode({"call": "predict", "obs": obs}))
+        np.testing.assert_array_equal(decode(wire.recv())["chunk"], policy.predict(obs))
 
 
 def test_a_robot_may_act_itself_and_ask_for_chunks_alone(url: str, policy: RobotPolicy) -> None:
@@ -80,6 +85,7 @@ def test_a_robot_may_act_itself_and_ask_for_chunks_alone(url: str, policy: Robot
             np.testing.assert_array_equal(robot.act(OBSERVATION), direct.act(OBSERVATION))
             asked += client.server_ms > 0
         assert asked == -(-13 // policy.deployment.execution.execute_steps)
+        assert client.closed_loop(control_hz=60.0).control_hz == 60.0
 
 
 def test_obstacles_reach_the_server_s_policy_and_that_of_the_robot(
@@ -94,6 +100,7 @@ def test_obstacles_reach_the_server_s_policy_and_that_of_the_robot(
     direct = policy.session()
     with served(policy) as place, PolicyClient(place, timeout_s=HANG_S) as client:
         assert obstacle_slots(client.config) == SLOTS
+        assert client.config["collision"] == policy.backend.config["collision"] is not None
         robot = client.closed_loop()
         for seen in [OBSERVATION] * 2 + [among] * 5:
             expected = direct.act(seen)
@@ -308,4 +315,6 @@ def test_beyond_loopback_a_token_in_clear_is_warned_of(
     asyncio.run(listen("127.0.0.1"))
     assert caplog.text == ""
     asyncio.run(listen("0.0.0.0"))
-    assert ("unencrypted" in caplog.text and "--tls-cert" in caplog.text) != encrypted
+    words = "anyone on the network can read the token and then command the robot; give --tls-cert "
+    words += "and --tls-key, or reach the server through a VPN or an SSH tunnel"
+    assert ("unencrypted to 0.0.0.0: " + words in caplog.text) != encrypted
