@@ -160,6 +160,23 @@ def test_where_nothing_helps_the_arm_stops_before_it_touches(params: Params) -> 
     assert "obstacle 1" in str(guard.report().worst[0])
 
 
+@pytest.mark.parametrize(("share", "followed", "own"), [(0.5, 8, False), (0.9, 4, True)])
+def test_the_path_with_the_latest_stop_is_followed_and_the_first_of_equals(
+    params: Params, share: float, followed: int, own: bool
+) -> None:
+    """The rest of the old plan leads to the box too, at a share of the chunk's speed."""
+    setting = Setting(params, guard_turns=1, guard_turn_rad=1e-6)
+    start, chunk = _grazing(setting)
+    old = start + share * (chunk - start)
+    guard, limiter = setting.guard(), setting.limiter(start)
+    guard.reset(1)
+    sent = guard.review(chunk[None], limiter, PEN, old=old[None])[0]
+    np.testing.assert_allclose(sent[:followed], (chunk if own else old)[:followed], atol=1e-5)
+    # The arm brakes from then on.
+    assert (np.diff(sent[followed - 2 :, 0], 2) <= 1e-12).all()
+    assert not setting.touches(start, limiter.preview(sent[None], np.array([0]))[0])
+
+
 def test_another_chunk_is_taken_where_repair_does_not_help(params: Params) -> None:
     setting = Setting(params, guard_turns=1, guard_turn_rad=1e-6, guard_samples=3)
     start, chunk = _grazing(setting)
@@ -206,21 +223,24 @@ def test_findings_are_those_of_the_robots_that_were_reviewed(setting: Setting) -
     guard.reset(3)
     assert [str(each) for each in guard.report().last] == ["free"] * 3
     which = np.array([2, 0])
-    guard.review(plans, setting.limiter(starts), PEN.of(np.zeros(2, int)), robots=which)
+    limiter, pens = setting.limiter(starts), PEN.of(np.zeros(2, int))
+    guard.review(plans, limiter, pens, robots=which)
     report = guard.report()
     assert [each.verdict for each in report.last] == ["free", "free", "repaired"]
     assert report.worst[2].verdict == "repaired" and report.worst[0].verdict == "free"
+    with pytest.raises(ValueError, match="longer"):
+        guard.review(plans, limiter, pens, robots=which[:1])
 
 
-def test_an_arm_that_is_too_near_already_may_move_away(setting: Setting) -> None:
+def test_an_arm_that_is_too_near_already_may_move_away_or_stay(setting: Setting) -> None:
     start = _before_the_box(setting)
     start[0] += 0.11
     chunk = np.tile(start, (HORIZON, 1))
     chunk[:, 0] -= 0.5 * 1.5 * (np.arange(1, HORIZON + 1) / RATE_HZ) ** 2
     guard = setting.guard()
     guard.reset(1)
-    plan = chunk[None]
-    assert guard.review(plan, setting.limiter(start), PEN) is plan
+    for plan in (chunk[None], np.tile(start, (1, HORIZON, 1))):
+        assert guard.review(plan, setting.limiter(start), PEN) is plan
 
 
 def test_the_object_is_checked_at_its_observed_position(setting: Setting) -> None:
@@ -229,10 +249,12 @@ def test_the_object_is_checked_at_its_observed_position(setting: Setting) -> Non
     plan = np.stack([setting.turning(1.0)] * 2)
     tcp = setting.checker.model.fk(plan[0, -1])[:3]
     pens = Objects(np.array([tcp - [0, 0, 0.02], PEN.position[0]]), PEN.axis[[0, 0]])
-    guard.review(plan, setting.limiter(np.stack([setting.home] * 2)), pens)
+    limiter = setting.limiter(np.stack([setting.home] * 2))
+    guard.review(plan, limiter, pens)
     first, second = guard.report().last
     assert first.second == "pen"
     assert second.verdict == "free"
+    assert guard.review(plan, limiter) is plan  # its position is unknown
 
 
 def test_a_preview_is_what_is_sent(setting: Setting) -> None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.clearance.model import ClearanceModel
 from pipeline.clearance.objects import Objects
-from pipeline.obstacles import box
+from pipeline.clearance.sweep import Sweep
+from pipeline.obstacles import COLUMNS, box, pad
 from pipeline.params import Params
 from pipeline.robot.chain import kinematic_chain
 from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.covering import collision_geometry
 from pipeline.runtime.chunking import ChunkExecutor
 from pipeline.runtime.guard.guard import Guard
+from pipeline.runtime.guard.plan_check import PlanCheck
+from pipeline.runtime.limiter import Limiter
 
 RATE_HZ, HORIZON, ROBOTS, CHUNKS = 30.0, 16, 8, 12
 PEN, UP = np.array([0.45, 0.0, 0.1]), np.array([0.0, 0.0, 1.0])
@@ -41,6 +45,53 @@ def _around(checker: CollisionChecker, angle: float) -> np.ndarray:
     pose[0] += angle
     place = checker.model.tcp(pose).translation
     return box(place, [0.12, 0.12, 0.3])[None]
+
+
+def _speeding_up(checker: CollisionChecker) -> tuple[np.ndarray, Limiter]:
+    """A plan that turns the arm from home, at 2 rad/s², and the limiter. (1, K, J)."""
+    plan = np.tile(checker.model.home, (1, HORIZON, 1))
+    plan[0, :, 0] += (np.arange(1, HORIZON + 1) / RATE_HZ) ** 2
+    limiter = Limiter(checker.model.limits, RATE_HZ)
+    limiter.reset(checker.model.home[None])
+    return plan, limiter
+
+
+def test_stops_follow_a_plan_for_some_rows_and_come_to_rest(
+    params: Params, checker: CollisionChecker
+) -> None:
+    robot, (plan, limiter) = checker.model, _speeding_up(checker)
+    shapes = collision_geometry(params.robot, params.task)
+    model = ClearanceModel(kinematic_chain(robot), robot.joints, shapes, robot.limits)
+    check, rows = PlanCheck(Sweep(model, 0.01), np.zeros(len(model.pairs))), (0, 5, HORIZON - 1)
+    motions = check.stops(plan, np.arange(1), limiter, rows)
+    assert motions.shape == (1, 3, HORIZON + limiter.stop_steps + 1, 6)
+    for followed, motion in zip(rows, motions[0], strict=True):
+        np.testing.assert_array_equal(motion[1 : followed + 1], plan[0, :followed])
+        np.testing.assert_array_equal(motion[-1], motion[-2])
+
+
+def test_a_plan_is_free_if_the_arm_can_stop_behind_it_or_before_the_next_one(
+    checker: CollisionChecker, guard: Guard
+) -> None:
+    """The plan ends before the box, but too fast to stop there."""
+    plan, limiter = _speeding_up(checker)
+    objects = Objects(PEN[None], UP[None], _around(checker, 0.7)[None])
+    guard.reset(1)
+    for executed, free in ((8, True), (15, False), (None, False)):
+        sent = guard.review(plan, limiter, objects, executed=executed)
+        assert (sent is plan) == free, executed
+
+
+def test_the_guard_sees_the_last_of_more_obstacles_than_before(
+    checker: CollisionChecker, guard: Guard
+) -> None:
+    plan, limiter = _speeding_up(checker)
+    guard.reset(1)
+    for number in (1, COLUMNS, COLUMNS + 1):
+        obstacles = pad(np.zeros((0, COLUMNS)), number)
+        obstacles[-1] = _around(checker, 0.7)
+        guard.review(plan, limiter, Objects(PEN[None], UP[None], obstacles[None]))
+        assert guard.report().last[0].second == f"obstacle {number}"
 
 
 def test_an_arm_at_full_speed_brakes_before_a_box_that_its_plan_does_not_reach(
