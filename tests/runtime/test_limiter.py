@@ -6,12 +6,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pipeline.kinematics import JointLimits
-from pipeline.runtime.limiter import Limiter, approach_speed, make_limiter
+from pipeline.runtime.limiter import ROUNDING_RAD, Limiter, approach_speed, make_limiter
 
 Array = NDArray[np.float64]
 RATE_HZ, EPSILON = 30.0, 1e-9
@@ -33,6 +33,25 @@ def _limiter(start: Array) -> Limiter:
     limiter = Limiter(LIMITS, RATE_HZ)
     limiter.reset(start)
     return limiter
+
+
+def _one_joint(end: float, velocity: float, acceleration: float) -> Limiter:
+    """The limiter of a joint at rest at 0 that may move from -end to end."""
+    limits = (np.array([value]) for value in (-end, end, velocity, acceleration))
+    limiter = Limiter(JointLimits(*limits), RATE_HZ)
+    limiter.reset(np.zeros((1, 1)))
+    return limiter
+
+
+def _previewed(limiter: Limiter, rows: Array) -> Array:
+    """Preview rows (K, N, J), then send them; the same commands (K, N, J) must come out."""
+    order = np.roll(np.arange(rows.shape[1]), 1)
+    seen = limiter.preview(rows.transpose(1, 0, 2)[order], order)
+    before = np.concatenate([limiter.position[None], rows])[-2]
+    after = np.concatenate([rows[1:], [2 * rows[-1] - before]])
+    sent = np.stack([limiter.step(*pair) for pair in zip(rows, after, strict=True)])
+    np.testing.assert_array_equal(seen, sent.transpose(1, 0, 2)[order])
+    return sent
 
 
 @settings(max_examples=25, deadline=None)
@@ -71,19 +90,22 @@ def test_a_motion_within_the_limits_passes_unchanged(seed: int, share: float) ->
 
 
 @settings(max_examples=25, deadline=None)
-@given(goal=st.floats(-3.0, 3.0), distance=st.floats(-1.0, 1.0))
-def test_a_jump_is_caught_up_with_and_not_overshot(goal: float, distance: float) -> None:
-    start, goals = np.array([[goal]]), np.full((120, 1, 1), goal + distance)
-    limits = JointLimits(*(np.array([x]) for x in (-9.0, 9.0, 2.0, 2.0)))
-    limiter = Limiter(limits, RATE_HZ)
+@given(goal=st.floats(-3.0, 3.0), distance=st.floats(-1.0, 1.0), limits=st.just((2.0, 2.0)))
+@example(goal=0.0, distance=1.0, limits=(0.3, 0.2))
+def test_a_jump_is_caught_up_with_and_not_overshot(
+    goal: float, distance: float, limits: tuple[float, float]
+) -> None:
+    speed, acceleration = limits
+    start, goals = np.array([[goal]]), np.full((160, 1, 1), goal + distance)
+    limiter = _one_joint(9.0, speed, acceleration)
     limiter.reset(start)
     sent = _follow(limiter, goals)[:, 0, 0]
     assert sent[-1] == pytest.approx(goal + distance, abs=1e-12)
     side = np.sign(distance)
     assert ((goal + distance - sent) * side >= -EPSILON).all()
     # Time-optimal up to rounding to whole steps: accelerate, cruise, brake.
-    way = abs(distance)
-    shortest = 2 * np.sqrt(way / 2.0) if way <= 2.0 else way / 2.0 + 1.0
+    way, ramps = abs(distance), speed**2 / acceleration
+    shortest = 2 * np.sqrt(way / acceleration) if way <= ramps else (way + ramps) / speed
     arrived = int(np.argmax(np.abs(sent - goal - distance) < EPSILON)) + 1
     assert arrived <= shortest * RATE_HZ + 2
 
@@ -134,21 +156,62 @@ def test_a_preview_equals_what_is_sent(seed: int, smooth: int) -> None:
     velocity = limiter.velocity + rng.uniform(-0.01, 0.01, (20, 3, 3)).cumsum(axis=0)
     velocity[smooth:] += rng.uniform(-2, 2, (3, 3))
     rows = limiter.position + velocity.cumsum(axis=0) / RATE_HZ
-    order = np.array([2, 0, 1])
-    seen = limiter.preview(rows.transpose(1, 0, 2)[order], order)
-    after = np.concatenate([rows[1:], 2 * rows[-1:] - rows[-2:-1]])
-    sent = np.stack([limiter.step(*pair) for pair in zip(rows, after, strict=True)])
-    np.testing.assert_array_equal(seen, sent.transpose(1, 0, 2)[order])
+    _previewed(limiter, rows)
 
 
 def test_a_preview_from_outside_the_limits_leads_back_as_fast_as_what_is_sent() -> None:
     limiter = _limiter(np.array([[1.2, 0.0, 0.0]]))
     rows = np.array([1.2, 0.0, 0.0]) - np.outer(np.arange(1, 6), [1e-4, 0.0, 0.0])
-    seen = limiter.preview(rows[None], np.array([0]))
-    after = np.concatenate([rows[1:], 2 * rows[-1:] - rows[-2:-1]])
-    sent = [limiter.step(row[None], then[None])[0] for row, then in zip(rows, after, strict=True)]
-    np.testing.assert_array_equal(seen[0], sent)
-    assert sent[-1][0] < rows[-1, 0]
+    sent = _previewed(limiter, rows[:, None])
+    assert sent[-1, 0, 0] < rows[-1, 0]
+
+
+def test_a_preview_of_one_step_or_of_trembling_equals_what_is_sent() -> None:
+    for rows in ([0.1], [0.002, -0.002] * 3):
+        sent = _previewed(_one_joint(1.0, 2.0, 2.0), np.reshape(rows, (-1, 1, 1)))
+        assert np.abs(sent[:, 0, 0] - rows).max() > 1e-4
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_preview_brakes_before_an_end_that_the_motion_just_does_not_reach(side: float) -> None:
+    velocity = np.minimum(0.16 * np.arange(1, 26), 0.64)
+    rows = side * velocity.cumsum().reshape(-1, 1, 1) / RATE_HZ
+    limiter = _one_joint(abs(rows[-1, 0, 0]) + 1e-3, 0.7, 5.0)
+    sent = _previewed(limiter, rows)
+    np.testing.assert_array_equal(sent[:20], rows[:20])
+    assert side * (rows[-1] - sent[-1])[0, 0] > 1e-3
+
+
+def test_braking_is_the_shortest_motion_to_rest_and_sent_unchanged() -> None:
+    rng, limiter = np.random.default_rng(0), _limiter(np.zeros((4, 3)))
+    _follow(limiter, rng.uniform(-0.3, 0.3, (9, 4, 3)).cumsum(axis=0) * [1.0, 0.1, 1.0])
+    position, velocity, steps = limiter.position, limiter.velocity, limiter.stop_steps
+    way = limiter.braking(position, velocity, steps)
+    assert way.shape == (4, steps, 3)
+    for step in range(steps):
+        change = LIMITS.acceleration / RATE_HZ
+        velocity = velocity - np.clip(velocity, -change, change)
+        position = position + velocity / RATE_HZ
+        np.testing.assert_allclose(way[:, step], position, atol=1e-12)
+    assert (velocity == 0).all() and (limiter.velocity != 0).all()
+    np.testing.assert_allclose(_previewed(limiter, way.transpose(1, 0, 2)), way.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.5, 0), (2.0, 1)])
+def test_a_change_within_rounding_does_not_count_as_clipped(share: float, count: int) -> None:
+    """A target past one of the limits by a share of what rounding may change."""
+    for kind, limits in (
+        ("position", (0.001, 2.0, 2.0)),
+        ("velocity", (1.0, 0.03, 2.0)),
+        ("acceleration", (1.0, 2.0, 0.9)),
+    ):
+        limiter = _one_joint(*limits)
+        target = np.full((1, 1), 0.001 + share * ROUNDING_RAD)
+        limiter.step(target, target)
+        assert limiter.clipped == {"position": 0, "velocity": 0, "acceleration": 0, kind: count}
+    limiter = _one_joint(0.0, 2.0, 2.0)
+    limiter.step(np.full((1, 1), ROUNDING_RAD), np.zeros((1, 1)))
+    assert limiter.clipped["position"] == 0
 
 
 def test_without_limits_every_target_is_sent_unchanged() -> None:

@@ -24,6 +24,7 @@ def _filter(number: int = 1, **changes: Any) -> ObjectFilter:
         "object_jump_observations": 1, **UNGUARDED,
     }  # fmt: skip
     steady = ObjectFilter(ExecutionParams.model_validate({**values, **changes}))
+    assert steady.jumped.shape == (0,), "before the reset there are no robots"
     steady.reset(number)
     return steady
 
@@ -40,12 +41,15 @@ def test_equal_observations_pass_unchanged() -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 1000), count=st.integers(1, 10))
 def test_within_the_window_it_is_the_plain_mean(seed: int, count: int) -> None:
-    steady = _filter(3, object_jump_m=1.0)  # rare noise is no jump here
-    seen = 0.005 * np.random.default_rng(seed).standard_normal((count, 3, 3))
-    for row in seen:
-        position, axis = steady.update(row, np.repeat(UP, 3, axis=0))
+    """Of the axes, the mean of the directions, whatever length they are observed with."""
+    rng, steady = np.random.default_rng(seed), _filter(3, object_jump_m=1.0, object_jump_deg=180.0)
+    seen = 0.005 * rng.standard_normal((count, 3, 3))  # rare noise is no jump here
+    tilted = UP + rng.uniform(-0.5, 0.5, (count, 3, 3))
+    for row in zip(seen, tilted, strict=True):
+        position, axis = steady.update(*row)
     assert position == pytest.approx(seen.mean(axis=0), abs=1e-12)
-    assert np.linalg.norm(axis, axis=-1) == pytest.approx(np.ones(3))
+    mean = (tilted / np.linalg.norm(tilted, axis=-1, keepdims=True)).mean(axis=0)
+    assert axis == pytest.approx(mean / np.linalg.norm(mean, axis=-1, keepdims=True), abs=1e-12)
 
 
 def test_noise_shrinks_to_the_window_s_share() -> None:
