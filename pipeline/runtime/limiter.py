@@ -5,6 +5,8 @@ Uses NumPy only. Each step sees the present target and the one after it. N robot
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +15,9 @@ from pipeline.kinematics import JointLimits
 Array = NDArray[np.float64]
 KINDS = ("position", "velocity", "acceleration")
 ROUNDING_RAD = 1e-9
-"""A command that differs from its target by less than this does not count as clipped, rad."""
+"""A command that differs from its target by no more than this does not count as clipped, rad."""
+FASTEST_RAD_S = 1e6
+"""Stands for the speed of a joint without a limit, rad/s: with infinity sums are undefined."""
 
 
 class Limiter:
@@ -31,6 +35,10 @@ class Limiter:
             limits: the joint limits.
             rate_hz: commands per second.
         """
+        velocity = np.minimum(limits.velocity, FASTEST_RAD_S)
+        # More than from full speed to full speed backwards is never needed.
+        acceleration = np.minimum(limits.acceleration, 2 * velocity * rate_hz)
+        limits = replace(limits, velocity=velocity, acceleration=acceleration)
         self._limits, self._period = limits, 1.0 / rate_hz
         self._change = limits.acceleration * self._period
         # Beyond this distance only the speed limit matters. Clipping to it avoids infinities.

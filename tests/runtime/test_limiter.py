@@ -214,6 +214,19 @@ def test_a_change_within_rounding_does_not_count_as_clipped(share: float, count:
     assert limiter.clipped["position"] == 0
 
 
+@pytest.mark.parametrize(
+    ("velocity", "acceleration", "sent"),
+    [(np.inf, np.inf, [0.9, 0.9, 0.9]), (3.0, np.inf, [0.1, 0.2, 0.3]),
+     (np.inf, 90.0, [0.1, 0.3, 0.6])],
+)  # fmt: skip
+def test_a_joint_may_have_no_limit_of_one_kind(
+    velocity: float, acceleration: float, sent: list[float]
+) -> None:
+    limiter = _one_joint(2.0, velocity, acceleration)
+    commands = _follow(limiter, np.full((3, 1, 1), 0.9))
+    np.testing.assert_allclose(commands.ravel(), sent, atol=1e-9)
+
+
 def test_without_limits_every_target_is_sent_unchanged() -> None:
     endless = np.full(2, np.inf)
     limiter = make_limiter(JointLimits(-endless, endless, endless, endless), RATE_HZ)

@@ -127,9 +127,8 @@ class PlanCheck:
         return found.lack
 
     def _path(self, plans: Array, robots: Indices, limiter: Limiter) -> Path:
-        """What is sent if plans are followed and their last row is then held."""
-        held = np.concatenate([plans, plans[:, -1:]], axis=1)
-        sent = limiter.preview(held, robots)[:, :-1]
+        """What is sent if plans are followed to their last row."""
+        sent = limiter.preview(plans, robots)
         position = np.concatenate([limiter.position[robots, None], sent], axis=1)
         velocity = np.diff(position, axis=1) * limiter.rate_hz
         velocity = np.concatenate([limiter.velocity[robots, None], velocity], axis=1)

@@ -198,7 +198,7 @@ def test_another_chunk_is_taken_where_repair_does_not_help(params: Params) -> No
 def test_other_chunks_are_repaired_where_none_of_them_is_free(params: Params) -> None:
     setting = Setting(params, guard_turns=1, guard_turn_rad=0.015, guard_samples=3)
     start, chunk = _grazing(setting)
-    near, far = (start + share * (chunk - start) for share in (0.4, 0.37))
+    near, far = (start + share * (chunk - start) for share in (0.34, 0.31))
     start, chunk, near, far = (np.stack([rows] * 2) for rows in (start, chunk, near, far))
     pens = PEN.of(np.zeros(2, dtype=np.int64))
 

@@ -56,6 +56,21 @@ def _speeding_up(checker: CollisionChecker) -> tuple[np.ndarray, Limiter]:
     return plan, limiter
 
 
+def test_what_is_checked_is_what_is_sent_to_a_plan_s_last_row(
+    params: Params, checker: CollisionChecker
+) -> None:
+    robot, (plan, limiter) = checker.model, _speeding_up(checker)
+    shapes = collision_geometry(params.robot, params.task)
+    model = ClearanceModel(kinematic_chain(robot), robot.joints, shapes, robot.limits)
+    check = PlanCheck(Sweep(model, 0.01), np.zeros(len(model.pairs)))
+    checked = check.stops(plan, np.arange(1), limiter, [HORIZON])[0, 0]
+    changed = params.override("execution", mode="chunk", guard="off")
+    executor = ChunkExecutor(changed.execution, robot.limits, HORIZON, RATE_HZ)
+    executor.reset(robot.home[None])
+    executor.add(plan)
+    np.testing.assert_array_equal(checked[1 : HORIZON + 1], executor.commands(HORIZON)[0])
+
+
 def test_stops_follow_a_plan_for_some_rows_and_come_to_rest(
     params: Params, checker: CollisionChecker
 ) -> None:
