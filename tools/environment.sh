@@ -54,7 +54,11 @@ else
     "$base" -c 'import ensurepip' 2>/dev/null ||
         stop "$python has no ensurepip, which makes environments: run \`sudo apt install python$version-venv\` (Debian, Ubuntu), or install uv"
     echo "Installing $wanted into $folder with pip and Python $version. This takes some minutes; uv on the PATH is faster."
-    [ -z "$new" ] || "$base" -m venv --clear "$folder"
+    if [ "$new" ]; then
+        "$base" -m venv --clear "$folder"
+        # The pip that Python brings takes twice as long as today's, and does where there is no other.
+        "$folder/bin/pip" install -q --no-compile --upgrade pip 2>/dev/null || :
+    fi
     "$folder/bin/pip" install -q --no-compile -r "$wanted" -c constraints.txt
 fi
 # An import compiles what it needs, which is a fraction of all files. Where Python is told to write no
