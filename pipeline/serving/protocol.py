@@ -60,7 +60,7 @@ def _text(key: Any) -> str:
 
 def _from_array(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        array = np.ascontiguousarray(value)
+        array = np.asarray(value, order="C")
         return {
             "__ndarray__": True,
             "data": array.tobytes(),

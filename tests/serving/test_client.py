@@ -46,6 +46,39 @@ def server(handle: Callable[[ServerConnection], None]) -> Iterator[str]:
             thread.join()
 
 
+def test_calls_are_numbered_and_answers_may_be_long(hello: dict[str, Any]) -> None:
+    numbers, long = [], np.arange(200_000.0)  # longer than what websockets takes by itself
+
+    def handle(connection: ServerConnection) -> None:
+        assert connection.protocol.extensions == []  # compression would only cost time
+        connection.send(encode({"hello": hello | {"rate_hz": None}}))
+        for frame in connection:
+            numbers.append(decode(frame)["id"])
+            answer = {"id": numbers[-1], "joint_pos": long, "server_ms": 2.5}
+            connection.send(encode(answer))
+
+    with server(handle) as url, PolicyClient(url, timeout_s=HANG_S) as client:
+        assert (client.rate_hz, client.server_ms) == (None, 0.0)
+        for _ in range(2):
+            np.testing.assert_array_equal(client.act(np.zeros(6)), long)
+        assert client.server_ms == 2.5
+    assert numbers == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warned"),
+    [("127.0.0.1", "x", False), ("0.0.0.0", None, False), ("0.0.0.0", "x", True)],
+)
+def test_a_token_in_clear_beyond_this_machine_is_warned_of(
+    hello: dict[str, Any], host: str, token: str | None, warned: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    with server(lambda connection: connection.send(encode({"hello": hello}))) as url:
+        address = url.replace("127.0.0.1", host)
+        PolicyClient(address, token, HANG_S).close()
+    assert (f"{address}: the token passes unencrypted" in caplog.text) == warned
+
+
 def test_nobody_there_is_an_error_that_names_the_place() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # taken by this test, but nobody listens
@@ -121,6 +154,7 @@ def test_after_a_time_out_no_late_answer_is_taken_for_another_call(hello: dict[s
     [
         ({"id": 0, "joint_pos": np.zeros(6), "server_ms": 0.0}, "answer to call 0, expected 1"),
         ({"joint_pos": np.zeros(6), "server_ms": 0.0}, "answer to call None, expected 1"),
+        ({"id": 0, "error": "late"}, "answer to call 0, expected 1"),
         ({"id": 1, "joint_pos": np.zeros(6)}, "lacks 'server_ms'"),
         ({"id": 1, "server_ms": 0.0}, "lacks 'joint_pos'"),
         (b"\xc1", "not msgpack"),

@@ -22,11 +22,20 @@ from pipeline.serving.protocol import WireError, decode, encode
 )
 def test_arrays_are_unpacked_as_they_were_packed(array: np.ndarray) -> None:
     back = decode(encode({"x": {"y": array}}))["x"]["y"]
-    assert back.dtype == array.dtype
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
     np.testing.assert_array_equal(back, array)
 
 
-def test_keys_of_other_clients_may_be_bytes() -> None:
+def test_an_array_is_a_map_as_openpi_writes_it() -> None:
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)[:, ::2]
+    assert msgpack.unpackb(encode({"x": array}))["x"] == {
+        "__ndarray__": True, "data": np.float32([0, 2, 3, 5]).tobytes(), "dtype": "<f4",
+        "shape": [2, 2],
+    }  # fmt: skip
+
+
+def test_keys_of_other_clients_may_be_bytes_or_numbers() -> None:
+    assert decode(msgpack.packb({1: 2})) == {"1": 2}
     content = {b"__ndarray__": True, b"data": b"\0" * 8, b"dtype": "<f4", b"shape": (2,)}
     message = decode(msgpack.packb({b"call": "act", b"observation": {b"joint_pos": content}}))
     np.testing.assert_array_equal(message["observation"]["joint_pos"], np.zeros(2, np.float32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
 import time
@@ -63,6 +64,8 @@ def test_a_client_gets_what_a_direct_call_gives(url: str, policy: RobotPolicy) -
     with PolicyClient(url) as client:
         assert client.layout == policy.layout
         assert client.rate_hz == 30.0
+        assert client.deployment is not None
+        assert client.deployment.to_json() == policy.deployment.to_json()
         client.reset(seed=5)
         for _ in range(9):
             np.testing.assert_array_equal(client.act(OBSERVATION), direct.act(OBSERVATION))
@@ -169,6 +172,7 @@ def test_motions_that_are_computed_ahead_keep_nobody_waiting(
 
 def test_a_server_greets_with_what_it_runs_and_says_how_long_it_took(url: str) -> None:
     with connect(url) as wire:
+        assert wire.protocol.extensions == []  # chunks are sent as they are
         assert decode(wire.recv())["hello"]["backend"] == "onnxruntime"
         sent = time.perf_counter()
         wire.send(encode({"call": "act", "observation": OBSERVATION}))
@@ -213,6 +217,7 @@ def test_no_web_page_may_talk_to_the_server(url: str) -> None:
         ("a text frame", "text frame"),
         (msgpack.packb([1]), "expected a map"),
         (encode({"call": "jump"}), "call is 'jump', expected act, predict, reset"),
+        (encode({"call": "act"}), "the observation lacks joint_pos"),
         (encode({"call": "act", "state": 1}), "act does not take state"),
         (encode({"call": "act", "observation": np.zeros(7)}), r"shape (7,), expected (25,)"),
         (encode({"call": "act", "observation": {"joint_pos": "zero"}}), "act: could not convert"),
@@ -237,7 +242,10 @@ def test_what_is_wrong_comes_back_to_its_sender_and_the_session_goes_on(
         assert decode(wire.recv())["joint_pos"].shape == (6,)
 
 
-def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(url: str) -> None:
+def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pipeline.serving.server")
     with PolicyClient(url, timeout_s=HANG_S) as steady:
         steady.act(OBSERVATION)
         # Gone in the middle of a frame: a header that promises 100 bytes, ten of them, the end.
@@ -261,6 +269,10 @@ def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(url: str) -
             for _ in range(20):
                 steady.act(OBSERVATION)
         assert steady.act(OBSERVATION).shape == (6,)
+    deadline = time.monotonic() + HANG_S
+    while "a client left: no close frame received" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_others_need_the_token(policy: RobotPolicy) -> None:
