@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipeline.clearance.objects import Objects
+from pipeline.evaluation.execution import make_guard
 from pipeline.kinematics import JointLimits
-from pipeline.params import ExecutionParams
+from pipeline.obstacles import box
+from pipeline.params import ExecutionParams, Params
+from pipeline.robot.model import RobotModel
 from pipeline.runtime.chunking import ChunkExecutor, ExecutionError, resample_chunk
 from tests.fixtures.execution import UNGUARDED
 
@@ -208,6 +212,12 @@ def test_resampling_keeps_quadratics_and_the_chunk_s_duration(ratio: float, seed
     assert found[0, inner, 0] == pytest.approx(exact[inner], abs=1e-9)
 
 
+@pytest.mark.parametrize("control_hz", [5.0, 10.0, 50.0])
+def test_a_chunk_of_one_row_is_that_row_at_every_rate(control_hz: float) -> None:
+    chunk = np.array([[[0.3, -0.2]], [[1.0, 2.0]]])
+    np.testing.assert_array_equal(resample_chunk(chunk, 10.0, control_hz), chunk)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -219,6 +229,23 @@ def test_chunks_too_short_for_the_parameters_are_refused(changes: Any, words: st
     with pytest.raises(ExecutionError, match=words):
         _executor(**changes)
     _executor(**changes | {"execute_steps": changes["execute_steps"] - 1})
+
+
+def test_without_other_chunks_the_guard_stops_an_arm_that_repair_cannot_turn_away(
+    params: Params,
+) -> None:
+    robot = RobotModel.from_params(params.robot)
+    params = params.override("execution", guard="repair", guard_turns=1, guard_samples=4)
+    guard, rest = make_guard(params, robot), np.tile(robot.home, (1, 16, 1))
+    executor = ChunkExecutor(params.execution, robot.limits, 16, 30.0, guard=guard)
+    executor.reset(robot.home[None])
+    x, y, z = robot.fk(robot.home)[:3]
+    aside = box([x, y + 0.15, z], [0.3, 0.1, 0.3])[None, None]
+    into_it = rest + 0.06 * np.arange(1, 17)[:, None] * np.eye(6)[0]
+    executor.add(into_it, objects=Objects.unknown(1, aside))
+    report = executor.report().guard
+    assert report is not None and report.last[0].verdict == "held"
+    assert executor.commands(16) == pytest.approx(rest)
 
 
 def test_what_does_not_fit_is_refused() -> None:

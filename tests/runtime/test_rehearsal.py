@@ -97,11 +97,24 @@ def test_a_motion_into_an_obstacle_is_replaced_by_one_around_it(case: Case) -> N
     home = case.policy.robot.home
     first = case.noise(case.obs(home), case.blocked)
     assert first[0, 0, 0] > 0, "this noise lifts the arm over the box"
+    assert first.dtype == np.float32, "as the network takes it"
     assert case.rehearsal.redirected.tolist() == [1]
     moving = case.obs(home + 0.1, home)
     for _ in range(NOISY_CHUNKS - 1):
         np.testing.assert_array_equal(case.noise(moving, case.blocked), first)
     assert not case.noise(moving, case.blocked).any(), "the rest of the motion is the policy's own"
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_any_number_of_observations_will_do(case: Case, steps: int) -> None:
+    home, goal = (case.obs(q) for q in (case.policy.robot.home, case.policy.goal))
+    first = case.noise(home, case.blocked)
+    case.rehearsal.reset(1)
+    asked = len(case.policy.batches)
+    assert not case.noise(np.repeat(goal[:, :1], steps, axis=1), case.blocked).any()
+    assert len(case.policy.batches) == asked, "it is there"
+    again = case.noise(np.repeat(home[:, :1], steps, axis=1), case.blocked)
+    np.testing.assert_array_equal(again, first)
 
 
 def test_of_several_motions_that_arrive_the_shortest_is_taken(case: Case) -> None:
@@ -172,7 +185,7 @@ def test_only_the_robots_that_were_redirected_are_counted(case: Case) -> None:
     case.rehearsal.reset(2)
     obs = np.repeat(case.obs(case.policy.robot.home), 2, axis=0)
     case.rehearsal.noise(case.policy, obs, both, np.arange(2), np.array([0, 1]), 0)
-    assert case.rehearsal.redirected.tolist() == [1, 0]
+    np.testing.assert_array_equal(case.rehearsal.redirected, [1, 0], strict=True)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pipeline.evaluation.disturbance import Disturbance, Sensor
 from pipeline.evaluation.rollout import Loop
@@ -180,6 +182,26 @@ def test_what_is_wrong_with_an_observation_is_named(
     np.testing.assert_array_equal(
         session.act(OBSERVATION), Session(backend, deployment).act(OBSERVATION)
     )
+
+
+class Counting:
+    """A policy without an arm: its actions count on from the first numbers that it sees."""
+
+    rate_hz, deployment = None, None
+    config: Mapping[str, Any] = {"horizon": 16, "n_obs_steps": 2}
+    layout = Layout.generic({"points": 3}, 2)
+
+    def predict(self, obs: ArrayLike, noise: ArrayLike) -> NDArray[np.float32]:
+        """Chunks from the newest observation."""
+        return np.asarray(obs, np.float32)[:, -1:, :2] + np.arange(1, 17, dtype=np.float32)[:, None]
+
+
+def test_without_an_arm_the_first_action_is_the_policy_s_own(params: Params) -> None:
+    session = Session(Counting(), Deployment.without_arm(params.execution, 2))
+    for _ in range(2):
+        sent = [session.act({"points": [100.0, 200.0, 300.0]}) for _ in range(3)]
+        np.testing.assert_array_equal(sent, [[101, 201], [102, 202], [103, 203]])
+        session.reset()
 
 
 def test_a_state_vector_of_another_length_is_refused(

@@ -178,6 +178,24 @@ def test_the_guard_sees_obstacles_that_the_policy_does_not(
     np.testing.assert_allclose(again, sent, atol=1e-9)
 
 
+def test_a_chunk_is_replaced_if_the_arm_could_not_stop_before_the_next_one(
+    params: Params, robot: RobotModel
+) -> None:
+    # The policy knows of no object; the guard sees the obstacles all the same.
+    layout = Layout.build(robot.joints, "pen", ("joint_pos", "joint_vel"))
+    deployment, joint_pos = _deployment(params, robot), robot.home.copy()
+    joint_pos[0] += 0.2
+    session, found = Session(Turning(params, layout), deployment), []
+    for _ in range(2 * deployment.execution.execute_steps):
+        joint_pos = session.act({"joint_pos": joint_pos, "obstacles": POST[None]})
+        assert session.finding is not None
+        found.append(session.finding.verdict)
+    # A stop behind the first chunk's last row would touch the post, one behind the rows that are
+    # sent does not. It is too late for that in the second chunk.
+    assert list(dict.fromkeys(found)) == ["free", "repaired"]
+    assert found.count("free") == deployment.execution.execute_steps
+
+
 def test_without_obstacles_commands_are_what_they_are_without_the_key(
     params: Params, layout: Layout, robot: RobotModel
 ) -> None:
