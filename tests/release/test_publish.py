@@ -50,12 +50,17 @@ def test_what_could_not_be_pushed_is_refused_before(project: Project, tmp_path: 
         publish.require_remote(project.root)
     hub = _hub(project, tmp_path)
     publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
-    (project.root / ".dvc/config").write_text("")
-    with pytest.raises(RepositoryError, match="DVC remote: none"):
+    config = (project.root / ".dvc/config").read_text()
+    away = config.replace(str(tmp_path), str(tmp_path / "not mounted"))
+    (project.root / ".dvc/config").write_text(away)
+    with pytest.raises(RepositoryError, match=r"DVC remote: .*: no folder .*; mount it"):
         publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
     project.run("git", "checkout", "-q", ".dvc/config")
-    project.run("git", "push", "-q", "origin", "main")
-    publish.require_pushable(repository, ARTIFACTS, "v1.0.0")  # what is there is behind
+    for item in ARTIFACTS:
+        project.run("git", "tag", "-a", "-m", "Sent before", publish.tag_of(item, "v0.9.0"))
+    project.run("git", "push", "-q", "origin", "main", "--tags")
+    project.run("git", "commit", "-q", "--allow-empty", "-m", "Next")
+    publish.require_pushable(repository, ARTIFACTS, "v0.9.0")  # the same tags, main is behind
 
     # Somebody else was quicker: first with a commit, then with the very version.
     other = project.clone(tmp_path / "other")
@@ -65,9 +70,13 @@ def test_what_could_not_be_pushed_is_refused_before(project: Project, tmp_path: 
     with pytest.raises(RepositoryError, match=r"origin/main has commits .*git pull --rebase"):
         publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
     publish.tag(Repository(other.root), ARTIFACTS, "v1.0.0")
+    other.run("git", "tag", publish.tag_of(ARTIFACTS[1], "v1.1.0"))  # by hand, not annotated
     other.run("git", "push", "-q", "origin", "--tags")
-    with pytest.raises(RepositoryError, match=r"git fetch --tags, then take the next"):
-        publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
+    at = Repository(other.root).head()[:10]
+    for tag in ("pen-grasp-dataset@v1.0.0", "pen-grasp-policy@v1.1.0"):
+        refused = rf"{tag} exists .* at commit {at}; git fetch --tags, then take the next"
+        with pytest.raises(RepositoryError, match=refused):
+            publish.require_pushable(repository, ARTIFACTS, tag.partition("@")[2])
 
 
 def test_a_push_that_failed_goes_on(project: Project, tmp_path: Path) -> None:
@@ -77,7 +86,7 @@ def test_a_push_that_failed_goes_on(project: Project, tmp_path: Path) -> None:
     hook = hub.root / "hooks/update"
     hook.write_text('#!/bin/sh\ncase "$1" in *policy*) exit 1;; esac\n')
     hook.chmod(0o755)
-    with pytest.raises(RepositoryError, match=r"git push.*then the same command"):
+    with pytest.raises(RepositoryError, match=r"git push.*; what was sent is kept.* same command"):
         publish.push(repository, tags)
     assert hub.run("git", "for-each-ref") == "", "one refused tag holds back the others and main"
     assert any((tmp_path / "store").rglob("*.dir")), "data first: no tag without its data"
