@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from pipeline.experiments.dvc import Repository
+from pipeline.experiments.dvc import Experiment, Repository
 from pipeline.repository import RepositoryError, last_lines
 
 
@@ -30,6 +32,22 @@ def test_names(tiny: Repository) -> None:
     assert changed != first
     tiny.output("git", "commit", "-q", "-a", "-m", "Change")
     assert _name(tiny) not in (first, changed)
+
+
+def test_an_experiment_has_the_parameters_and_numbers_that_dvc_shows(
+    tiny: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {
+        "params": {"params.yaml": {"data": {"train": {"lr": 1e-3, "sizes": [1, 2]}}},
+                   "other.yaml": {"data": {"a": 1}}},
+        "metrics": {"artifacts/train/metrics.json": {"data": {"loss": 1, "best": True}},
+                    "artifacts/evaluate/metrics.json": {}},
+    }  # fmt: skip
+    shown = [{"rev": "workspace"}, {"rev": "0123456789", "data": data}]
+    monkeypatch.setattr(Repository, "output", lambda *_: json.dumps(shown))
+    monkeypatch.setattr(Repository, "names", lambda _: set())
+    expected = {"train.lr": 1e-3, "train.sizes": [1, 2]}
+    assert tiny.experiments() == [Experiment("0123456", expected, {"train.loss": 1.0})]
 
 
 def test_errors_of_commands_are_one_line(tiny: Repository) -> None:

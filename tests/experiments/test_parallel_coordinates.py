@@ -8,7 +8,13 @@ import numpy as np
 
 from pipeline.experiments.comparison import COLUMNS, STRICT, compare
 from pipeline.experiments.dvc import Experiment
-from pipeline.experiments.parallel_coordinates import CATEGORIES, build_scales, draw
+from pipeline.experiments.parallel_coordinates import (
+    CATEGORIES,
+    LABEL_LENGTH,
+    TICKS,
+    build_scales,
+    draw,
+)
 
 
 def _runs(number: int) -> list[Experiment]:
@@ -53,3 +59,24 @@ def test_many_values_have_few_ticks() -> None:
     categories, strict = build_scales(compare(many, STRICT))
     assert len(categories.ticks) <= CATEGORIES
     assert [text for _, text in strict.ticks] == ["0", "975", "1.95e+03", "2.92e+03", "3.9e+03"]
+
+
+def test_a_metric_of_two_values_has_two_ticks_and_a_wide_range_round_ones() -> None:
+    pair = [Experiment(name, {}, {STRICT: value}) for name, value in (("a", 0.5), ("b", 0.75))]
+    (strict,) = build_scales(compare(pair, STRICT))
+    assert strict.ticks == [(0.0, "50"), (1.0, "75")]
+    wide = [
+        Experiment(str(n), {"train.lr": 10.0**-n}, {STRICT: float(n)}) for n in range(1, TICKS + 2)
+    ]
+    lr, _ = build_scales(compare(wide, STRICT))
+    assert [text for _, text in lr.ticks] == ["1e-06", "1.78e-05", "0.000316", "0.00562", "0.1"]
+    few = build_scales(compare(wide[:TICKS], STRICT))[0]
+    assert [text for _, text in few.ticks] == ["1e-05", "0.0001", "0.001", "0.01", "0.1"]
+
+
+def test_only_names_that_are_too_long_are_cut() -> None:
+    names = ["x" * LABEL_LENGTH, "y" * LABEL_LENGTH + "z"]
+    runs = [Experiment(name, {"task.object": name}, {STRICT: 1.0}) for name in names]
+    categories = build_scales(compare(runs, STRICT))[0]
+    cut = "y" * (LABEL_LENGTH - 1) + "…"
+    assert [text for _, text in categories.ticks] == [names[0], cut]

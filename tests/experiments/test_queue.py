@@ -29,7 +29,7 @@ def _names(tiny: Repository, *settings: str) -> list[str]:
 
 
 def test_only_missing_runs_are_queued_and_failed_ones_again(
-    tiny: Repository, fake_dvc: FakeDvc
+    tiny: Repository, fake_dvc: FakeDvc, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = ["train.seed=1,2,3,4"]
     exists, waits, failed, new = runs = _names(tiny, *settings)
@@ -40,6 +40,8 @@ def test_only_missing_runs_are_queued_and_failed_ones_again(
     assert [(item.run.name, item.state) for item in outcomes] == [
         (exists, "existing"), (waits, "done"), (failed, "done"), (new, "done"),
     ]  # fmt: skip
+    said = capsys.readouterr().out
+    assert f"3/3 {new}" in said and "queued" in said
     assert fake_dvc.calls("queue", "remove") == [["queue", "remove", failed]]
     assert fake_dvc.calls("exp", "run", "--queue") == [
         ["exp", "run", "--queue", "--name", failed, "-S", "train.seed=3"],
@@ -58,7 +60,8 @@ def test_there_are_no_more_workers_than_runs_and_a_failed_run_has_its_reason(
     (name,) = _names(tiny, "train.seed=13")
     fake_dvc.on_starts({name: "Failed"})
     (outcome,) = run_queue(tiny, ["train.seed=13"], 8, [])
-    assert (outcome.state, outcome.reason) == ("failed", "ERROR: thirteen is refused")
+    assert (outcome.run.name, outcome.state) == (name, "failed")
+    assert outcome.reason == "ERROR: thirteen is refused"
     assert fake_dvc.calls("queue", "start") == [["queue", "start", "-j", "1"]]
     assert fake_dvc.gpus() == [None]
 

@@ -27,6 +27,8 @@ def test_every_form(params: Params) -> None:
     assert space["policy.mlp_width"] == Range(64, 512, log=True, integer=True)
     assert space["policy.network"] == Choice({"mlp": "mlp", "unet": "unet"})
     assert space["train.batch_size"] == Choice({"32": 32, "64": 64})
+    named = parse_space(["task.object='a=b','c=d'"], params)
+    assert named["task.object"] == Choice({"a=b": "a=b", "c=d": "c=d"})
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(20):
         values = draw_point(space, study.ask()).values

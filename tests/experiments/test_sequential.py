@@ -34,7 +34,9 @@ def test_a_grid_runs_once_and_the_workspace_is_restored(tiny: Repository) -> Non
     settings = ["train.seed=13,14", "train.lr=1e-3"]
     runs = tiny.runs(settings)
     first = run_sequentially(tiny, settings)
-    assert [outcome.state for outcome in first] == ["failed", "done"]
+    assert [(outcome.run, outcome.state) for outcome in first] == [
+        (runs[0], "failed"), (runs[1], "done"),
+    ]  # fmt: skip
     assert "thirteen is refused" in log_path(tiny, runs[0]).read_text()
     assert first[0].reason
     assert tiny.names() == {runs[1].name}

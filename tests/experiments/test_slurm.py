@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import sys
@@ -98,6 +99,23 @@ def test_jobs_end_with_a_result_or_the_last_line_of_their_error(
     ]  # fmt: skip
 
 
+def test_what_exists_is_among_the_results(
+    tiny: Repository, fake_dvc: FakeDvc, submitted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exists, new = tiny.runs(settings := ["train.seed=1,2"])
+    tiny.output("dvc", "exp", "run", "--name", exists.name)
+    tiny.output("git", "checkout", "--quiet", "params.yaml")
+
+    def end(seconds: float) -> None:
+        job_ids = json.loads((tiny.state / "jobs/submitted.json").read_text())
+        result = tiny.state / f"jobs/{job_ids[new.name]}_0_result.pkl"
+        result.write_bytes(pickle.dumps(("error", "lost")))
+
+    monkeypatch.setattr(slurm.time, "sleep", end)
+    outcomes = run_cluster(tiny, settings, 1, ClusterOptions())
+    assert [(item.run, item.state) for item in outcomes] == [(exists, "existing"), (new, "failed")]
+
+
 @pytest.fixture
 def job(tiny: Repository, tmp_path: Path) -> ExperimentJob:
     """The job of a run that fails if the seed is 13."""
@@ -154,7 +172,9 @@ def test_jobs_push_their_experiments(tiny: Repository) -> None:
 
 def test_uncommitted_changes_are_rejected(tiny: Repository) -> None:
     (tiny.root / "stage.py").write_text("print('changed')\n")
-    with pytest.raises(ClusterError, match=r"uncommitted changes of stage\.py; commit"):
+    with (tiny.root / "dvc.yaml").open("a") as file:
+        file.write("# mine\n")
+    with pytest.raises(ClusterError, match=r"of dvc\.yaml, stage\.py; commit or discard them$"):
         run_cluster(tiny, ["train.seed=1"], 1, LOCAL)
 
 
