@@ -60,12 +60,11 @@ def _text(key: Any) -> str:
 
 def _from_array(value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        array = np.asarray(value, order="C")
         return {
             "__ndarray__": True,
-            "data": array.tobytes(),
-            "dtype": array.dtype.str,
-            "shape": list(array.shape),
+            "data": value.tobytes(),
+            "dtype": value.dtype.str,
+            "shape": list(value.shape),
         }
     if isinstance(value, np.generic):
         return value.item()
