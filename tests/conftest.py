@@ -29,7 +29,7 @@ HANG_S = 600.0
 
 
 FIRST = ("test_pipeline.py", "docs", "stages", "bench", "export", "evaluation", "runtime")
-"""Files and folders of long tests: none of them is to start when the rest is done."""
+"""Files and folders with long tests. They start first, so that none runs alone at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

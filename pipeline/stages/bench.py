@@ -41,7 +41,7 @@ from pipeline.runtime.load import BACKENDS, load_policy
 RATE_HZ = 30.0
 CLIENTS = (1, 10, 30, 100)
 LEAST_CALLS = 60
-"""Calls of each client."""
+"""Least number of calls of each client."""
 NETWORKS = ("mlp", "unet", "transformer")
 Variants = list[tuple[str, bool, str]]
 VARIANTS: Variants = [

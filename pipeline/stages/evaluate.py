@@ -43,7 +43,7 @@ from pipeline.robot.collision import CollisionChecker
 from pipeline.robot.grasp import GraspSimulator
 from pipeline.robot.model import RobotModel
 from pipeline.robot.planner import Planner, seed_planning
-from pipeline.run import console, output_folder, require_own_folder, write_json
+from pipeline.run import console, output_folder, require_own_folder, track, write_json
 
 Array = NDArray[np.float64]
 
@@ -86,7 +86,8 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
     seed_planning(params.evaluate.seed)
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, params.evaluate.pens, params.evaluate.seed)
-    with Families(params, model, rate_hz, trials).measured() as disturbed:
+    families = Families(params, model, rate_hz, trials)
+    with families.measured() as disturbed:
         loop = make_loop(params, policy, rate_hz)
         results = _roll_out(loop, predict, trials, params, rate_hz)
         pool = ThreadPoolExecutor(1)  # draws in a child process, meanwhile
@@ -96,7 +97,7 @@ def run(params: Params, out: Path, model: Path | None = None, data: Path | None 
             **_grasp(params, results, trials),
             "backends": _backends(loop, policy, results["policy"], trials, params),
         }
-        outcomes = undisturbed(params, rate_hz, results["policy"]) + _awaited(disturbed, params)
+        outcomes = _robustness(results["policy"], disturbed, families)
     known = Demonstrations.from_dataset(dataset)
     failures = classify(
         results["policy"], results["expert"], trials, known, robot, params.task,
@@ -198,11 +199,18 @@ def _backends(
     return compare_backends(predictors, first, run)
 
 
-def _awaited(disturbed: Iterator[list[Outcome]], params: Params) -> list[Outcome]:
-    """The outcomes of the robustness suite, family by family."""
-    if params.evaluate.robustness != "off":
-        console.print(f"Robustness on {params.evaluate.robustness_pens} {params.task.object}s")
-    return [outcome for family in disturbed for outcome in family]
+def _robustness(
+    policy: ClosedLoop, disturbed: Iterator[list[Outcome]], families: Families
+) -> list[Outcome]:
+    """The outcomes of the robustness suite; those of the disturbed conditions are waited for."""
+    outcomes = undisturbed(families.params, families.rate_hz, policy)
+    chosen = families.conditions
+    if outcomes:
+        number = len(outcomes) + sum(map(len, chosen))
+        console.print(f"Robustness: {number} conditions, {outcomes[0].summary['n']} trials each")
+    for family in track(disturbed, "Measuring", len(chosen)):
+        outcomes += family
+    return outcomes
 
 
 def _grasp(params: Params, results: dict[str, ClosedLoop], trials: Trials) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def test_what_could_not_be_pushed_is_refused_before(project: Project, tmp_path: 
     hub = _hub(project, tmp_path)
     publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
     config = (project.root / ".dvc/config").read_text()
+    (project.root / ".dvc/config").write_text("")
+    with pytest.raises(RepositoryError, match="DVC remote: none"):
+        publish.require_pushable(repository, ARTIFACTS, "v1.0.0")
     away = config.replace(str(tmp_path), str(tmp_path / "not mounted"))
     (project.root / ".dvc/config").write_text(away)
     with pytest.raises(RepositoryError, match=r"DVC remote: .*: no folder .*; mount it"):

@@ -16,6 +16,7 @@ from pipeline.evaluation.suites.families import Families, undisturbed
 from pipeline.evaluation.trials import Trials
 from pipeline.params import Params
 from pipeline.robot.collision import CollisionChecker
+from tests.conftest import HANG_S
 
 
 def made(params: Params, trials: Trials, robustness: str) -> Families:
@@ -70,7 +71,7 @@ def test_an_error_of_the_caller_cancels_the_families_that_have_not_begun(
     def measure(_: Families, number: int) -> list[Outcome]:
         asked.append(number)
         begun.set()
-        assert failed.wait(600)
+        assert failed.wait(HANG_S)
         return []
 
     monkeypatch.setattr(Families, "_in_process", measure)
@@ -83,6 +84,6 @@ def test_an_error_of_the_caller_cancels_the_families_that_have_not_begun(
 
     monkeypatch.setattr(families.ThreadPoolExecutor, "shutdown", let_go)
     with pytest.raises(ValueError, match="ours"), made(params, trials, "short").measured():
-        assert begun.wait(600)
+        assert begun.wait(HANG_S)
         raise ValueError("ours")
     assert asked == [0]

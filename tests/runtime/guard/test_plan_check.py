@@ -47,6 +47,12 @@ def _around(checker: CollisionChecker, angle: float) -> np.ndarray:
     return box(place, [0.12, 0.12, 0.3])[None]
 
 
+def _check(params: Params, checker: CollisionChecker) -> PlanCheck:
+    robot, shapes = checker.model, collision_geometry(params.robot, params.task)
+    model = ClearanceModel(kinematic_chain(robot), robot.joints, shapes, robot.limits)
+    return PlanCheck(Sweep(model, 0.01), np.zeros(len(model.pairs)))
+
+
 def _speeding_up(checker: CollisionChecker) -> tuple[np.ndarray, Limiter]:
     """A plan that turns the arm from home, at 2 rad/s², and the limiter. (1, K, J)."""
     plan = np.tile(checker.model.home, (1, HORIZON, 1))
@@ -60,10 +66,7 @@ def test_what_is_checked_is_what_is_sent_to_a_plan_s_last_row(
     params: Params, checker: CollisionChecker
 ) -> None:
     robot, (plan, limiter) = checker.model, _speeding_up(checker)
-    shapes = collision_geometry(params.robot, params.task)
-    model = ClearanceModel(kinematic_chain(robot), robot.joints, shapes, robot.limits)
-    check = PlanCheck(Sweep(model, 0.01), np.zeros(len(model.pairs)))
-    checked = check.stops(plan, np.arange(1), limiter, [HORIZON])[0, 0]
+    checked = _check(params, checker).stops(plan, np.arange(1), limiter, [HORIZON])[0, 0]
     changed = params.override("execution", mode="chunk", guard="off")
     executor = ChunkExecutor(changed.execution, robot.limits, HORIZON, RATE_HZ)
     executor.reset(robot.home[None])
@@ -74,11 +77,8 @@ def test_what_is_checked_is_what_is_sent_to_a_plan_s_last_row(
 def test_stops_follow_a_plan_for_some_rows_and_come_to_rest(
     params: Params, checker: CollisionChecker
 ) -> None:
-    robot, (plan, limiter) = checker.model, _speeding_up(checker)
-    shapes = collision_geometry(params.robot, params.task)
-    model = ClearanceModel(kinematic_chain(robot), robot.joints, shapes, robot.limits)
-    check, rows = PlanCheck(Sweep(model, 0.01), np.zeros(len(model.pairs))), (0, 5, HORIZON - 1)
-    motions = check.stops(plan, np.arange(1), limiter, rows)
+    (plan, limiter), rows = _speeding_up(checker), (0, 5, HORIZON - 1)
+    motions = _check(params, checker).stops(plan, np.arange(1), limiter, rows)
     assert motions.shape == (1, 3, HORIZON + limiter.stop_steps + 1, 6)
     for followed, motion in zip(rows, motions[0], strict=True):
         np.testing.assert_array_equal(motion[1 : followed + 1], plan[0, :followed])
