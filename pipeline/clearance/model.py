@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clearance.objects import Objects
-from pipeline.clearance.poses import Link, Poses
+from pipeline.clearance.poses import JointFrames, Poses, chained
 from pipeline.clearance.separation import Body, separate, turned, turned_back, z_along
 from pipeline.collision_geometry import CollisionGeometry, CollisionGeometryError, Shape
 from pipeline.kinematics import JointLimits, KinematicChain
@@ -96,18 +96,18 @@ class ClearanceModel:
         fixed_pairs = np.array(geometry.pairs, dtype=np.int64).reshape(-1, 2)
         self.pairs = np.concatenate([fixed_pairs, around])
         self.num_joints = len(joints)
-        self._links = tuple(Link(joint.motion == "prismatic", np.array(joint.axis),
-                                  np.array(joint.rotation), np.array(joint.translation),
-                                  joints.index(joint.name)) for joint in chain.joints)  # fmt: skip
-        self._column = np.array([link.column for link in self._links], dtype=np.int64)
-        self._slides = np.array([link.slides for link in self._links])
-        self._local = np.array([shape.rotation for shape in shapes]).reshape(-1, 3, 3)
+        self._chain, self._frames = chain, JointFrames(chain, joints)
+        self._column, self._slides = self._frames.column, self._frames.slides
+        # Orientation and centre of each shape behind its joint.
+        rotation = np.array([shape.rotation for shape in shapes]).reshape(-1, 3, 3)
         self._centre = np.array([shape.centre for shape in shapes]).reshape(-1, 3)
-        self._half = np.array([shape.half_m for shape in shapes]).reshape(1, -1, 3)
-        self._disc = np.array([shape.disc_m for shape in shapes]).reshape(1, -1)
-        self._ball = np.array([shape.ball_m for shape in shapes]).reshape(1, -1)
-        flat = np.hypot(self._half[0, :, 0], self._half[0, :, 1]) + self._disc[0]
-        self._radius = np.hypot(flat, self._half[0, :, 2]) + self._ball[0]
+        local = np.concatenate([rotation, self._centre[..., None]], axis=2)
+        self._local = np.moveaxis(local, 0, -1)[..., None]
+        self._half = np.array([shape.half_m for shape in shapes]).reshape(-1, 3).T[..., None]
+        self._disc = np.array([shape.disc_m for shape in shapes])[:, None]
+        self._ball = np.array([shape.ball_m for shape in shapes])[:, None]
+        flat = np.hypot(self._half[0], self._half[1]) + self._disc
+        self._radius = (np.hypot(flat, self._half[2]) + self._ball)[:, 0]
         moving = self._joint[self.pairs] > 0
         self.own: NDArray[np.bool_] = np.asarray(moving.all(axis=1))
         """Whether both shapes of a pair are moving links of the arm. (P,)."""
@@ -118,20 +118,20 @@ class ClearanceModel:
     def _reach(self, travel: Array) -> Array:
         # Distances along the chain, so that the bound holds for every pose of the other joints.
         reach = np.zeros(self.num_joints)
-        for index, link in enumerate(self._links):
+        for index, (column, slides) in enumerate(zip(self._column, self._slides, strict=True)):
             far = [
                 np.linalg.norm(self._centre[g]) + self._radius[g] + self._length(index, k, travel)
                 for g, k in enumerate(self._joint)
                 if k > index
             ]
-            reach[link.column] = 1.0 if link.slides else max(far, default=0.0)
+            reach[column] = 1.0 if slides else max(far, default=0.0)
         return reach
 
     def _length(self, first: int, last: int, travel: Array) -> float:
         """Upper bound of the distance from a joint's frame to the frame after `last` joints, m."""
-        between = self._links[first + 1 : last]
-        fixed = sum(np.linalg.norm(link.translation) for link in between)
-        return float(fixed + sum(travel[link.column] for link in between if link.slides))
+        between = range(first + 1, last)
+        fixed = sum(np.linalg.norm(self._chain.joints[k].translation) for k in between)
+        return float(fixed + sum(travel[self._column[k]] for k in between if self._slides[k]))
 
     def pair_names(self, pair: int) -> tuple[str, str]:
         """Return the two names of a pair, the moving link first.
@@ -149,77 +149,55 @@ class ClearanceModel:
             joint_pos: joint positions, rad (m for prismatic joints). Shape (S, J).
             objects: object and obstacles of each sample.
         """
-        number = len(joint_pos)
-        frames = np.empty((number, len(self._links) + 1, 3, 3))
-        places = np.empty((number, len(self._links) + 1, 3))
-        axis = np.empty((number, len(self._links), 3))
-        turn, place = np.broadcast_to(np.eye(3), (number, 3, 3)), np.zeros((number, 3))
-        frames[:, 0], places[:, 0] = turn, place
-        for index, link in enumerate(self._links):
-            value = joint_pos[:, link.column]
-            place = place + turn @ link.translation
-            turn = turn @ link.rotation
-            axis[:, index] = turn @ link.axis
-            if link.slides:
-                place = place + axis[:, index] * value[:, None]
-            else:
-                turn = turn @ link.turned(value)
-            frames[:, index + 1], places[:, index + 1] = turn, place
-        held = frames[:, self._joint]
-        rotation = held @ self._local
-        centre = places[:, self._joint] + np.einsum("sgij,gj->sgi", held, self._centre)
+        frames, axis = self._frames(joint_pos)
+        placed = chained(frames[:, :, self._joint], self._local)
+        rotation, centre = placed[:, :3], placed[:, 3]
         if self.object is not None:
-            rotation[:, self.object] = z_along(objects.axis)
-            centre[:, self.object] = objects.position
+            rotation[:, :, self.object] = z_along(objects.axis.T)
+            centre[:, self.object] = objects.position.T
         half, disc, ball = self._half, self._disc, self._ball
         if self.slots:
-            first = len(self._joint) - self.slots
+            number, first = len(joint_pos), len(self._joint) - self.slots
             rows = np.tile(pad(np.zeros((0, COLUMNS)), self.slots), (number, 1, 1))
             if objects.obstacles is not None:
                 rows[:, : objects.obstacles.shape[1]] = objects.obstacles
-            rotation[:, first:], centre[:, first:] = rotations(rows[..., 3:7]), rows[..., :3]
-            half, disc, ball = (np.repeat(a, number, axis=0) for a in (half, disc, ball))
-            half[:, first:], disc[:, first:] = rows[..., 7:10], rows[..., 10]
-            ball[:, first:] = rows[..., 11]
-        return Poses(rotation, centre, axis, places[:, 1:], half, disc, ball)
+            rotation[:, :, first:] = rotations(rows[..., 3:7]).transpose(2, 3, 1, 0)
+            centre[:, first:] = rows[..., :3].T
+            half, disc, ball = (np.repeat(sizes, number, axis=-1) for sizes in (half, disc, ball))
+            half[:, first:], disc[first:] = rows[..., 7:10].T, rows[..., 10].T
+            ball[first:] = rows[..., 11].T
+        return Poses(rotation, centre, axis, frames[:, 3, 1:], half, disc, ball)
 
-    def bounds(self, poses: Poses) -> Array:
+    def bounds(self, joint_pos: Array, objects: Objects) -> Array:
         """Compute cheap lower bounds of all distances.
 
         The smaller body of each pair is replaced by its bounding ball.
 
         Args:
-            poses: poses of S samples.
+            joint_pos: joint positions, rad (m for prismatic joints). Shape (S, J).
+            objects: object and obstacles of each sample.
 
         Returns:
             Lower bounds, m. Shape (S, P).
         """
-        number = len(poses.centre)
-        found = np.empty((number, len(self.pairs)))
-        for first in range(0, number, BLOCK):
-            rows = slice(first, first + BLOCK)
-            found[rows] = self._bounds(poses, rows, rows if len(poses.half) > 1 else slice(1))
+        found = np.empty((len(joint_pos), len(self.pairs)))
+        for first in range(0, len(joint_pos), BLOCK):
+            rows = np.arange(first, min(first + BLOCK, len(joint_pos)))
+            found[rows] = self._bounds(self.poses(joint_pos[rows], objects.of(rows))).T
         return found
 
-    def _bounds(self, poses: Poses, rows: slice, sized: slice) -> Array:
-        """`bounds` of some samples; `sized` selects the sizes of their shapes."""
+    def _bounds(self, poses: Poses) -> Array:
+        """`bounds` of some samples. Shape (P, S)."""
         small, large = self.pairs.T
-        # Numbers first, samples and pairs last, so that every operation is long and vectorised.
-        centre = np.ascontiguousarray(np.moveaxis(poses.centre[rows], -1, 0))
-        rotation = np.ascontiguousarray(np.moveaxis(poses.rotation[rows], (-2, -1), (0, 1)))
-        away = np.take(centre, small, axis=-1) - np.take(centre, large, axis=-1)
-        turn = np.take(rotation, large, axis=-1)
-        local = turn[0] * away[0]
-        local += turn[1] * away[1]
-        local += turn[2] * away[2]
-        np.abs(local, out=local)
-        local -= np.moveaxis(poses.half[sized, large], -1, 0)
+        away = poses.centre[:, small] - poses.centre[:, large]
+        local = np.abs(turned_back(poses.rotation[:, :, large], away))
+        local -= poses.half[:, large]
         np.maximum(local, 0.0, out=local)
-        flat = np.sqrt(local[0] ** 2 + local[1] ** 2) - poses.disc[sized, large]
+        flat = np.sqrt(local[0] ** 2 + local[1] ** 2) - poses.disc[large]
         np.maximum(flat, 0.0, out=flat)
         bound: Array = np.sqrt(flat**2 + local[2] ** 2)
-        bound -= poses.ball[sized, large]
-        bound -= self._radius[small]
+        bound -= poses.ball[large]
+        bound -= self._radius[small, None]
         return bound
 
     def clearances(
@@ -234,15 +212,14 @@ class ClearanceModel:
             search: `Clearances.search` of an earlier call with similar poses. Shape (3, M).
         """
         a, b = self.pairs[pair].T
-        rotation_a = np.moveaxis(poses.rotation[sample, a], 0, -1)
-        rotation_b = np.moveaxis(poses.rotation[sample, b], 0, -1)
-        centre_a, centre_b = poses.centre[sample, a].T, poses.centre[sample, b].T
+        rotation_a, rotation_b = poses.rotation[:, :, a, sample], poses.rotation[:, :, b, sample]
+        centre_a, centre_b = poses.centre[:, a, sample], poses.centre[:, b, sample]
         apart = turned_back(rotation_a, centre_a - centre_b)
-        turn = np.stack([turned_back(rotation_a, rotation_b[:, k]) for k in range(3)], axis=1)
-        of = sample if len(poses.half) > 1 else np.zeros_like(sample)
-        first = Body(poses.half[of, a].T, poses.disc[of, a])
-        second = Body(poses.half[of, b].T, poses.disc[of, b])
-        balls = poses.ball[of, a] + poses.ball[of, b]
+        turn = np.einsum("ki...,kj...->ij...", rotation_a, rotation_b)
+        of = sample if poses.half.shape[-1] > 1 else np.zeros_like(sample)
+        first = Body(poses.half[:, a, of], poses.disc[a, of])
+        second = Body(poses.half[:, b, of], poses.disc[b, of])
+        balls = poses.ball[a, of] + poses.ball[b, of]
         found = separate(apart, turn, first, second, search)
 
         def gradient(some: Mask) -> Array:
@@ -264,16 +241,19 @@ class ClearanceModel:
         points: tuple[Array, Array],
     ) -> Array:
         """Derivative of the points' separation along the normal by the joints. (M, J)."""
+        axis, origin = poses.axis[..., sample], poses.origin[..., sample]
+        slope = np.zeros(axis.shape[1:])
+        along = np.einsum("kcm,km->cm", axis, normal)
+        first = np.arange(len(slope))[:, None]
+        for sign, shape, point in zip((1.0, -1.0), shapes, points, strict=True):
+            # Speed of a point along the normal: n · (a × r) = a · (r × n).
+            x, y, z = point[:, None] - origin
+            p, q, r = normal
+            speed = axis[0] * (y * r - z * q)
+            speed += axis[1] * (z * p - x * r)
+            speed += axis[2] * (x * q - y * p)
+            speed[self._slides] = along[self._slides]
+            slope += np.where(self._joint[shape] > first, sign * speed, 0.0)
         gradient = np.zeros((len(sample), self.num_joints))
-        for index, column in enumerate(self._column):
-            axis, origin = poses.axis[sample, index].T, poses.origin[sample, index].T
-            for sign, shape, point in zip((1.0, -1.0), shapes, points, strict=True):
-                if self._slides[index]:
-                    speed = (axis * normal).sum(axis=0)
-                else:
-                    x, y, z = point - origin
-                    p, q, r = normal
-                    arm = np.stack([y * r - z * q, z * p - x * r, x * q - y * p])
-                    speed = (axis * arm).sum(axis=0)
-                gradient[:, column] += np.where(self._joint[shape] > index, sign * speed, 0.0)
+        gradient[:, self._column] = slope.T
         return gradient

@@ -38,7 +38,7 @@ class Body:
 
     def project(self, point: Array) -> Array:
         """Points of the bodies nearest to given points. (3, M)."""
-        nearest = np.clip(point, -self.half, self.half)
+        nearest: Array = np.minimum(np.maximum(point, -self.half), self.half)
         x, y = point[0] - nearest[0], point[1] - nearest[1]
         length = np.sqrt(x * x + y * y)
         share = np.minimum(1.0, self.disc / np.maximum(length, 1e-12))
@@ -47,8 +47,8 @@ class Body:
         return nearest
 
     def support(self, direction: Array) -> Array:
-        """Support function: extent along unit directions (3, M), m. (M,)."""
-        extent: Array = (self.half * np.abs(direction)).sum(axis=0)
+        """Support function: extent along unit directions (3, …, M), m. (…, M)."""
+        extent: Array = np.einsum("k...m,km->...m", np.abs(direction), self.half)
         extent += self.disc * np.hypot(direction[0], direction[1])
         return extent
 
@@ -121,51 +121,50 @@ def _best_axis(apart: Array, turn: Array, first: Body, second: Body) -> tuple[Ar
     Returns:
         Bounds, m, shape (M,), and unit directions in the first body's frame, shape (3, M).
     """
-    number = apart.shape[1]
+    ways = np.zeros((3, 9, apart.shape[1]))
+    ways[:, :3] = np.eye(3)[..., None]
+    ways[:, 3:6] = turn
+    ways[:2, 6] = apart[:2]
     seen = turned_back(turn, apart)
-    ways = [np.broadcast_to(row[:, None], (3, number)) for row in np.eye(3)]
-    ways += [turn[:, k] for k in range(3)]
-    ways += [np.stack([apart[0], apart[1], np.zeros(number)])]
-    ways += [turned(turn, np.stack([seen[0], seen[1], np.zeros(number)])), apart]
-    best, along = np.full(number, -np.inf), np.zeros((3, number))
-    for way in ways:
-        length = np.sqrt((way * way).sum(axis=0))
-        reach = (way * apart).sum(axis=0)
-        unit = way * (np.where(reach < 0, -1.0, 1.0) / np.maximum(length, 1e-12))
-        gap = np.abs(reach) / np.maximum(length, 1e-12) - first.support(unit)
-        gap -= second.support(turned_back(turn, unit))
-        wins = (gap > best) & (length > 1e-9)
-        best = np.where(wins, gap, best)
-        along = np.where(wins, unit, along)
-    return best, along
+    ways[:, 7] = turned(turn[:, :2], seen[:2])
+    ways[:, 8] = apart
+    length = np.sqrt((ways * ways).sum(axis=0))
+    reach = np.einsum("kwm,km->wm", ways, apart)
+    units = ways * (np.where(reach < 0, -1.0, 1.0) / np.maximum(length, 1e-12))
+    seen = np.einsum("kjm,kwm->jwm", turn, units)
+    gap = np.abs(reach) / np.maximum(length, 1e-12) - first.support(units) - second.support(seen)
+    gap[length <= 1e-9] = -np.inf
+    best, every = gap.argmax(axis=0), np.arange(apart.shape[1])
+    return gap[best, every], units[:, best, every]
 
 
 def turned(turn: Array, vector: Array) -> Array:
-    """Rotate vectors (3, M) by matrices (3, 3, M)."""
-    turned: Array = turn[:, 0] * vector[0]
-    turned += turn[:, 1] * vector[1]
-    turned += turn[:, 2] * vector[2]
-    return turned
+    """Rotate vectors (3, …) by matrices (3, 3, …)."""
+    return np.asarray(np.einsum("jk...,k...->j...", turn, vector))
 
 
 def turned_back(turn: Array, vector: Array) -> Array:
-    """Rotate vectors (3, M) by the transposes of matrices (3, 3, M)."""
-    turned: Array = turn[0] * vector[0]
-    turned += turn[1] * vector[1]
-    turned += turn[2] * vector[2]
-    return turned
+    """Rotate vectors (3, …) by the transposes of matrices (3, 3, …)."""
+    return np.asarray(np.einsum("kj...,k...->j...", turn, vector))
 
 
 def z_along(axis: Array) -> Array:
     """Compute rotations that map z to given axes; x and y are arbitrary perpendicular directions.
 
+    Source: Duff et al. 2017, "Building an Orthonormal Basis, Revisited", listing 3.
+
     Args:
-        axis: unit axes. Shape (S, 3).
+        axis: unit axes. Shape (3, S).
 
     Returns:
-        Shape (S, 3, 3).
+        Shape (3, 3, S).
     """
-    least = np.abs(axis).argmin(axis=1)
-    across = np.cross(axis, np.eye(3)[least])
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
-    return np.stack([across, np.cross(axis, across), axis], axis=-1)
+    x, y, z = axis
+    sign = np.copysign(1.0, z)
+    scale = -1.0 / (sign + z)
+    mixed = x * y * scale
+    turn = np.empty((3, *axis.shape))
+    turn[:, 2] = axis
+    turn[0, 0], turn[1, 0], turn[2, 0] = 1.0 + sign * x * x * scale, sign * mixed, -sign * x
+    turn[0, 1], turn[1, 1], turn[2, 1] = mixed, sign + y * y * scale, -y
+    return turn

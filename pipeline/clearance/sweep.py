@@ -70,13 +70,16 @@ class Sweep:
         """
         number, rows, joints = motions.shape
         motion = np.repeat(np.arange(number), rows)
-        poses = self.model.poses(motions.reshape(-1, joints), objects.of(motion))
-        bounds = self.model.bounds(poses).reshape(number, rows, -1)
+        bounds = self.model.bounds(motions.reshape(-1, joints), objects.of(motion))
+        bounds = bounds.reshape(number, rows, -1)
         way = np.abs(np.diff(motions, axis=1)) @ self.model.reach
         # A point that travels at most `way` in a step cannot come closer than this.
         least = (bounds[:, :-1] + bounds[:, 1:] - way[..., None]) / 2
         close = least < within_m
         steps = close.any(axis=2)
+        if not steps.any():
+            none = np.zeros(0, dtype=np.int64)
+            return Near(none, none, np.zeros(0), none, none)
         # The first step is also sampled at its start, which gives the present distance.
         first = np.zeros(steps.shape, dtype=np.int64)
         first[:, 0] = 1

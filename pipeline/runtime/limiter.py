@@ -116,10 +116,13 @@ class Limiter:
         """The velocity of the last command, rad/s. Shape (N, J)."""
         return self._velocity
 
-    @property
-    def stop_steps(self) -> int:
-        """Largest number of steps in which the joints brake from full speed."""
-        return int(np.ceil(np.max(self._limits.velocity / self._change)))
+    def stop_steps(self, velocity: Array) -> int:
+        """Number of steps in which every joint comes to rest.
+
+        Args:
+            velocity: of the last step, rad/s. Shape (..., J).
+        """
+        return int(np.ceil(np.max(np.abs(velocity) / self._change, initial=0.0)))
 
     def braking(self, position: Array, velocity: Array, steps: int) -> Array:
         """Compute the shortest motion to rest. It is within the limits, so it is sent unchanged.
@@ -187,11 +190,9 @@ class Limiter:
         velocity = (rows - before) / self._period
         first = self._velocity[robots, None]
         change = np.diff(np.concatenate([first, velocity], axis=1), axis=1)
-        up = clip(limits.upper - before, 0.0, self._far)
-        down = clip(before - limits.lower, 0.0, self._far)
-        slow = (velocity <= approach_speed(up, self._change, self._period)) & (
-            -velocity <= approach_speed(down, self._change, self._period)
-        )
+        room = clip(np.stack([limits.upper - before, before - limits.lower]), 0.0, self._far)
+        up, down = approach_speed(room, self._change, self._period)
+        slow = (velocity <= up) & (-velocity <= down)
         within = (np.abs(velocity) <= limits.velocity) & (np.abs(change) <= self._change)
         inside = (rows >= limits.lower) & (rows <= limits.upper)
         return np.asarray((within & slow & inside).all(axis=2))

@@ -131,8 +131,8 @@ def test_a_small_step_along_the_gradient_leads_away(scene: Scene) -> None:
 
 
 def test_bounds_are_below_the_distances(scene: Scene) -> None:
-    poses = scene.model.poses(scene.joint_pos, Objects(scene.position, scene.axis))
-    bounds = scene.model.bounds(poses).ravel()
+    objects = Objects(scene.position, scene.axis)
+    bounds = scene.model.bounds(scene.joint_pos, objects).ravel()
     distance = scene.distances(scene.joint_pos)
     apart = distance > 0
     assert (bounds <= distance + 1e-3)[apart].all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.clearance.separation import Body, separate
+from pipeline.clearance.separation import Body, separate, z_along
 
 EYE = np.eye(3)[..., None]
 CUBE = Body(np.full((3, 1), 0.5), np.zeros(1))
@@ -33,3 +33,14 @@ def test_a_known_distance_is_found(
     assert found.bound[0] == pytest.approx(distance, abs=1e-3)
     assert found.bound[0] <= distance + 1e-9
     assert np.linalg.norm(found.direction[:, 0]) == pytest.approx(1.0)
+
+
+def test_frames_along_axes_are_orthonormal_and_right_handed() -> None:
+    axis = np.random.default_rng(0).normal(size=(3, 200))
+    axis /= np.linalg.norm(axis, axis=0)
+    axis[:, :4] = [[0, 0, 0, 1], [0, 0, 1, 0], [1, -1, 0, 0]]
+    turn = z_along(axis)
+    np.testing.assert_array_equal(turn[:, 2], axis)
+    products = np.einsum("kis,kjs->sij", turn, turn)
+    np.testing.assert_allclose(products, np.broadcast_to(np.eye(3), products.shape), atol=1e-12)
+    np.testing.assert_allclose(np.linalg.det(np.moveaxis(turn, -1, 0)), 1.0)

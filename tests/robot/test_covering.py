@@ -120,7 +120,7 @@ def _check_cover(robot: RobotParams, params: Params) -> None:
             world = model.world_base.inverse() * placed.oMg[index]
             points = local @ world.rotation.T + world.translation
             outside = _outside(
-                points, poses.rotation[0, number], poses.centre[0, number],
+                points, poses.rotation[:, :, number, 0], poses.centre[:, number, 0],
                 np.array(shape.half_m), shape.disc_m, shape.ball_m,
             )  # fmt: skip
             assert outside < 1e-9, shape.name

@@ -185,10 +185,12 @@ def test_a_preview_brakes_before_an_end_that_the_motion_just_does_not_reach(side
 def test_braking_is_the_shortest_motion_to_rest_and_sent_unchanged() -> None:
     rng, limiter = np.random.default_rng(0), _limiter(np.zeros((4, 3)))
     _follow(limiter, rng.uniform(-0.3, 0.3, (9, 4, 3)).cumsum(axis=0) * [1.0, 0.1, 1.0])
-    position, velocity, steps = limiter.position, limiter.velocity, limiter.stop_steps
+    position, velocity = limiter.position, limiter.velocity
+    steps = limiter.stop_steps(velocity)
     way = limiter.braking(position, velocity, steps)
     assert way.shape == (4, steps, 3)
     for step in range(steps):
+        assert (velocity != 0).any()
         change = LIMITS.acceleration / RATE_HZ
         velocity = velocity - np.clip(velocity, -change, change)
         position = position + velocity / RATE_HZ

@@ -50,17 +50,22 @@ class Path:
         """Select some of the plans."""
         return Path(self.position[plans], self.velocity[plans])
 
-    def stop(self, limiter: Limiter, row: int | None = None) -> Array:
-        """Compute what is sent if the arm brakes after some rows; None for all.
+    def stop(self, limiter: Limiter, row: int, steps: int = 0) -> Array:
+        """Compute what is sent if the arm brakes after some rows.
+
+        Args:
+            limiter: knows how fast the joints brake.
+            row: number of rows that are followed before.
+            steps: least length of the result; the arms stay where they have stopped.
 
         Returns:
-            Motions from the present position to rest, rad. Shape (N, K + S + 1, J), S the steps
-            that braking takes at most.
+            Motions from the present position to rest, rad. Shape (N, row + S + 1, J), S the steps
+            in which all these arms come to rest, or (N, steps + 1, J) if that is longer.
         """
-        at = self.steps if row is None else row
-        left = self.steps + limiter.stop_steps - at
-        braking = limiter.braking(self.position[:, at], self.velocity[:, at], left)
-        return np.concatenate([self.position[:, : at + 1], braking], axis=1)
+        velocity = self.velocity[:, row]
+        left = max(limiter.stop_steps(velocity), steps - row)
+        braking = limiter.braking(self.position[:, row], velocity, left)
+        return np.concatenate([self.position[:, : row + 1], braking], axis=1)
 
 
 class PlanCheck:
@@ -97,7 +102,8 @@ class PlanCheck:
             margin: distance that a plan must keep for each pair, m. Shape (P,).
         """
         path = self._path(plans, robots, limiter)
-        found, own = self._compare(path.stop(limiter), robots, objects, margin, path.steps)
+        motions, steps = path.stop(limiter, path.steps), path.steps
+        found, own = self._compare(motions, robots, objects, margin, steps)
         left = np.flatnonzero((own <= 0) & (found.lack > 0))
         if len(left) and self.executed < path.steps:
             early = path.of(left).stop(limiter, self.executed)
@@ -116,10 +122,11 @@ class PlanCheck:
 
         Returns:
             Motions from the present position to rest, rad. Shape (N, R, K + S + 1, J), S the steps
-            that braking takes at most.
+            in which these arms come to rest at most.
         """
         path = self._path(plans, robots, limiter)
-        return np.stack([path.stop(limiter, row) for row in rows], axis=1)
+        longest = path.steps + limiter.stop_steps(path.velocity)
+        return np.stack([path.stop(limiter, row, longest) for row in rows], axis=1)
 
     def lack(self, motions: Array, robots: Indices, objects: Objects) -> Array:
         """Shortfall of motions, the present position first, against the least distance, m. (N,)."""

@@ -79,7 +79,8 @@ def test_stops_follow_a_plan_for_some_rows_and_come_to_rest(
 ) -> None:
     (plan, limiter), rows = _speeding_up(checker), (0, 5, HORIZON - 1)
     motions = _check(params, checker).stops(plan, np.arange(1), limiter, rows)
-    assert motions.shape == (1, 3, HORIZON + limiter.stop_steps + 1, 6)
+    # The plan ends with 31/30 rad/s: fifteen steps of 2.0944 rad/s² at 30 Hz.
+    assert motions.shape == (1, 3, HORIZON + 15 + 1, 6)
     for followed, motion in zip(rows, motions[0], strict=True):
         np.testing.assert_array_equal(motion[1 : followed + 1], plan[0, :followed])
         np.testing.assert_array_equal(motion[-1], motion[-2])
