@@ -5,6 +5,7 @@ Uses NumPy only. Each step sees the present target and the one after it. N robot
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -40,7 +41,7 @@ class Limiter:
         acceleration = np.minimum(limits.acceleration, 2 * velocity * rate_hz)
         limits = replace(limits, velocity=velocity, acceleration=acceleration)
         self._limits, self._period = limits, 1.0 / rate_hz
-        self._change = limits.acceleration * self._period
+        self._change, self._backward = limits.acceleration * self._period, -limits.velocity
         # Beyond this distance only the speed limit matters. Clipping to it avoids infinities.
         self._far = limits.velocity**2 / limits.acceleration + 2 * limits.velocity * self._period
         self.reset(np.zeros((0, len(limits.lower))))
@@ -68,38 +69,49 @@ class Limiter:
         Returns:
             Position to command, rad. Shape (N, J).
         """
-        limits, period = self._limits, self._period
-        inside = clip(target, limits.lower, limits.upper)
-        ahead = clip(following, limits.lower, limits.upper)
-        asked = (inside - self._position) / period
+        inside = self._inside(target)
+        asked = (inside - self._position) / self._period
+        velocity = self._move(inside, self._inside(following), asked)
+        self._count(target, inside, asked, velocity)
+        return self._position.copy()
+
+    def _inside(self, target: Array) -> Array:
+        """Targets within the position limits."""
+        return clip(target, self._limits.lower, self._limits.upper)
+
+    def _move(self, inside: Array, ahead: Array, asked: Array) -> Array:
+        """Move on by one step.
+
+        Args:
+            inside: present target within the position limits, rad. Shape (N, J).
+            ahead: the next one, rad. Shape (N, J).
+            asked: velocity that leads to the present one, rad/s. Shape (N, J).
+
+        Returns:
+            Velocity of the step, rad/s, before rounding. Shape (N, J).
+        """
+        limits, period, position = self._limits, self._period, self._position
         # The target moves with velocity `drift`; the lag behind it must shrink to 0.
-        drift = clip((ahead - inside) / period, -limits.velocity, limits.velocity)
-        lag = inside - drift * period - self._position
+        drift = clip((ahead - inside) / period, self._backward, limits.velocity)
+        lag = inside - drift * period - position
         # The lag, and the room up and down to the limits: one call for all three.
         room = np.empty((3, *lag.shape))
         np.abs(lag, out=room[0])
-        np.subtract(limits.upper, self._position, out=room[1])
-        np.subtract(self._position, limits.lower, out=room[2])
+        np.subtract(limits.upper, position, out=room[1])
+        np.subtract(position, limits.lower, out=room[2])
         speed, up, down = approach_speed(clip(room, 0.0, self._far), self._change, period)
-        wanted = drift + np.sign(lag) * speed
         # With a short lag the approach equals the request; rounding must not change it.
-        wanted = np.where(speed <= self._change, asked, wanted)
-        slow = clip(wanted, -limits.velocity, limits.velocity)
-        low = np.maximum(self._velocity - self._change, -np.minimum(limits.velocity, down))
+        wanted = np.where(speed <= self._change, asked, drift + np.sign(lag) * speed)
+        low = np.maximum(self._velocity - self._change, np.maximum(self._backward, -down))
         high = np.minimum(self._velocity + self._change, np.minimum(limits.velocity, up))
-        velocity = clip(slow, low, high)
-        self._count(target, inside, asked, velocity)
+        velocity = clip(wanted, low, high)
         exact = np.abs(velocity - asked) * period <= ROUNDING_RAD
-        moved = np.where(exact, inside, self._position + velocity * period)
+        moved = np.where(exact, inside, position + velocity * period)
         # Rounding may move the command past a limit.
-        moved = clip(
-            moved,
-            np.minimum(limits.lower, self._position),
-            np.maximum(limits.upper, self._position),
-        )
-        self._velocity = (moved - self._position) / period
-        self._position = moved
-        return moved.copy()
+        lowest, highest = np.minimum(limits.lower, position), np.maximum(limits.upper, position)
+        self._position = clip(moved, lowest, highest)
+        self._velocity = (self._position - position) / period
+        return velocity
 
     @property
     def rate_hz(self) -> float:
@@ -146,8 +158,8 @@ class Limiter:
         Args:
             robots: indices of the robots. Shape (M,).
         """
-        other = Limiter(self._limits, self.rate_hz)
-        other._position = self._position[robots].copy()
+        other = copy.copy(self)
+        other.reset(self._position[robots])
         other._velocity = self._velocity[robots].copy()
         return other
 
@@ -168,19 +180,19 @@ class Limiter:
             return sent
         trial = self.part(robots[clipped])
         chosen = rows[clipped]
+        # Past its last row a motion goes on as fast.
+        path = np.concatenate([trial._position[:, None], chosen], axis=1)
+        after = np.concatenate([chosen[:, 1:], 2 * path[:, -1:] - path[:, -2:-1]], axis=1)
         # A command depends on the target after it, too.
         first = max(int(passes[clipped].argmin(axis=1).min()) - 1, 0)
         if first:
-            path = np.concatenate([trial._position[:, None], chosen[:, :first]], axis=1)
-            trial._position = path[:, -1]
-            trial._velocity = (path[:, -1] - path[:, -2]) / self._period
-        before = trial._position
+            trial._position = path[:, first]
+            trial._velocity = (path[:, first] - path[:, first - 1]) / self._period
+        inside, ahead = self._inside(chosen), self._inside(after)
         for step in range(first, rows.shape[1]):
-            target = chosen[:, step]
-            last = step == rows.shape[1] - 1
-            following = 2 * target - before if last else chosen[:, step + 1]
-            sent[clipped, step] = trial.step(target, following)
-            before = target
+            target = inside[:, step]
+            trial._move(target, ahead[:, step], (target - trial._position) / self._period)
+            sent[clipped, step] = trial._position
         return sent
 
     def _passes(self, rows: Array, robots: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -200,14 +212,15 @@ class Limiter:
     def _count(self, target: Array, inside: Array, asked: Array, velocity: Array) -> None:
         if target.size == 0:
             return
+        change = float(np.abs(self._position - target).max())
+        self.largest_change = max(self.largest_change, change)
         outside = np.abs(target - inside) > ROUNDING_RAD
-        fast = (np.abs(asked) - self._limits.velocity) * self._period > ROUNDING_RAD
         changed = np.abs(velocity - asked) * self._period > ROUNDING_RAD
-        self.clipped["position"] += int(outside.sum())
-        self.clipped["velocity"] += int((fast & ~outside).sum())
-        self.clipped["acceleration"] += int((changed & ~fast & ~outside).sum())
-        sent = self._position + velocity * self._period
-        self.largest_change = max(self.largest_change, float(np.abs(sent - target).max()))
+        if changed.any() or outside.any():
+            fast = (np.abs(asked) - self._limits.velocity) * self._period > ROUNDING_RAD
+            self.clipped["position"] += int(outside.sum())
+            self.clipped["velocity"] += int((fast & ~outside).sum())
+            self.clipped["acceleration"] += int((changed & ~fast & ~outside).sum())
 
 
 class Unlimited(Limiter):
@@ -275,6 +288,6 @@ def approach_speed(distance: Array, change: Array, period_s: float) -> Array:
         Speed, rad/s. Shape (..., J).
     """
     way = distance / period_s
-    steps = np.ceil((np.sqrt(1 + 8 * way / change) - 1) / 2 - 1e-9)
-    steps = np.maximum(steps, 1)
-    return np.asarray(way / steps + change * (steps - 1) / 2)
+    steps = np.ceil(0.5 * np.sqrt(1 + way * (8 / change)) - (0.5 + 1e-9))
+    steps = np.maximum(steps, 1.0)
+    return np.asarray(way / steps + (change / 2) * (steps - 1))

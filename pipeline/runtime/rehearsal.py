@@ -156,7 +156,11 @@ class Rehearsal:
         """Whether each arm stands still short of the grasp of a known object. (B,)."""
         joint_pos = self._layout.unpack(obs[..., : self._layout.state_dim], "joint_pos")
         known = np.abs(objects.position).max(axis=1) < FAR_M / 2
-        return np.asarray(self._is_still(obs) & known & ~self._arrived(joint_pos[:, -1], objects))
+        waiting = self._is_still(obs) & known
+        still = np.flatnonzero(waiting)
+        if len(still):
+            waiting[still] = ~self._arrived(joint_pos[still, -1], objects.of(still))
+        return waiting
 
     def _arrived(self, joint_pos: NDArray[np.floating], objects: Objects) -> Mask:
         """Whether the TCP is at the grasp, its z axis opposite to the object's axis. (B,)."""
