@@ -156,7 +156,7 @@ class Rehearsal:
         """Whether each arm stands still short of the grasp of a known object. (B,)."""
         joint_pos = self._layout.unpack(obs[..., : self._layout.state_dim], "joint_pos")
         known = np.abs(objects.position).max(axis=1) < FAR_M / 2
-        waiting = self._is_still(obs) & known
+        waiting: Mask = np.asarray(self._is_still(obs) & known)
         still = np.flatnonzero(waiting)
         if len(still):
             waiting[still] = ~self._arrived(joint_pos[still, -1], objects.of(still))
