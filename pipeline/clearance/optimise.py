@@ -104,9 +104,8 @@ def _resampled(path: Array) -> Array:
 
 def _metric(rows: int) -> Array:
     """Change of every row where one row is pushed by 1 and the rest bends least. (R, R)."""
-    inner = rows - 2
     bend = np.diff(np.eye(rows), n=2, axis=0)[:, 1:-1]
     inverse = np.linalg.inv(bend.T @ bend)
     kernel = np.zeros((rows, rows))
-    kernel[1:-1, 1:-1] = inverse / np.diag(inverse)[None, :] / inner
+    kernel[1:-1, 1:-1] = inverse / np.diag(inverse)[None, :]
     return kernel

@@ -68,6 +68,15 @@ class Rollouts:
         chosen = slice(number)
         return self._part(chosen, slice(None), self.motion[chosen])
 
+    def repeated(self, number: int) -> Rollouts:
+        """Repeat a single rollout without another simulation, and without its report.
+
+        Args:
+            number: number of rollouts of the result.
+        """
+        parts = (self.joint_pos, self.command, self.ee_pose, self.motion)
+        return Rollouts(*(np.broadcast_to(part, (number, *part.shape[1:])) for part in parts))
+
     def split(self, step: int) -> tuple[Rollouts, Rollouts]:
         """Split the rollouts in time.
 

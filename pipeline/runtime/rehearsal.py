@@ -78,9 +78,8 @@ class Rehearsal:
         self._settings, self._layout = settings, layout
         self._horizon, self._rate_hz = horizon, rate_hz
         self._offset_m = geometry.grasp_offset_m
-        middle = (limits.lower + limits.upper) / 2
-        home = np.where(np.isfinite(middle), middle, 0.0)
-        self._fk = ForwardKinematics(geometry.chain, layout.joints, home)
+        # The quaternions' signs do not matter here.
+        self._fk = ForwardKinematics(geometry.chain, layout.joints, np.zeros(len(layout.joints)))
         self._arm = (geometry.chain, layout.joints, shapes, limits)
         self._sweep = Sweep(ClearanceModel(*self._arm), SPACING_M)
         self.reset(0)

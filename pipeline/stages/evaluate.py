@@ -172,11 +172,11 @@ def _roll_out(
 ) -> dict[str, ClosedLoop]:
     """Rollouts of the policy, of the expert (its ceiling) and of an arm at rest (its floor)."""
     steps = trials.steps(rate_hz, params.evaluate.rollout_steps)
-    still = np.tile(loop.model.home, (len(trials), steps, 1))
+    still = loop.replay(np.tile(loop.model.home, (1, steps, 1)), trials.first(1))
     rollouts = {
         "policy": loop.run(predict, trials, steps, params.evaluate.seed),
         "expert": loop.replay(expert_commands(trials, rate_hz, steps), trials),
-        "stand_still": loop.replay(still, trials),
+        "stand_still": still.repeated(len(trials)),
     }
     checker = CollisionChecker(params.robot, params.task)
     return {

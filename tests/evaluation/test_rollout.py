@@ -177,3 +177,12 @@ def test_sixty_robots_together_do_what_each_does_alone(loop: Loop, params: Param
         alone = chosen.run(react, one, 30, 3 + index, noisy)
         assert alone.command[0] == pytest.approx(together.command[index], abs=1e-9)
         assert alone.motion[0] == pytest.approx(together.motion[index], abs=1e-9)
+
+
+def test_a_repeated_rollout_is_that_of_every_arm(loop: Loop, trials: Trials) -> None:
+    steps, number = 12, len(trials)
+    commands = np.tile(loop.model.home + 0.05, (number, steps, 1))
+    each = loop.replay(commands, trials)
+    repeated = loop.replay(commands[:1], trials.first(1)).repeated(number)
+    for name in ("joint_pos", "command", "ee_pose", "motion"):
+        np.testing.assert_array_equal(getattr(repeated, name), getattr(each, name))
