@@ -74,8 +74,11 @@ class Rollouts:
         Args:
             number: number of rollouts of the result.
         """
-        parts = (self.joint_pos, self.command, self.ee_pose, self.motion)
-        return Rollouts(*(np.broadcast_to(part, (number, *part.shape[1:])) for part in parts))
+        joint_pos, command, ee_pose, motion = (
+            np.broadcast_to(part, (number, *part.shape[1:]))
+            for part in (self.joint_pos, self.command, self.ee_pose, self.motion)
+        )
+        return Rollouts(joint_pos, command, ee_pose, motion)
 
     def split(self, step: int) -> tuple[Rollouts, Rollouts]:
         """Split the rollouts in time.
