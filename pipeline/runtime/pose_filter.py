@@ -70,30 +70,35 @@ class ObjectFilter:
         """
         axis = axis / np.linalg.norm(axis, axis=-1, keepdims=True)
         far = (self._seen > 0) & self._apart(position, axis, self._position, self._direction)
-        again = far & (self._far > 0) & ~self._apart(position, axis, *self._last)
-        self._far = np.where(far, np.where(again, self._far + 1, 1), 0)
-        self._far_position = np.where(again[:, None], self._far_position, 0.0) + position
-        self._far_axis = np.where(again[:, None], self._far_axis, 0.0) + axis
-        self._last = position.copy(), axis
-        self.jumped = self._far >= self._params.object_jump_observations
-        count = np.maximum(self._far, 1)[:, None]
-        self._seen = np.where(self.jumped, self._far, self._seen + ~far)
+        self._seen = self._seen + ~far
         weight = 1.0 / np.clip(self._seen, 1, self._params.object_window)
         share = np.where(far, 0.0, weight)[:, None]
-        jumped = self.jumped[:, None]
-        self._position = np.where(
-            jumped, self._far_position / count, self._position + share * (position - self._position)
-        )
-        self._axis = np.where(
-            jumped, self._far_axis / count, self._axis + share * (axis - self._axis)
-        )
-        self._far[self.jumped] = 0
+        self._position = self._position + share * (position - self._position)
+        self._axis = self._axis + share * (axis - self._axis)
+        if far.any():
+            self._count(position, axis, far)
+        else:
+            self._far, self.jumped = np.zeros_like(self._far), far
         length = np.linalg.norm(self._axis, axis=-1, keepdims=True)
         # Axes that cancel out have no mean direction; the newest one is used instead.
         self._direction = np.where(
             length > LEAST_LENGTH, self._axis / np.maximum(length, LEAST_LENGTH), axis
         )
         return self._position.copy(), self._direction.copy()
+
+    def _count(self, position: Array, axis: Array, far: Mask) -> None:
+        """Count outliers at one place; where there are enough, their mean is the new pose."""
+        again = far & (self._far > 0) & ~self._apart(position, axis, *self._last)
+        self._far = np.where(far, np.where(again, self._far + 1, 1), 0)
+        self._far_position = np.where(again[:, None], self._far_position, 0.0) + position
+        self._far_axis = np.where(again[:, None], self._far_axis, 0.0) + axis
+        self._last = position.copy(), axis
+        self.jumped = self._far >= self._params.object_jump_observations
+        count = self._far[self.jumped]
+        self._seen[self.jumped] = count
+        self._position[self.jumped] = self._far_position[self.jumped] / count[:, None]
+        self._axis[self.jumped] = self._far_axis[self.jumped] / count[:, None]
+        self._far[self.jumped] = 0
 
     def _apart(self, position: Array, axis: Array, others: Array, other_axes: Array) -> Mask:
         """Whether two poses of each object differ by more than a jump's thresholds. Shape (N,)."""
