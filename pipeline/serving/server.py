@@ -14,7 +14,6 @@ import ssl
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
 
@@ -25,6 +24,7 @@ from websockets.http11 import Request, Response
 from pipeline.errors import PipelineError
 from pipeline.machine import available_cores
 from pipeline.runtime.session import RobotPolicy, Session
+from pipeline.runtime.warm_up import warm_up
 from pipeline.serving.protocol import decode, encode
 from pipeline.serving.security import is_loopback
 
@@ -36,6 +36,9 @@ MAX_WAITING = 4
 """Frames of one client that wait for an answer; TCP holds further ones back."""
 MAX_OBSERVATIONS = 256
 """Largest number of observations of one `predict`."""
+QUICK_S = 0.002
+"""Time of a chunk up to which `act` needs no thread, s. What is left of it, history, limits and the
+guard, keeps Python's lock anyway, and with threads the calls of all robots would wait for it."""
 
 
 class ServeError(PipelineError):
@@ -56,7 +59,8 @@ class PolicyServer:
             tls: certificate and key (`security.tls_context`); None for an open connection.
         """
         self._policy, self._token, self._tls = policy, token, tls
-        # The engine computes outside Python's lock, so as many threads as cores are useful.
+        # A slow engine computes outside Python's lock, so as many threads as cores are useful.
+        self._quick = _chunk_s(policy) <= QUICK_S
         self._pool = ThreadPoolExecutor(available_cores())
         # Whole motions take a hundred times as long as a chunk, and their robots are at rest.
         self._ahead = ThreadPoolExecutor(1)
@@ -140,10 +144,11 @@ class PolicyServer:
             message = decode(frame)
             if "id" in message:
                 number["id"] = message.pop("id")
-            if message.get("call") == "act" and session.steps_left:
-                # The network is not needed: handing this to a thread would cost as much again.
+            act = message.get("call") == "act"
+            ahead = act and session.may_rehearse
+            if act and not ahead and (self._quick or session.steps_left):
+                # Handing this to a thread would cost more than it saves.
                 return number | self._call(session, message)
-            ahead = message.get("call") == "act" and session.may_rehearse
             pool = self._ahead if ahead else self._pool
             loop = asyncio.get_running_loop()
             return number | await loop.run_in_executor(pool, self._call, session, message)
@@ -171,7 +176,7 @@ class PolicyServer:
                 action = session.act(arguments.get("observation", {}))
                 found = session.finding
                 name = self._policy.layout.action[0].name  # joint_pos where there is an arm
-                return {name: action, "guard": None if found is None else asdict(found)}
+                return {name: action, "guard": None if found is None else vars(found)}
             if call == "reset":
                 session.reset(**arguments)
                 return {}
@@ -187,3 +192,13 @@ class PolicyServer:
         if len(obs) > MAX_OBSERVATIONS:
             raise ServeError(f"{len(obs)} observations, expected {MAX_OBSERVATIONS} at most")
         return self._policy.predict(obs, noise, seed, obstacles)
+
+
+def _chunk_s(policy: RobotPolicy) -> float:
+    """Least time of a few chunks, s."""
+    found = []
+    for _ in range(3):
+        started = time.perf_counter()
+        warm_up(policy.backend, [1])
+        found.append(time.perf_counter() - started)
+    return min(found)

@@ -170,6 +170,29 @@ def test_motions_that_are_computed_ahead_keep_nobody_waiting(
         assert all(each.result().shape == (6,) for each in waiting)
 
 
+@pytest.mark.parametrize("quick_s", [0.0, float("inf")])
+def test_a_slow_network_computes_in_a_thread_and_a_quick_one_at_once(
+    policy: RobotPolicy, monkeypatch: pytest.MonkeyPatch, quick_s: float
+) -> None:
+    seen: list[tuple[bool, int]] = []
+    act = Session.act
+
+    def watched(session: Session, observation: Given) -> object:
+        seen.append((session.steps_left == 0, threading.get_ident()))
+        return act(session, observation)
+
+    monkeypatch.setattr(Session, "act", watched)
+    monkeypatch.setattr(Session, "may_rehearse", False)
+    monkeypatch.setattr("pipeline.serving.server.QUICK_S", quick_s)
+    with served(policy) as url, PolicyClient(url, timeout_s=HANG_S) as client:
+        for _ in range(7):
+            client.act(OBSERVATION)
+    assert [chunk for chunk, _ in seen] == [True, *[False] * 5, True]
+    loop = seen[1][1]
+    assert {thread == loop for chunk, thread in seen if chunk} == {quick_s > 0}
+    assert {thread for chunk, thread in seen if not chunk} == {loop}
+
+
 def test_a_server_greets_with_what_it_runs_and_says_how_long_it_took(url: str) -> None:
     with connect(url) as wire:
         assert wire.protocol.extensions == []  # chunks are sent as they are
