@@ -15,9 +15,8 @@ from pathlib import Path
 import msgpack
 import numpy as np
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
-from websockets.typing import Origin
 
 from pipeline.machine import available_cores
 from pipeline.obstacles import ObstacleError, sphere
@@ -30,26 +29,11 @@ from pipeline.runtime.load import load_policy
 from pipeline.runtime.session import Given, RobotPolicy, Session
 from pipeline.serving.client import ClientError, PolicyClient
 from pipeline.serving.protocol import decode, encode
-from pipeline.serving.security import tls_context
-from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer, ServeError
+from pipeline.serving.server import MAX_MESSAGE_BYTES, PolicyServer
 from pipeline.serving.workers import shared_port
 from tests.conftest import HANG_S
 from tests.fixtures.policy import SLOTS
-from tests.fixtures.serving import served
-
-TOKEN = "a secret of the tests"
-OBSERVATION = {
-    "joint_pos": np.array([0.0, -0.3, 0.8, 0.0, 1.57, 0.0]),
-    "pen_pos": np.array([0.4, 0.05, 0.2]),
-    "pen_axis": np.array([0.0, 0.0, 1.0]),
-}
-
-
-@pytest.fixture(scope="module")
-def policy(params: Params, exported: tuple[Checkpoint, Path]) -> RobotPolicy:
-    execution = params.override("execution", noise_scale=1.0).execution
-    deployment = Deployment.from_params(execution, RobotModel.from_params(params.robot).limits)
-    return load_policy(exported[1], "onnxruntime", deployment=deployment)
+from tests.fixtures.serving import OBSERVATION, served
 
 
 @pytest.fixture(scope="module")
@@ -227,12 +211,6 @@ def test_an_answer_carries_the_id_of_its_call(url: str) -> None:
         assert "id" not in decode(wire.recv())
 
 
-def test_no_web_page_may_talk_to_the_server(url: str) -> None:
-    for origin in ("https://example.org", url.replace("ws:", "http:"), "null"):
-        with pytest.raises(InvalidStatus, match="403"):
-            connect(url, origin=Origin(origin))
-
-
 @pytest.mark.parametrize(
     ("message", "words"),
     [
@@ -296,62 +274,3 @@ def test_clients_that_vanish_flood_or_send_too_much_harm_nobody_else(
     while "a client left: no close frame received" not in caplog.text:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def test_others_need_the_token(policy: RobotPolicy) -> None:
-    async def talk() -> None:
-        with pytest.raises(ServeError, match="give a token"):
-            await PolicyServer(policy).start("0.0.0.0", 0)
-        async with await PolicyServer(policy, TOKEN).start("127.0.0.1", 0) as server:
-            place = f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-            for wrong in (None, "another"):
-                with pytest.raises(ClientError, match="401"):
-                    await asyncio.to_thread(PolicyClient, place, wrong)
-            client = await asyncio.to_thread(PolicyClient, place, TOKEN)
-            answer = await asyncio.to_thread(client.act, OBSERVATION)
-            assert answer.shape == (6,)
-            await asyncio.to_thread(client.close)
-
-    asyncio.run(talk())
-
-
-def test_with_tls_a_client_that_trusts_the_certificate_may_call(
-    policy: RobotPolicy, certificate: tuple[Path, Path], tmp_path: Path
-) -> None:
-    async def talk() -> None:
-        tls = tls_context(*certificate)
-        async with await PolicyServer(policy, TOKEN, tls).start("127.0.0.1", 0) as server:
-            place = f"wss://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-            with pytest.raises(ClientError, match="certificate verify failed"):
-                await asyncio.to_thread(PolicyClient, place, TOKEN)
-            with pytest.raises(ClientError, match="No such file"):
-                await asyncio.to_thread(PolicyClient, place, TOKEN, HANG_S, tmp_path / "no.pem")
-            client = await asyncio.to_thread(PolicyClient, place, TOKEN, HANG_S, certificate[0])
-            answer = await asyncio.to_thread(client.act, OBSERVATION)
-            assert answer.shape == (6,)
-            await asyncio.to_thread(client.close)
-
-    asyncio.run(talk())
-
-
-@pytest.mark.parametrize("encrypted", [False, True])
-def test_beyond_loopback_a_token_in_clear_is_warned_of(
-    policy: RobotPolicy,
-    certificate: tuple[Path, Path],
-    encrypted: bool,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    tls = tls_context(*certificate) if encrypted else None
-
-    async def listen(host: str) -> None:
-        async with await PolicyServer(policy, TOKEN, tls).start(host, 0):
-            pass
-
-    asyncio.run(listen("127.0.0.1"))
-    assert caplog.text == ""
-    asyncio.run(listen("0.0.0.0"))
-    words = "anyone on the network can read the token and then command the robot; give --tls-cert "
-    words += "and --tls-key, or reach the server through a VPN or an SSH tunnel"
-    warned = "unencrypted" in caplog.text
-    assert warned != encrypted
-    assert ("unencrypted to 0.0.0.0: " + words in caplog.text) == warned
