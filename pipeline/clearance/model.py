@@ -215,7 +215,7 @@ class ClearanceModel:
         rotation_a, rotation_b = poses.rotation[:, :, a, sample], poses.rotation[:, :, b, sample]
         centre_a, centre_b = poses.centre[:, a, sample], poses.centre[:, b, sample]
         apart = turned_back(rotation_a, centre_a - centre_b)
-        turn = np.einsum("ki...,kj...->ij...", rotation_a, rotation_b)
+        turn = turned_back(rotation_a[:, :, None], rotation_b)
         of = sample if poses.half.shape[-1] > 1 else np.zeros_like(sample)
         first = Body(poses.half[:, a, of], poses.disc[a, of])
         second = Body(poses.half[:, b, of], poses.disc[b, of])

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clearance.separation import turned
 from pipeline.kinematics import ChainJoint, KinematicChain
 
 Array = NDArray[np.float64]
@@ -41,7 +42,7 @@ class JointFrames:
     """Computes the frame behind each joint of a chain.
 
     A revolute joint turns by I + sin q · K + (1 − cos q) · K² (Rodrigues 1840), so each frame in
-    the one before is a sum of constant matrices, of which each has a factor.
+    the one before is a sum of constant matrices, each times 1, sin q or cos q.
     """
 
     def __init__(self, chain: KinematicChain, joints: Sequence[str]) -> None:
@@ -78,7 +79,7 @@ class JointFrames:
         frames[:, :, 0] = np.eye(3, 4)[..., None]
         for index in range(len(values)):
             frames[:, :, index + 1] = chained(frames[:, :, index], steps[:, :, index])
-        return frames, np.einsum("ik...,k...->i...", frames[:, :3, 1:], self._axis)
+        return frames, turned(frames[:, :3, 1:], self._axis)
 
 
 def chained(first: Array, second: Array) -> Array:

@@ -131,8 +131,8 @@ def _best_axis(apart: Array, turn: Array, first: Body, second: Body) -> tuple[Ar
     length = np.sqrt((ways * ways).sum(axis=0))
     reach = np.einsum("kwm,km->wm", ways, apart)
     units = ways * (np.where(reach < 0, -1.0, 1.0) / np.maximum(length, 1e-12))
-    seen = np.einsum("kjm,kwm->jwm", turn, units)
-    gap = np.abs(reach) / np.maximum(length, 1e-12) - first.support(units) - second.support(seen)
+    gap = np.abs(reach) / np.maximum(length, 1e-12) - first.support(units)
+    gap -= second.support(turned_back(turn[:, :, None], units))
     gap[length <= 1e-9] = -np.inf
     best, every = gap.argmax(axis=0), np.arange(apart.shape[1])
     return gap[best, every], units[:, best, every]

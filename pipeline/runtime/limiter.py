@@ -70,8 +70,7 @@ class Limiter:
             Position to command, rad. Shape (N, J).
         """
         inside = self._inside(target)
-        asked = (inside - self._position) / self._period
-        velocity = self._move(inside, self._inside(following), asked)
+        asked, velocity = self._move(inside, self._inside(following))
         self._count(target, inside, asked, velocity)
         return self._position.copy()
 
@@ -79,18 +78,19 @@ class Limiter:
         """Targets within the position limits."""
         return clip(target, self._limits.lower, self._limits.upper)
 
-    def _move(self, inside: Array, ahead: Array, asked: Array) -> Array:
+    def _move(self, inside: Array, ahead: Array) -> tuple[Array, Array]:
         """Move on by one step.
 
         Args:
             inside: present target within the position limits, rad. Shape (N, J).
             ahead: the next one, rad. Shape (N, J).
-            asked: velocity that leads to the present one, rad/s. Shape (N, J).
 
         Returns:
-            Velocity of the step, rad/s, before rounding. Shape (N, J).
+            Velocity that leads to the present target, and that of the step before rounding, rad/s.
+            Shape (N, J) each.
         """
         limits, period, position = self._limits, self._period, self._position
+        asked = (inside - position) / period
         # The target moves with velocity `drift`; the lag behind it must shrink to 0.
         drift = clip((ahead - inside) / period, self._backward, limits.velocity)
         lag = inside - drift * period - position
@@ -111,7 +111,7 @@ class Limiter:
         lowest, highest = np.minimum(limits.lower, position), np.maximum(limits.upper, position)
         self._position = clip(moved, lowest, highest)
         self._velocity = (self._position - position) / period
-        return velocity
+        return asked, velocity
 
     @property
     def rate_hz(self) -> float:
@@ -190,8 +190,7 @@ class Limiter:
             trial._velocity = (path[:, first] - path[:, first - 1]) / self._period
         inside, ahead = self._inside(chosen), self._inside(after)
         for step in range(first, rows.shape[1]):
-            target = inside[:, step]
-            trial._move(target, ahead[:, step], (target - trial._position) / self._period)
+            trial._move(inside[:, step], ahead[:, step])
             sent[clipped, step] = trial._position
         return sent
 

@@ -12,6 +12,7 @@ import hmac
 import logging
 import ssl
 import time
+import timeit
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -37,8 +38,8 @@ MAX_WAITING = 4
 MAX_OBSERVATIONS = 256
 """Largest number of observations of one `predict`."""
 QUICK_S = 0.002
-"""Time of a chunk up to which `act` needs no thread, s. What is left of it, history, limits and the
-guard, keeps Python's lock anyway, and with threads the calls of all robots would wait for it."""
+"""Longest time of the network with which `act` computes a chunk without a thread, s. History,
+limits and guard hold Python's lock in any case; with threads, all robots' calls wait for it."""
 
 
 class ServeError(PipelineError):
@@ -59,8 +60,9 @@ class PolicyServer:
             tls: certificate and key (`security.tls_context`); None for an open connection.
         """
         self._policy, self._token, self._tls = policy, token, tls
+        times = timeit.repeat(lambda: warm_up(policy.backend, [1]), repeat=3, number=1)
+        self._quick = min(times) <= QUICK_S
         # A slow engine computes outside Python's lock, so as many threads as cores are useful.
-        self._quick = _chunk_s(policy) <= QUICK_S
         self._pool = ThreadPoolExecutor(available_cores())
         # Whole motions take a hundred times as long as a chunk, and their robots are at rest.
         self._ahead = ThreadPoolExecutor(1)
@@ -192,13 +194,3 @@ class PolicyServer:
         if len(obs) > MAX_OBSERVATIONS:
             raise ServeError(f"{len(obs)} observations, expected {MAX_OBSERVATIONS} at most")
         return self._policy.predict(obs, noise, seed, obstacles)
-
-
-def _chunk_s(policy: RobotPolicy) -> float:
-    """Least time of a few chunks, s."""
-    found = []
-    for _ in range(3):
-        started = time.perf_counter()
-        warm_up(policy.backend, [1])
-        found.append(time.perf_counter() - started)
-    return min(found)

@@ -102,8 +102,8 @@ class PlanCheck:
             margin: distance that a plan must keep for each pair, m. Shape (P,).
         """
         path = self._path(plans, robots, limiter)
-        motions, steps = path.stop(limiter, path.steps), path.steps
-        found, own = self._compare(motions, robots, objects, margin, steps)
+        motions = path.stop(limiter, path.steps)
+        found, own = self._compare(motions, robots, objects, margin, path.steps)
         left = np.flatnonzero((own <= 0) & (found.lack > 0))
         if len(left) and self.executed < path.steps:
             early = path.of(left).stop(limiter, self.executed)
