@@ -2,7 +2,7 @@
 
     python -m bench.wheels FOLDER --python 3.12
 
-Runs `pip download` for bench/gpu_requirements.txt and constraints.txt, and takes out of the wheels
+Runs `pip download` for bench/gpu/requirements.txt and constraints.txt, and takes out of the wheels
 what nothing imports (headers, static libraries, programs, copies of libraries under other names):
 half of them remains.
 """
@@ -35,12 +35,12 @@ def fetch(folder: Path, python: str) -> None:
     command = [
         sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
         f"--python-version={python}", "--implementation=cp", *platforms, *old,
-        "-r", str(HERE / "gpu_requirements.txt"), "-c", str(HERE.parent / "constraints.txt"),
+        "-r", str(HERE / "gpu" / "requirements.txt"), "-c", str(HERE.parent / "constraints.txt"),
         "-d", str(folder),
     ]  # fmt: skip
     done = subprocess.run(command, check=False)
     if done.returncode:
-        sys.exit("error: pip found no wheel for one of bench/gpu_requirements.txt; see above")
+        sys.exit("error: pip found no wheel for one of bench/gpu/requirements.txt; see above")
 
 
 def is_needed(name: str, content: bytes) -> bool:

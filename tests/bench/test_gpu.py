@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from bench import gpu, gpu_parts
+from bench.gpu import __main__ as gpu
+from bench.gpu import part as gpu_part
 from tests.conftest import REPOSITORY
 
 
@@ -76,7 +77,7 @@ def test_a_part_that_crashes_hangs_or_fails_costs_only_itself(
             answer.write_text(json.dumps({"row": 1}))
             ends()
 
-        monkeypatch.setattr(gpu_parts, "run", run)
+        monkeypatch.setattr(gpu_part, "run", run)
         return gpu.run_part(name, options(tmp_path), limit_s)
 
     crashed = part("crash", lambda: os.kill(os.getpid(), 11))
@@ -87,19 +88,19 @@ def test_a_part_that_crashes_hangs_or_fails_costs_only_itself(
 
 
 def test_reasons_are_one_line() -> None:
-    assert gpu_parts.reason(ModuleNotFoundError("No module", name="pinocchio")) == (
+    assert gpu_part.reason(ModuleNotFoundError("No module", name="pinocchio")) == (
         "not available: needs the package pinocchio"
     )
-    assert gpu_parts.reason(gpu_parts.NotAvailableError("no GPU")) == "not available: no GPU"
-    assert gpu_parts.reason(ValueError("first\nsecond")) == "failed: ValueError: first"
-    assert gpu_parts.reason(KeyError()) == "failed: KeyError: KeyError"
+    assert gpu_part.reason(gpu_part.NotAvailableError("no GPU")) == "not available: no GPU"
+    assert gpu_part.reason(ValueError("first\nsecond")) == "failed: ValueError: first"
+    assert gpu_part.reason(KeyError()) == "failed: KeyError: KeyError"
 
 
 def test_a_part_without_a_gpu_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_parts.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(gpu_part.torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(os, "setsid", lambda: None)
     asked = argparse.Namespace(dry_run=False, data=tmp_path)
-    gpu_parts.run("train", asked, tmp_path / "answer.json")
+    gpu_part.run("train", asked, tmp_path / "answer.json")
     written = json.loads((tmp_path / "answer.json").read_text())
     assert written == {"status": "not available: torch sees no GPU"}
 

@@ -42,7 +42,7 @@ def test_a_slim_wheel_installs_and_holds_one_copy_of_each_library(tmp_path: Path
         "cmeel.prefix/include/x.hpp", "cmeel.prefix/bin/x",
     } | {"few-1.0.dist-info/RECORD"}  # fmt: skip
     script = (
-        "import os, sys; from pathlib import Path; from bench.gpu import install\n"
+        "import os, sys; from pathlib import Path; from bench.gpu.__main__ import install\n"
         f"install(Path({str(tmp_path)!r}), Path({str(tmp_path / 'target')!r}))\n"
         "import few; print(few.NUMBER, 'target' in os.environ['PYTHONPATH'])\n"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from bench.gpu_parts import Part
+from bench.gpu.part import Part
 from pipeline.params import Params
 
 RUNS = (("bf16", "off"), ("bf16", "graphs"), ("fp32", "off"), ("fp32", "graphs"), ("bf16", "on"))

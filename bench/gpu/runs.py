@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.gpu_parts import REPOSITORY, NotAvailableError, Part
+from bench.gpu.part import REPOSITORY, NotAvailableError, Part
 from pipeline.run import versions
 
 PACKAGES = (
@@ -119,7 +119,7 @@ def part_strict(part: Part) -> None:
 def part_resume(part: Part) -> None:
     """Whether a training that SIGTERM stopped ends with the weights of an undisturbed one."""
     _without_dvclive()
-    from bench.gpu_resume import train_small
+    from bench.gpu.resume import train_small
 
     params = part.params.override(
         "train", num_epochs=4, batch_size=64, compile="off", rollout_every=0, select="val_loss",

@@ -17,7 +17,7 @@ import torch
 from pipeline.params import Params, load_params
 from pipeline.run import write_json
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 TINY: dict[str, Any] = {
     "mlp_width": 16, "mlp_blocks": 1, "unet_channels": [8, 16], "unet_groups": 4,
     "transformer_width": 16, "transformer_layers": 1, "step_embedding": 8,
@@ -97,9 +97,9 @@ def run(name: str, options: argparse.Namespace, answer: Path) -> None:
             if not torch.cuda.is_available():
                 raise NotAvailableError("torch sees no GPU")
             part.device = torch.device("cuda", 0)
-        from bench import gpu_runs, gpu_steps
+        from bench.gpu import runs, steps
 
-        measure = getattr(gpu_steps, f"part_{name}", None) or getattr(gpu_runs, f"part_{name}")
+        measure = getattr(steps, f"part_{name}", None) or getattr(runs, f"part_{name}")
         measure(part)
         part.keep("status", "done")
     except BaseException as error:

@@ -4,7 +4,7 @@
     python -m bench.gpu --wheels FOLDER      # with packages that this machine lacks
     python -m bench.gpu --dry-run            # on a CPU, tiny: the command itself is tried
 
-Every part (bench/gpu_steps.py, bench/gpu_runs.py) runs in a process of its own with a time limit.
+Every part (bench/gpu/steps.py, bench/gpu/runs.py) runs in a process of its own with a time limit.
 One that fails or cannot run says why in one line, and costs the others nothing. Writes
 bench/results/gpu.json after every part. This file needs only the standard library, because it
 installs what is missing.
@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "gpu.json"
+RESULTS = Path(__file__).parents[1] / "results" / "gpu.json"
 PARTS: dict[str, float] = {
     "machine": 20, "train": 170, "parity": 45, "batch": 25, "latency": 100, "strict": 100,
     "resume": 35, "tests": 45,
@@ -76,7 +76,7 @@ def run_part(name: str, options: argparse.Namespace, limit_s: float) -> dict[str
     Returns:
         `status` (done, failed: reason, or not available: reason), `seconds`, and the results.
     """
-    parts = importlib.import_module("bench.gpu_parts")
+    parts = importlib.import_module("bench.gpu.part")
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
         # Forked, so that libraries are imported once; none has started CUDA yet.
