@@ -7,6 +7,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -155,6 +156,13 @@ def test_a_stage_writes_one_folder_with_its_name() -> None:
         assert stage["cmd"] == f"python -m pipeline {name}"
         assert stage["outs"] == [f"artifacts/{name}"]
         assert stage["desc"]
+
+
+def test_every_equivalent_mutant_changes_a_line_that_is_there() -> None:
+    listed = tomllib.loads((REPOSITORY / "tests" / "mutants_equivalent.toml").read_text())
+    for entry in listed["mutant"]:
+        lines = map(str.strip, (REPOSITORY / entry["file"]).read_text().splitlines())
+        assert entry["before"] in lines, f"{entry['file']} has no line {entry['before']!r} any more"
 
 
 def test_every_module_has_its_tests() -> None:
