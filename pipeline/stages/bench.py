@@ -22,9 +22,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from pipeline.benchmark.latency import Subject, Timing, time_backends
-from pipeline.benchmark.server_latency import Load, direct_calls, under_load
 from pipeline.errors import PipelineError
-from pipeline.evaluation.draw import draw_trials
 from pipeline.export.graph import export_onnx
 from pipeline.layout import Layout
 from pipeline.machine import available_cores, processor
@@ -33,7 +31,6 @@ from pipeline.policy.checkpoint import Checkpoint, make_config, save_checkpoint
 from pipeline.policy.model import PolicyModel
 from pipeline.robot.chain import policy_geometry
 from pipeline.robot.model import RobotModel
-from pipeline.robot.planner import Planner
 from pipeline.run import console, versions, write_json
 from pipeline.runtime.deployment import Deployment
 from pipeline.runtime.load import BACKENDS, load_policy
@@ -115,6 +112,9 @@ def serve(params: Params, out: Path, calls: int, model: Path | None = None) -> N
         calls: direct calls, and the least number of all clients' calls together.
         model: folder of export; None for an untrained default policy.
     """
+    # `bench.gpu` times backends where neither websockets nor, below, OMPL is installed.
+    from pipeline.benchmark.server_latency import Load, direct_calls, under_load
+
     with exported(params, []) as subjects:
         subject = subjects["onnxruntime"]
         served = model or subject.path
@@ -153,6 +153,9 @@ def start(params: Params) -> dict[str, NDArray[np.float64]]:
     Returns:
         Keys joint_pos, object_pos and object_axis.
     """
+    from pipeline.evaluation.draw import draw_trials
+    from pipeline.robot.planner import Planner
+
     planner = Planner(params.robot, params.task, params.collect)
     trials = draw_trials(planner, params.task, 1, params.evaluate.seed)
     place = {"object_pos": trials.object_pos[0], "object_axis": trials.object_axis[0]}

@@ -73,7 +73,8 @@ def test_format_3_with_shards_is_plain_if_the_codecs_inside_them_are(tmp_path, k
     content = json.loads(metadata.read_text())
     content["codecs"][0]["configuration"][key] = [{"name": "vlen-bytes"}]
     metadata.write_text(json.dumps(content))
-    with pytest.raises(CodecError, match="x is encoded with vlen-bytes, which is not"):
+    # Later versions of zarr refuse such an index themselves.
+    with pytest.raises(PipelineError, match=r"x is encoded with vlen-bytes, which is|VLenBytes"):
         read_array(open_group(tmp_path / "b.zarr"), "x", tmp_path)
 
 
