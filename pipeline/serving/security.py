@@ -48,6 +48,9 @@ def tls_context(certificate: str | Path | None, key: str | Path | None) -> ssl.S
         if not Path(file).is_file():
             raise TlsError(f"{file}: no such file; expected a PEM file")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    # Tickets arrive while the client sends its first request. The client of websockets reads and
+    # writes in two threads, which OpenSSL does not allow: one connection in a thousand broke.
+    context.num_tickets = 0
 
     def refuse_password() -> str:
         raise TlsError(f"{key}: the key is encrypted; expected a PEM file without a password")

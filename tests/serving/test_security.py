@@ -18,7 +18,9 @@ def test_loopback_is_known() -> None:
 
 
 def test_a_certificate_and_its_key_make_a_context(certificate: tuple[Path, Path]) -> None:
-    assert isinstance(tls_context(*certificate), ssl.SSLContext)
+    context = tls_context(*certificate)
+    assert isinstance(context, ssl.SSLContext)
+    assert context.num_tickets == 0  # see tls_context
     assert tls_context(None, None) is None
 
 
