@@ -6,6 +6,7 @@ Each client acts as a robot that sends one call per control period; its waiting 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import subprocess
@@ -117,6 +118,9 @@ def _drive(port: int, load: Load) -> RoundTrips:
 
 
 def _cpu_s(pid: int) -> float:
-    """CPU time of a running process, s (Linux); see proc(5)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU time of a running process, s (Linux); see clock_getcpuclockid(3)."""
+    clock = ctypes.c_int()
+    error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
+    if error:
+        raise LoadTestError(f"process {pid}: no CPU time to read: {os.strerror(error)}")
+    return time.clock_gettime(clock.value)
