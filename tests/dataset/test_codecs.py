@@ -10,7 +10,7 @@ import zarr
 from numcodecs import Blosc, Delta
 
 from pipeline.dataset.codecs import CodecError, require_plain
-from pipeline.dataset.zarr_arrays import open_group, read_array
+from pipeline.dataset.zarr_arrays import StoreError, open_group, read_array
 from pipeline.errors import PipelineError
 
 
@@ -73,8 +73,10 @@ def test_format_3_with_shards_is_plain_if_the_codecs_inside_them_are(tmp_path, k
     content = json.loads(metadata.read_text())
     content["codecs"][0]["configuration"][key] = [{"name": "vlen-bytes"}]
     metadata.write_text(json.dumps(content))
-    # Later versions of zarr refuse such an index themselves.
-    with pytest.raises(PipelineError, match=r"x is encoded with vlen-bytes, which is|VLenBytes"):
+    error, words = CodecError, "x is encoded with vlen-bytes, which is not"
+    if key == "index_codecs" and tuple(map(int, zarr.__version__.split(".")[:2])) >= (3, 4):
+        error, words = StoreError, "x is not an array of numbers .*VLenBytes"  # zarr's own words
+    with pytest.raises(error, match=words):
         read_array(open_group(tmp_path / "b.zarr"), "x", tmp_path)
 
 
